@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * HTTP client over curl's multi interface on the loop: connection reuse, HTTP/2 where offered, streaming both ways with backpressure.
+ * Only http and https; redirects only as the request allows. Adapter rules: the request is embedded by the caller and belongs to the client from
+ * http_client_start() to `done`; `done` comes exactly once, never inside start() or cancel(), also on close (ERR_CANCELLED).
+ */
+#ifndef REELD_ADAPTERS_HTTP_CLIENT_H
+#define REELD_ADAPTERS_HTTP_CLIENT_H
+
+#include "base/err.h"
+#include "base/list.h"
+#include "base/slice.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct http_client;
+struct http_client_request;
+
+struct http_client_options {
+	size_t max_connections;  /* in all; 0: 256 */
+	size_t buffer_bytes;     /* curl's receive and upload buffers per request; 0: 64 KiB */
+	const char *ca_file;     /* PEM bundle instead of the system's; NULL: system */
+	const char *user_agent;  /* copied */
+};
+
+struct http_client *http_client_new(uv_loop_t *loop, const struct http_client_options *options);
+void http_client_close(struct http_client *client, void (*closed)(void *data), void *data);
+
+enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_DELETE };
+
+typedef void http_client_cb(struct http_client_request *request, int status);
+
+#define HTTP_CLIENT_MAX_HEADERS 24
+
+struct http_client_request {
+	/* in; strings are copied by start() */
+	enum http_method method;
+	const char *url;
+	const char *username;  /* Basic auth, sent at once; never to another host after a redirect. NULL: none */
+	const char *password;
+	const char *headers[HTTP_CLIENT_MAX_HEADERS]; /* "Name: value"; NULL ends */
+	unsigned max_redirects;  /* 0: a 3xx is an answer like any other. Else https only (http only when the request was http), no credentials
+				  * to another host, and private or loopback addresses refused unless the first host was one */
+	uint32_t connect_timeout_ms; /* 0: 10 s */
+	uint32_t stall_timeout_ms;   /* no byte either way for so long: ERR_TIMEOUT. 0: 30 s. Paused time does not count */
+	uint64_t total_timeout_ms;   /* 0: none */
+
+	/* request body: either fixed bytes (must live until done) or pulled */
+	struct slice body;
+	/* Fill up to cap bytes, return how many; 0: end; HTTP_CLIENT_PAUSE: call http_client_resume_send later; HTTP_CLIENT_ABORT. */
+	size_t (*on_send)(struct http_client_request *request, char *out, size_t cap);
+	int64_t send_length; /* of a pulled body; -1: chunked */
+
+	/* The final answer's header section is complete (http_status and the fields below are set). Return false to refuse the body: `done` with ERR_CANCELLED and refused set. */
+	bool (*on_headers)(struct http_client_request *request);
+	/* Body bytes. Return len when taken; HTTP_CLIENT_PAUSE to get the same bytes again after http_client_resume_receive; HTTP_CLIENT_ABORT.
+	 * NULL: collected into `collected` up to collect_max. */
+	size_t (*on_receive)(struct http_client_request *request, const char *bytes, size_t len);
+	size_t collect_max; /* 0: 1 MiB; more: ERR_TOO_LARGE */
+
+	http_client_cb *done; /* status 0: a complete answer of whatever http_status; else a transport error (error.detail says more, without credentials) */
+	void *data;
+
+	/* out */
+	long http_status; /* 0 before an answer */
+	int64_t content_length; /* -1: not announced */
+	char content_type[96];
+	char etag[96];
+	int64_t retry_after_ms; /* -1: none; seconds and HTTP dates understood */
+	char location[1024];
+	bool refused;
+	struct slice collected; /* valid until http_client_request_release */
+	struct error error;
+	uint64_t received_bytes;
+
+	/* private */
+	struct list link;
+	void *impl;
+};
+
+#define HTTP_CLIENT_PAUSE ((size_t)-1)
+#define HTTP_CLIENT_ABORT ((size_t)-2)
+
+/* 0, or ERR_NOMEM / ERR_INVALID (URL, scheme) when nothing was started. */
+int http_client_start(struct http_client *client, struct http_client_request *request);
+/* May be called from any loop callback, not inside the request's own on_* callbacks. */
+void http_client_resume_receive(struct http_client_request *request);
+void http_client_resume_send(struct http_client_request *request);
+/* `done` follows with ERR_CANCELLED (unless it was on its way already). Safe any time between start and done. */
+void http_client_cancel(struct http_client_request *request);
+/* Frees what an answered request holds. */
+void http_client_request_release(struct http_client_request *request);
+
+/* Error for an HTTP status: 0 for 2xx, ERR_HTTP_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _THROTTLED, _CLIENT, _SERVER, ERR_REDIRECT for 3xx. Pure. */
+int http_status_error(long status);
+
+#endif

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Configuration: one table of settings (config.def) read from --env-file and the environment (which wins), with X_FILE for every secret. A bad value is one
+ * line naming the variable, the problem and an example; never the secret.
+ */
+#ifndef REELD_CONFIG_H
+#define REELD_CONFIG_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum config_ack { CONFIG_ACK_ACCEPTED, CONFIG_ACK_LEDGER, CONFIG_ACK_ARCHIVED };
+enum config_unknown_call { CONFIG_UNKNOWN_CALL_FETCH, CONFIG_UNKNOWN_CALL_ARCHIVE, CONFIG_UNKNOWN_CALL_SKIP };
+enum config_format { CONFIG_FORMAT_WAV, CONFIG_FORMAT_MP3 };
+
+/* Strings are owned by the config; NULL when unset. Durations in ms, sizes in bytes. */
+struct config {
+	char *listen;
+	char *admin_listen; /* NULL: off */
+	char *admin_token;
+	char *tls_cert;
+	char *tls_key;
+	char *data_dir;
+	char *public_url;
+	char *trusted_proxies;
+	char *twilio_account_sid;
+	char *twilio_auth_token;
+	char *twilio_accounts_file;
+	char *twilio_api_key;
+	char *twilio_api_secret;
+	char *twilio_api_base;
+	bool validate_signature;
+	char *database_url;
+	char *redis_url;
+	char *s3_bucket;
+	char *s3_endpoint;
+	char *s3_prefix;
+	enum config_format recording_format;
+	int recording_channels; /* 0: source */
+	enum config_ack ack;
+	int64_t ack_timeout_ms;
+	enum config_unknown_call unknown_call;
+	bool delete_from_twilio;
+	uint64_t journal_max;
+	uint64_t journal_segment;
+	uint64_t max_transfers;
+	uint64_t transfer_buffer;
+	uint64_t multipart_threshold;
+	uint64_t max_attempts;
+	int64_t retry_base_ms;
+	int64_t retry_max_ms;
+	uint64_t max_body;
+	uint64_t max_connections;
+	int64_t header_timeout_ms;
+	int64_t idle_timeout_ms;
+	int64_t shutdown_grace_ms;
+	bool migrate;
+	uint64_t workers;
+	int log_level;  /* enum log_level */
+	int log_format; /* enum log_format */
+};
+
+/* Reads everything; `env_file` may be NULL. 0 or ERR_CONFIG with the one line. */
+int config_load(struct config *config, const char *env_file, struct error *error);
+void config_free(struct config *config);
+
+#endif

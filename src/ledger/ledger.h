@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The ledger: calls, recordings and the work to be done on them; the shared truth of all replicas. An interface with an
+ * embedded implementation (SQLite) and, with a DATABASE_URL, Postgres.
+ *
+ * Every operation is asynchronous: the caller embeds the request, which belongs to the ledger until `done`; `done` comes exactly
+ * once, on the loop thread, never inside the call, also on close (ERR_CANCELLED). What a request points to (arrays, strings) must
+ * live until `done`. Results live in the request's arena until ledger_request_release(). Writes of several requests may share a transaction; a `done`
+ * with status 0 means committed and durable.
+ *
+ * Leases: a leased recording carries {owner, epoch, expiry}. Time is the database's. Every lease raises the epoch; a finish or heartbeat
+ * with an old epoch changes nothing and reports ERR_LEASE_LOST.
+ */
+#ifndef REELD_LEDGER_LEDGER_H
+#define REELD_LEDGER_LEDGER_H
+
+#include "base/err.h"
+#include "base/list.h"
+#include "base/sid.h"
+#include "twilio/event.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+/* recordings.status */
+enum ledger_status {
+	LEDGER_PENDING,
+	LEDGER_RUNNING,
+	LEDGER_STORED,
+	LEDGER_SKIPPED,
+	LEDGER_ABSENT,
+	LEDGER_FAILED,
+	LEDGER_DEAD,
+	LEDGER_DELETED,
+	LEDGER_STATUS_COUNT
+};
+const char *ledger_status_name(enum ledger_status status);
+bool ledger_status_parse(struct slice text, enum ledger_status *status);
+
+#define LEDGER_LEASE_MS 45000 /* heartbeat every third of it: a dead replica's work is taken over within a minute */
+#define LEDGER_KEY_SIZE 512
+#define LEDGER_URL_SIZE 768
+#define LEDGER_OWNER_SIZE 64
+
+struct ledger;
+
+/* A leased recording: what a job starts from. Plain values, copied out of the ledger. */
+struct ledger_job {
+	struct sid recording_sid;
+	struct sid account_sid;
+	struct sid call_sid;
+	struct sid conference_sid;
+	int64_t epoch;
+	int attempts; /* charged so far */
+	int64_t received_at_ms;
+	int64_t start_time_ms; /* -1: unknown */
+	int64_t duration_s;    /* -1 */
+	int channels;          /* 0 */
+	char source[32];
+	char key[LEDGER_KEY_SIZE]; /* "" until first chosen; once recorded it never changes */
+	bool stored;               /* the object was recorded as stored: only purge and finish are left */
+	/* of a stored one */
+	int64_t bytes;
+	char sha256[65];
+	char url[LEDGER_URL_SIZE];
+};
+
+/* A recording as people see it (jobs, recordings, the API). */
+struct ledger_recording {
+	struct ledger_job job;
+	enum ledger_status status;
+	int64_t next_attempt_ms; /* -1 */
+	char lease_owner[LEDGER_OWNER_SIZE];
+	int64_t lease_expires_ms; /* -1 */
+	char last_error[256];
+	char md5[33];
+	char content_type[32];
+	int64_t stored_at_ms; /* -1 */
+	int64_t deleted_at_twilio_ms; /* -1 */
+};
+
+/* One row of the audit trail. */
+struct ledger_audit {
+	int64_t at_ms;
+	char what[32];    /* "received", "leased", "stored", "retry", "dead", … */
+	char detail[256];
+};
+
+enum ledger_op {
+	LEDGER_FORWARD,   /* events in, some come back leased */
+	LEDGER_CLAIM,     /* due pending recordings and expired leases */
+	LEDGER_HEARTBEAT, /* prolong leases */
+	LEDGER_LOOKUP_CALL,
+	LEDGER_CREATE_CALL,
+	LEDGER_STORED_OBJECT, /* the step RECORD */
+	LEDGER_FINISH,    /* end of an attempt */
+	LEDGER_COUNTS,
+	LEDGER_LIST,
+	LEDGER_GET,
+	LEDGER_RETRY,     /* dead (or any waiting) → pending now */
+	LEDGER_DROP,      /* jobs drop: forget the work, status skipped */
+	LEDGER_DELETED_OBJECT, /* recordings delete */
+	LEDGER_PING,
+};
+
+/* How an attempt ended; LEDGER_FINISH. */
+enum ledger_outcome {
+	LEDGER_OUTCOME_DONE,    /* stored and, where asked for, purged at Twilio */
+	LEDGER_OUTCOME_SKIPPED, /* nothing to do: call unknown and UNKNOWN_CALL=skip */
+	LEDGER_OUTCOME_ABSENT,
+	LEDGER_OUTCOME_FAILED,
+	LEDGER_OUTCOME_RETRY,   /* charged: attempts + 1, due at delay_ms from now */
+	LEDGER_OUTCOME_WAIT,    /* not charged, due at delay_ms from now */
+	LEDGER_OUTCOME_RELEASE, /* shutdown: pending at once, not charged */
+	LEDGER_OUTCOME_DEAD,    /* attempts exhausted or permanent: a note goes to the call */
+};
+
+struct ledger_finish {
+	enum ledger_outcome outcome;
+	int64_t delay_ms;
+	const char *error;       /* last_error and note text; NULL: none */
+	bool deleted_at_twilio;  /* DONE: the recording was deleted at Twilio */
+};
+
+/* What RECORD writes: recordings → stored and calls.recording_url (and duration if it was null), one transaction. */
+struct ledger_object {
+	const char *key;
+	const char *url;
+	int64_t bytes;
+	const char *md5;    /* hex; NULL: unknown */
+	const char *sha256; /* hex */
+	const char *content_type;
+	int64_t duration_s; /* -1 */
+	int channels;       /* 0 */
+	bool keep_lease;    /* purge follows: stay running-with-lease though stored */
+};
+
+struct ledger_call {
+	struct sid call_sid;
+	char from[64];
+	char to[64];
+	char status[16]; /* Twilio's word: "completed"; mapped to call_status by the ledger */
+	int64_t duration_s; /* -1 */
+};
+
+struct ledger_request;
+typedef void ledger_cb(struct ledger_request *request, int status);
+
+struct ledger_request {
+	enum ledger_op op;
+	ledger_cb *done;
+	void *data;
+
+	/* in (by op) */
+	const struct event *events; /* FORWARD: `count` of them */
+	size_t count;
+	size_t lease_max;           /* FORWARD, CLAIM: lease at most so many to this replica */
+	const struct ledger_job *jobs; /* HEARTBEAT: `count` of them (sid, epoch) */
+	struct sid recording_sid;   /* STORED_OBJECT, FINISH, GET, RETRY, DROP, DELETED_OBJECT, LOOKUP_CALL (event's recording) */
+	int64_t epoch;              /* STORED_OBJECT, FINISH */
+	struct sid call_sid;        /* LOOKUP_CALL, and for the note of FINISH */
+	struct ledger_finish finish;
+	struct ledger_object object;
+	struct ledger_call call;    /* CREATE_CALL */
+	bool all_dead;              /* RETRY: every dead one */
+	int status_filter;          /* LIST: enum ledger_status, -1: any, -2: anything not at its end (jobs list) */
+	const char *key_prefix;     /* LIST: or NULL */
+	const char *cursor;         /* LIST: from a previous next_cursor, or NULL */
+	size_t limit;               /* LIST: at most 1000 */
+
+	/* out (by op) */
+	struct ledger_job *leased;  /* FORWARD, CLAIM */
+	size_t leased_count;
+	bool *lost;                 /* HEARTBEAT: per job, true when the lease is not ours any more */
+	size_t duplicates;          /* FORWARD: events that changed nothing */
+	size_t changed;             /* RETRY, DROP: rows */
+	bool call_known;            /* LOOKUP_CALL */
+	int64_t counts[LEDGER_STATUS_COUNT]; /* COUNTS */
+	struct ledger_recording *recordings; /* LIST, GET */
+	size_t recording_count;
+	char next_cursor[64];       /* LIST: "" at the end */
+	struct ledger_audit *audit; /* GET: oldest first, at most 200 */
+	size_t audit_count;
+	int64_t next_due_ms;        /* CLAIM: delay until the next pending one is due; -1: none */
+	struct error error;
+
+	/* private to the implementation */
+	struct list link;
+	void *arena;
+	int status;
+};
+
+/* Hands the request over. It is always answered through `done`. */
+void ledger_submit(struct ledger *ledger, struct ledger_request *request);
+/* Frees the results of an answered request. Safe on one that was never submitted but zeroed. */
+void ledger_request_release(struct ledger_request *request);
+
+/* Reachable as far as known now (last operation's outcome). */
+bool ledger_up(const struct ledger *ledger);
+/* "sqlite" or "postgres": the value of the `dependency` label and of messages. */
+const char *ledger_kind(const struct ledger *ledger);
+/* Finishes or cancels what was submitted, then `closed`. */
+void ledger_close(struct ledger *ledger, void (*closed)(void *data), void *data);
+
+/* An implementation embeds this first and fills ops. */
+struct ledger_ops {
+	const char *kind;
+	void (*submit)(struct ledger *ledger, struct ledger_request *request);
+	bool (*up)(const struct ledger *ledger);
+	void (*release)(struct ledger_request *request);
+	void (*close)(struct ledger *ledger, void (*closed)(void *data), void *data);
+};
+struct ledger {
+	const struct ledger_ops *ops;
+};
+
+/*
+ * Opens (creating it when missing) the SQLite ledger at `path`, applies migrations when `migrate`, starts its thread. Blocking; before
+ * the loop runs. `owner` names this replica in leases (host:pid:random).
+ */
+int ledger_sqlite_open(struct ledger **ret, uv_loop_t *loop, const char *path, const char *owner, bool migrate, struct error *error);
+
+#endif

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The pipeline: runs leased jobs, at most as many at a time as the adaptive limit allows, each through the steps of steps.def, and returns them to the
+ * ledger with an outcome. Claims due and orphaned work by itself, renews leases by heartbeat.
+ */
+#ifndef REELD_PIPELINE_PIPELINE_H
+#define REELD_PIPELINE_PIPELINE_H
+
+#include "base/metrics.h"
+#include "ledger/idempotency.h"
+#include "ledger/ledger.h"
+#include "store/store.h"
+#include "twilio/client.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <uv.h>
+
+enum unknown_call { UNKNOWN_CALL_FETCH, UNKNOWN_CALL_ARCHIVE, UNKNOWN_CALL_SKIP };
+
+struct pipeline_options {
+	struct ledger *ledger;
+	struct idempotency *filter;
+	struct twilio_client *twilio;
+	struct store *store;
+	struct metrics *metrics;
+	size_t max_transfers;
+	size_t transfer_buffer; /* bytes of ring per transfer */
+	int max_attempts;
+	int64_t retry_base_ms;
+	int64_t retry_max_ms;
+	bool mp3;               /* RECORDING_FORMAT */
+	int channels;           /* RECORDING_CHANNELS; 0: source */
+	enum unknown_call unknown_call;
+	bool delete_from_twilio;
+	const char *key_prefix;
+	/* How a recording ended this attempt, for ACK=archived. outcome DONE has a url; code is the error's. */
+	void (*on_outcome)(void *data, const struct sid *recording_sid, enum ledger_outcome outcome, int code, const char *step, const char *url);
+	void *data;
+};
+
+struct pipeline;
+
+struct pipeline *pipeline_new(uv_loop_t *loop, const struct pipeline_options *options);
+/* How many more leased jobs it takes now. */
+size_t pipeline_capacity(const struct pipeline *pipeline);
+/* Takes jobs leased elsewhere (the forwarder); at most pipeline_capacity(). Copied. */
+void pipeline_take(struct pipeline *pipeline, const struct ledger_job *jobs, size_t count);
+/* There may be new pending work. */
+void pipeline_wake(struct pipeline *pipeline);
+size_t pipeline_running(const struct pipeline *pipeline);
+
+/* Shutdown: start nothing new, let running jobs finish; `drained` when none is left. */
+void pipeline_drain(struct pipeline *pipeline, void (*drained)(void *data), void *data);
+/* Cut what still runs (released, not charged) and close. The ledger must still be open. */
+void pipeline_close(struct pipeline *pipeline, void (*closed)(void *data), void *data);
+
+/* Dependency states as seen by the breakers. */
+bool pipeline_twilio_up(const struct pipeline *pipeline);
+bool pipeline_store_up(const struct pipeline *pipeline);
+
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where audio goes: a directory, or S3. An interface; every operation is asynchronous on the loop, `done` comes exactly once per
+ * accepted operation, never inside the call, also on close.
+ *
+ * A put is open → write* → commit | abort. Nothing is visible under the key before commit answered 0; afterwards all of it is, durable.
+ * Putting the same key twice is harmless: the later one replaces the earlier atomically.
+ */
+#ifndef REELD_STORE_STORE_H
+#define REELD_STORE_STORE_H
+
+#include "base/err.h"
+#include "base/slice.h"
+#include "base/metrics.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct store;
+struct store_put;
+struct store_request;
+
+/* Object metadata; NULL or "" when not known. Strings live until the put's first `done`. */
+struct store_object {
+	const char *key;          /* relative; made by reeld_storage_key */
+	int64_t length;           /* bytes, or -1 when unknown */
+	const char *content_type; /* audio/wav, audio/mpeg */
+	const char *call_sid;
+	const char *recording_sid;
+	const char *account_sid;
+	const char *duration;
+	const char *channels;
+	const char *source;
+	const char *start_time;
+	const char *sha256;
+};
+
+/* What the transfer knows about the bytes it wrote; the store compares it with what it holds. */
+struct store_digest {
+	int64_t bytes;
+	uint8_t md5[16];
+	uint8_t sha256[32];
+};
+
+typedef void store_put_cb(struct store_put *put, int status);
+/* Embedded by the caller, zeroed. One operation at a time. */
+struct store_put {
+	void *data;
+	struct error error;       /* of the last failed operation */
+	/* private */
+	struct store *store;
+	store_put_cb *done;
+	void *impl;
+};
+
+/* Starts an upload. */
+void store_put_open(struct store *store, struct store_put *put, const struct store_object *object, store_put_cb *done);
+/* Writes bytes, which must stay as they are until `done`; `done` is the backpressure. 1 to 8 MiB of them. */
+void store_put_write(struct store_put *put, struct slice bytes, store_put_cb *done);
+/* Makes the object durable and visible after comparing it with `digest`: ERR_CHECKSUM (and nothing visible) when it differs. */
+void store_put_commit(struct store_put *put, const struct store_digest *digest, store_put_cb *done);
+/* Gives up and removes what was written. `done` with 0 whatever happens. Also valid after a failed open, write or commit, and needed then. */
+void store_put_abort(struct store_put *put, store_put_cb *done);
+
+enum store_op {
+	STORE_VERIFY, /* the object under `key` has `bytes` bytes and this sha256 (where the store can tell, md5 otherwise): 0, ERR_NOT_FOUND, ERR_CHECKSUM */
+	STORE_DELETE, /* 0 also when there was none */
+	STORE_PROBE,  /* put, get and delete of a small probe object: is the store usable? */
+	STORE_CLEAN,  /* remove leftovers of uploads cut by a crash (older than a day, or this host's) */
+};
+typedef void store_cb(struct store_request *request, int status);
+struct store_request {
+	enum store_op op;
+	store_cb *done;
+	void *data;
+	const char *key;
+	struct store_digest digest; /* VERIFY */
+	struct error error;
+	/* private */
+	struct store *store;
+	void *impl;
+};
+void store_submit(struct store *store, struct store_request *request);
+
+/* The recordingUrl of a key. 0, or ERR_LIMIT when it does not fit. Pure. */
+int store_url(const struct store *store, const char *key, char *out, size_t size);
+/* A link a browser can open for a while: a presigned URL, or the file:// URL. */
+int store_link(const struct store *store, const char *key, int64_t valid_s, char *out, size_t size);
+const char *store_kind(const struct store *store); /* "directory" or "s3" */
+bool store_up(const struct store *store);
+void store_close(struct store *store, void (*closed)(void *data), void *data);
+
+struct store_ops {
+	const char *kind;
+	void (*put_open)(struct store *, struct store_put *, const struct store_object *);
+	void (*put_write)(struct store_put *, struct slice);
+	void (*put_commit)(struct store_put *, const struct store_digest *);
+	void (*put_abort)(struct store_put *);
+	void (*submit)(struct store *, struct store_request *);
+	int (*url)(const struct store *, const char *key, char *out, size_t size);
+	int (*link)(const struct store *, const char *key, int64_t valid_s, char *out, size_t size);
+	bool (*up)(const struct store *);
+	void (*close)(struct store *, void (*closed)(void *data), void *data);
+};
+struct store {
+	const struct store_ops *ops;
+};
+
+/* Recordings under `directory` (created, made absolute); 0 or an error with a message. Blocking; before the loop runs. */
+int store_directory_open(struct store **ret, uv_loop_t *loop, const char *directory, struct error *error);
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An event: one verified webhook. On the wire and in the journal it stays what Twilio sent (the raw parameters), behind a
+ * small header, so that nothing unknown is lost; event_decode gives the typed view. Pure.
+ *
+ * Journal payload, version 1, little endian: u8 version, u8 kind, u16 flags (0), u32 params_len, i64 received_at_ms, then
+ * params_len bytes of application/x-www-form-urlencoded parameters exactly as received.
+ */
+#ifndef REELD_TWILIO_EVENT_H
+#define REELD_TWILIO_EVENT_H
+
+#include "base/sid.h"
+#include "base/slice.h"
+
+#include <reeld/form.h>
+#include <stdint.h>
+
+enum event_kind { EVENT_RECORDING = 1, EVENT_CALL_INCOMING = 2, EVENT_CALL_STATUS = 3 };
+
+enum recording_status {
+	RECORDING_UNKNOWN, /* a word we do not know: acknowledged, never dropped from the audit trail */
+	RECORDING_IN_PROGRESS,
+	RECORDING_COMPLETED,
+	RECORDING_ABSENT,
+	RECORDING_FAILED,
+};
+
+#define EVENT_MAX_FIELDS 128
+#define EVENT_HEADER_SIZE 16
+
+struct event {
+	enum event_kind kind;
+	int64_t received_at_ms;
+	struct sid account_sid;
+	struct sid call_sid;
+	struct sid conference_sid;
+	struct sid recording_sid;
+	enum recording_status status;
+	int64_t duration_s;    /* -1: not given */
+	int channels;          /* 0: not given */
+	int64_t start_time_ms; /* RecordingStartTime; -1: not given or not readable */
+	int64_t error_code;    /* 0: none */
+	char source[32];       /* "DialVerb"; "" when not given; cut to fit */
+	char track[16];
+	/* call events */
+	char from[64];
+	char to[64];
+	char call_status[16];
+	struct slice params; /* raw, points into the decoded payload */
+};
+
+/* Why a recording or call event is refused; the texts are the contract's. */
+enum event_problem {
+	EVENT_OK,
+	EVENT_MISSING_FIELDS,  /* "Missing required fields: CallSid or RecordingSid" */
+	EVENT_BAD_ACCOUNT_SID,
+	EVENT_BAD_CALL_SID,
+	EVENT_BAD_CONFERENCE_SID,
+	EVENT_BAD_RECORDING_SID,
+	EVENT_BAD_DURATION,
+	EVENT_BAD_CHANNELS,
+	EVENT_BAD_ERROR_CODE,
+};
+const char *event_problem_message(enum event_problem problem);
+
+/* Fills the typed view from decoded fields. `params` and received_at_ms are left for the caller. An unreadable start time is not a problem (-1). */
+enum event_problem event_from_form(struct event *event, enum event_kind kind, const struct reeld_form_field *fields, size_t count);
+
+/* The 16 header bytes that go before the raw params in a journal record. */
+void event_encode_header(unsigned char out[EVENT_HEADER_SIZE], enum event_kind kind, int64_t received_at_ms, size_t params_len);
+
+/* Decodes a journal payload. 0 or ERR_CORRUPT. event->params points into payload. scratch: at least payload.len bytes, used only during the call. */
+int event_decode(struct event *event, struct slice payload, char *scratch, size_t scratch_len);
+
+const char *recording_status_name(enum recording_status status); /* "completed" */
+
+#endif
