@@ -20,7 +20,7 @@ enum err_ordinal {
 
 enum err {
 	ERR_OK = 0,
-#define ERR(NAME, name, class, text) ERR_##name = -ERR_ORDINAL_##NAME,
+#define ERR(NAME, name, class, text) ERR_##NAME = -ERR_ORDINAL_##NAME,
 #include "base/err.def"
 #undef ERR
 };
