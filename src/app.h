@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The composition root: builds every room from the configuration, in start order, connects them, and takes them down in reverse. Used by serve and demo.
+ *
+ * Loop thread only. app_new blocks (files are opened, the journal is replayed, migrations run) and is called before the loop turns.
+ */
+#ifndef REELD_APP_H
+#define REELD_APP_H
+
+#include "base/err.h"
+#include "config.h"
+#include "ledger/ledger.h"
+
+#include <stdbool.h>
+#include <uv.h>
+
+struct app;
+
+/* Opens everything and listens. `config` is borrowed until the app is freed; `env_file` (may be NULL) is read again on reload. */
+int app_new(struct app **ret, uv_loop_t *loop, const struct config *config, const char *env_file, struct error *error);
+
+int app_public_port(const struct app *app);
+int app_admin_port(const struct app *app); /* 0 when off */
+
+/* How each recording's attempt ended, for the demo. One listener. */
+typedef void app_outcome_cb(void *data, const struct sid *recording_sid, enum ledger_outcome outcome, int code, const char *step,
+			    const char *url);
+void app_on_outcome(struct app *app, app_outcome_cb *callback, void *data);
+
+/* SIGHUP: reads secrets, accounts and certificate files again. What is wrong is logged and the old ones stay. */
+void app_reload(struct app *app);
+
+/*
+ * Not ready at once; stops accepting; lets requests and running jobs finish for at most SHUTDOWN_GRACE, releases what is left, closes every room in
+ * reverse order and frees the app; then `stopped`. The loop has none of our handles left afterwards.
+ */
+void app_stop(struct app *app, void (*stopped)(void *data), void *data);
+
+#endif
