@@ -64,7 +64,10 @@ void log_configure(enum log_level level, enum log_format format);
 
 /* From now on lines are written by the pool of `loop` instead of the caller. */
 void log_attach(uv_loop_t *loop);
-/* Writes out what is buffered (blocking) and goes back to writing at once. Call when the loop has nothing else left. */
+/*
+ * Writes out what is buffered (giving up on a reader that takes nothing for 2 s) and goes back to writing at once. Call outside of callbacks, when the
+ * loop has nothing else left: it turns the loop until its own handle is closed, so that uv_loop_close() == 0 afterwards.
+ */
 void log_detach(void);
 
 /* Lines dropped because the reader was too slow, since start. */
