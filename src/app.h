@@ -10,14 +10,18 @@
 #include "base/err.h"
 #include "config.h"
 #include "ledger/ledger.h"
+#include "twilio/accounts.h"
 
 #include <stdbool.h>
 #include <uv.h>
 
 struct app;
 
-/* Opens everything and listens. `config` is borrowed until the app is freed; `env_file` (may be NULL) is read again on reload. */
-int app_new(struct app **ret, uv_loop_t *loop, const struct config *config, const char *env_file, struct error *error);
+/*
+ * Opens everything and listens. `config` is borrowed until the app is freed. On an error *ret stays NULL and what was opened is closing: run the loop until
+ * nothing is left.
+ */
+int app_new(struct app **ret, uv_loop_t *loop, const struct config *config, struct error *error);
 
 int app_public_port(const struct app *app);
 int app_admin_port(const struct app *app); /* 0 when off */
@@ -26,6 +30,9 @@ int app_admin_port(const struct app *app); /* 0 when off */
 typedef void app_outcome_cb(void *data, const struct sid *recording_sid, enum ledger_outcome outcome, int code, const char *step,
 			    const char *url);
 void app_on_outcome(struct app *app, app_outcome_cb *callback, void *data);
+
+/* The accounts that the configuration names. 0 or ERR_CONFIG with a message. Blocking when there is an accounts file. */
+int app_build_accounts(const struct config *config, struct twilio_accounts **ret, struct error *error);
 
 /* SIGHUP: reads secrets, accounts and certificate files again. What is wrong is logged and the old ones stay. */
 void app_reload(struct app *app);

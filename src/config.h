@@ -17,6 +17,7 @@ enum config_format { CONFIG_FORMAT_WAV, CONFIG_FORMAT_MP3 };
 
 /* Strings are owned by the config; NULL when unset. Durations in ms, sizes in bytes. */
 struct config {
+	char *env_file; /* what was read besides the environment; read again on reload */
 	char *listen;
 	char *admin_listen; /* NULL: off */
 	char *admin_token;
@@ -64,6 +65,8 @@ struct config {
 
 /* Reads everything; `env_file` may be NULL. 0 or ERR_CONFIG with the one line. */
 int config_load(struct config *config, const char *env_file, struct error *error);
+/* What only the daemon needs: an auth token (fail closed), engines that this build has. 0 or ERR_CONFIG with the one line. */
+int config_require_serve(const struct config *config, struct error *error);
 void config_free(struct config *config);
 
 #endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The private listener: /metrics for Prometheus, /healthz and /readyz. Never reachable without being asked for: loopback by default.
+ * Loop thread only.
+ */
+#ifndef REELD_ADMIN_ADMIN_H
+#define REELD_ADMIN_ADMIN_H
+
+#include "base/buffer.h"
+#include "base/err.h"
+#include "base/metrics.h"
+#include "ledger/ledger.h"
+
+#include <stdbool.h>
+#include <uv.h>
+
+struct admin;
+
+struct admin_options {
+	const char *listen; /* "127.0.0.1:9464" */
+	struct metrics *metrics;
+	struct ledger *ledger; /* for the job counts at each scrape */
+	/* Sets the gauges that are only worth computing when somebody looks. */
+	void (*collect)(void *data);
+	/* Appends the /readyz JSON body; true when events can be accepted. */
+	bool (*health)(void *data, struct buffer *body);
+	void *data;
+};
+
+/* Listens at once. 0 or an error with a message; *ret is set also when listening failed and is closed by the caller. */
+int admin_new(struct admin **ret, uv_loop_t *loop, const struct admin_options *options, struct error *error);
+int admin_port(const struct admin *admin);
+void admin_close(struct admin *admin, void (*closed)(void *data), void *data);
+
+#endif
