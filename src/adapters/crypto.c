@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+#include "adapters/crypto.h"
+
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+
+struct crypto_digest {
+	EVP_MD *md5_type; /* fetched once: an implicit fetch takes OpenSSL's lock at every reset */
+	EVP_MD *sha256_type;
+	EVP_MD_CTX *md5;
+	EVP_MD_CTX *sha256;
+	uint64_t bytes;
+};
+
+static int fetch_failed(struct error *error, const char *algorithm)
+{
+	char reason[128] = "no reason given";
+	unsigned long code = ERR_peek_last_error();
+	if (code != 0)
+		ERR_error_string_n(code, reason, sizeof(reason));
+	ERR_clear_error();
+	return error_set(error, ERR_CONFIG, "OpenSSL offers no %s (%s): activate its default provider beside the FIPS provider in openssl.cnf", algorithm,
+			 reason);
+}
+
+int crypto_digest_reset(struct crypto_digest *digest)
+{
+	digest->bytes = 0;
+	if (EVP_DigestInit_ex2(digest->md5, digest->md5_type, NULL) != 1 || EVP_DigestInit_ex2(digest->sha256, digest->sha256_type, NULL) != 1)
+		return ERR_IO;
+	return 0;
+}
+
+int crypto_digest_new(struct crypto_digest **ret, struct error *error)
+{
+	int status;
+	struct crypto_digest *digest = calloc(1, sizeof(*digest));
+	if (digest == NULL)
+		return error_set(error, ERR_NOMEM, "out of memory for a digest");
+	digest->md5_type = EVP_MD_fetch(NULL, "MD5", "-fips");
+	if (digest->md5_type == NULL) {
+		status = fetch_failed(error, "MD5");
+		goto failed;
+	}
+	digest->sha256_type = EVP_MD_fetch(NULL, "SHA256", NULL);
+	if (digest->sha256_type == NULL) {
+		status = fetch_failed(error, "SHA-256");
+		goto failed;
+	}
+	digest->md5 = EVP_MD_CTX_new();
+	digest->sha256 = EVP_MD_CTX_new();
+	if (digest->md5 == NULL || digest->sha256 == NULL || crypto_digest_reset(digest) != 0) {
+		status = error_set(error, ERR_NOMEM, "out of memory for a digest");
+		goto failed;
+	}
+	*ret = digest;
+	return 0;
+failed:
+	crypto_digest_free(&digest);
+	return status;
+}
+
+void crypto_digest_free(struct crypto_digest **digest)
+{
+	if (*digest == NULL)
+		return;
+	EVP_MD_CTX_free((*digest)->md5);
+	EVP_MD_CTX_free((*digest)->sha256);
+	EVP_MD_free((*digest)->md5_type);
+	EVP_MD_free((*digest)->sha256_type);
+	free(*digest);
+	*digest = NULL;
+}
+
+int crypto_digest_update(struct crypto_digest *digest, const void *bytes, size_t len)
+{
+	if (EVP_DigestUpdate(digest->md5, bytes, len) != 1 || EVP_DigestUpdate(digest->sha256, bytes, len) != 1)
+		return ERR_IO;
+	digest->bytes += len;
+	return 0;
+}
+
+int crypto_digest_final(struct crypto_digest *digest, struct crypto_digest_result *result)
+{
+	result->bytes = digest->bytes;
+	if (EVP_DigestFinal_ex(digest->md5, result->md5, NULL) != 1 || EVP_DigestFinal_ex(digest->sha256, result->sha256, NULL) != 1)
+		return ERR_IO;
+	return 0;
+}
+
+int crypto_sha256(const void *bytes, size_t len, uint8_t out[CRYPTO_SHA256_SIZE])
+{
+	return EVP_Digest(bytes, len, out, NULL, EVP_sha256(), NULL) == 1 ? 0 : ERR_IO;
+}
