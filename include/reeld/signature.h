@@ -22,13 +22,13 @@ extern "C" {
 
 struct reeld_signature_key;
 
-/* NULL when out of memory. The token is copied into the HMAC state and not kept. */
+/* NULL when out of memory, and for an empty token, whose signatures anybody could make. The token goes into the HMAC state and is not kept. */
 struct reeld_signature_key *reeld_signature_key_new(const char *token, size_t len);
 void reeld_signature_key_free(struct reeld_signature_key **key);
 
 struct reeld_signature_request {
-	/* The URL as Twilio was given it, in up to three pieces that are signed one behind the other without a copy
-	 * (base "https://host", target "/path?query"); unused ones are length 0. No fragment. */
+	/* The URL as Twilio was given it, in one or two pieces (base "https://host", target "/path?query"; an unused one has
+	 * length 0). One of them holds scheme and host whole. A fragment ("#rc=5") is left out, as Twilio leaves it out. */
 	const char *base;
 	size_t base_len;
 	const char *target;
@@ -48,8 +48,9 @@ struct reeld_signature_request {
 bool reeld_signature_sign(struct reeld_signature_key *key, struct reeld_signature_request *request, char out[REELD_SIGNATURE_SIZE]);
 
 /*
- * True when `signature` is right for one of: the URL as given, without its port, with its port or the scheme's standard
- * port (443, 80) added; and, for a raw body, the bodySHA256 in the query matches. Anything malformed is false.
+ * True when `signature` is right for one of: the URL as given, without its port, with the scheme's standard port (443, 80)
+ * added when it has none, and each of these without its userinfo; and, for a raw body, when the bodySHA256 in the query
+ * matches. Anything malformed is false.
  */
 bool reeld_signature_verify(struct reeld_signature_key *key, struct reeld_signature_request *request, const char *signature, size_t signature_len);
 
