@@ -1,0 +1,342 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""reeld's benchmarks: ratios side by side in one run, interleaved, medians. Called by ./dev bench.
+
+  bench.py ack        durable verified ack beside nginx's static 200, Node and fastify + Postgres
+  bench.py connect    one connection per request, CPU beside nginx
+  bench.py idle       resident memory with 4,096 idle connections
+  bench.py sustained  burst and drain: what the ledger keeps pace with
+  bench.py transfer   1,000 recordings of 1 MB end to end beside curl > file; memory with small and large recordings
+  bench.py all        everything, in this order
+"""
+import argparse
+import json
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import benchlib as lib  # noqa: E402
+
+
+class Bench:
+    def __init__(self, options):
+        self.options = options
+        self.directory = tempfile.mkdtemp(prefix="reeld-bench-")
+        self.serial = 0
+        self.results = {}
+
+    def fresh(self, name):
+        self.serial += 1
+        path = os.path.join(self.directory, f"{self.serial:03d}-{name}")
+        os.makedirs(path)
+        return path
+
+    def requests_file(self, name, count, close=False):
+        """Signed requests are made once per kind; each run of a server starts from an empty data directory, so none is a duplicate."""
+        path = os.path.join(self.directory, f"requests-{name}-{count}")
+        if not os.path.exists(path):
+            lib.write_requests(path, 0, count, close)
+        return path
+
+    # --- the servers under comparison: each returns a started, pinned Server ---
+    def start_nginx(self):
+        return lib.nginx_server(self.fresh("nginx"), lib.free_port())
+
+    def start_reeld(self, **extra):
+        return lib.reeld_server(self.options.binary, self.fresh("reeld"), lib.free_port(), **extra)
+
+    def node_modules(self):
+        target = self.options.node_dir
+        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "node")
+        os.makedirs(target, exist_ok=True)
+        for name in os.listdir(source):
+            shutil.copy(os.path.join(source, name), target)
+        if not os.path.isdir(os.path.join(target, "node_modules", "twilio")):
+            subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--silent"], cwd=target, check=True)
+        return target
+
+    def start_node(self, script, **extra):
+        port = lib.free_port()
+        env = {"PORT": str(port), "TWILIO_AUTH_TOKEN": lib.TOKEN, "PUBLIC_URL": lib.PUBLIC_URL, "NODE_ENV": "production"}
+        env.update(extra)
+        return lib.Server(script, ["node", script], env=env, port=port, cwd=self.node_modules())
+
+    def start_fastify(self):
+        postgres = Postgres(self.fresh("postgres"))
+        server = self.start_node("fastify_pg.js", DATABASE_URL=postgres.url)
+        stop = server.stop
+
+        def stop_both():
+            stop()
+            postgres.stop()
+        server.stop = stop_both
+        return server
+
+    def run_load(self, server, requests, connections, seconds):
+        lib.wrk(server.port, requests, min(connections, 16), 1)  # warm up: code paths, page cache, node's JIT
+        before = server.cpu_seconds()
+        result = lib.wrk(server.port, requests, connections, seconds)
+        result["cpu_us"] = (server.cpu_seconds() - before) / max(result["requests"], 1) * 1e6
+        result["rss_mb"] = server.rss_mb()
+        if result["status"] or result["wrapped"]:
+            print(f"  note: {server.name}: {result['status']} answers were not 2xx, requests repeated {result['wrapped']} times", flush=True)
+        return result
+
+    # --- benchmarks ---
+    def ack(self, close=False):
+        rounds, seconds = self.options.rounds, self.options.seconds
+        starters = {"nginx": self.start_nginx, "reeld": self.start_reeld}
+        if not self.options.no_node and not close:
+            starters["node"] = lambda: self.start_node("http_twilio.js")
+            starters["fastify+pg"] = self.start_fastify
+        levels = [64] if close else self.options.connections
+        rows = {}
+        for connections in levels:
+            for round_number in range(rounds):
+                for name, start in starters.items():
+                    rate = {"nginx": 110000, "reeld": 110000}.get(name, 20000)
+                    requests = self.requests_file("close" if close else "keep", min(rate * (seconds + 2), 600000), close)
+                    server = start()
+                    try:
+                        result = self.run_load(server, requests, connections, seconds)
+                    finally:
+                        server.stop()
+                    rows.setdefault((connections, name), []).append(result)
+                    print(f"  {connections:4d} connections, round {round_number + 1}, {name:10s} {result['rate']:9.0f}/s  "
+                          f"p50 {result['p50_us']:6d} us  p99 {result['p99_us']:6d} us  CPU {result['cpu_us']:6.1f} us", flush=True)
+        print(f"\n{'connections':>11s} {'server':11s} {'req/s':>9s} {'p50 us':>8s} {'p99 us':>8s} {'CPU us':>8s} {'RSS MB':>7s} {'of nginx':>8s}")
+        for connections in levels:
+            base = lib.median([r["rate"] for r in rows[(connections, "nginx")]])
+            base_cpu = lib.median([r["cpu_us"] for r in rows[(connections, "nginx")]])
+            for name in starters:
+                runs = rows[(connections, name)]
+                row = {key: lib.median([r[key] for r in runs]) for key in ("rate", "p50_us", "p99_us", "cpu_us", "rss_mb")}
+                # The ratio of each round, then their median: the machine drifts between rounds, not within one.
+                ratios = [r["rate"] / n["rate"] for r, n in zip(runs, rows[(connections, "nginx")])]
+                row["of_nginx"] = lib.median(ratios)
+                row["cpu_of_nginx"] = row["cpu_us"] / base_cpu
+                row["rate_base"] = base
+                self.results[f"{'connect' if close else 'ack'}/{connections}/{name}"] = row
+                print(f"{connections:11d} {name:11s} {row['rate']:9.0f} {row['p50_us']:8.0f} {row['p99_us']:8.0f} {row['cpu_us']:8.1f} "
+                      f"{row['rss_mb']:7.1f} {row['of_nginx']:8.2f}", flush=True)
+        if not close and "fastify+pg" in starters and 64 in levels:
+            ratio = self.results["ack/64/reeld"]["rate"] / self.results["ack/64/fastify+pg"]["rate"]
+            self.results["ack/64/reeld_of_fastify"] = ratio
+            print(f"\nreeld is {ratio:.1f} times fastify + Postgres at 64 connections")
+
+    def connect(self):
+        self.ack(close=True)
+        ratio = self.results["connect/64/reeld"]["cpu_of_nginx"]
+        print(f"\nnew connection each: reeld takes {ratio:.2f} times nginx's CPU a request")
+
+    def idle(self):
+        server = self.start_reeld()
+        held = []
+        try:
+            empty = server.rss_mb()
+            for index in range(4096):
+                peer = socket.create_connection(("127.0.0.1", server.port))
+                peer.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                if not peer.recv(4096).startswith(b"HTTP/1.1 200"):
+                    raise RuntimeError("healthz did not answer 200")
+                held.append(peer)
+            full = server.rss_mb()
+        finally:
+            for peer in held:
+                peer.close()
+            server.stop()
+        self.results["idle"] = {"rss_empty_mb": empty, "rss_4096_mb": full}
+        print(f"RSS {empty:.1f} MB without, {full:.1f} MB with 4,096 idle keep-alive connections")
+
+    def sustained(self):
+        """A burst at 64 connections, then the drain: events over the whole time is what reeld sustains."""
+        server = self.start_reeld()
+        directory = os.path.join(self.directory, f"{self.serial:03d}-reeld", "data", "ledger.db")
+        seconds = self.options.seconds
+        try:
+            requests = self.requests_file("keep", min(110000 * (seconds + 2), 600000))
+            started = time.monotonic()
+            burst = lib.wrk(server.port, requests, 64, seconds)
+            wanted = burst["requests"]
+            while time.monotonic() - started < 300:
+                with sqlite3.connect(f"file:{directory}?mode=ro", uri=True, timeout=10) as ledger:
+                    done = ledger.execute("SELECT count(*) FROM recordings").fetchone()[0]
+                if done >= wanted:
+                    break
+                time.sleep(0.25)
+            took = time.monotonic() - started
+        finally:
+            server.stop()
+        self.results["sustained"] = {"burst_rate": burst["rate"], "events": wanted, "in_ledger": done, "sustained_rate": done / took}
+        print(f"burst {burst['rate']:.0f}/s for {seconds} s; all {done} of {wanted} in the ledger after {took:.1f} s: "
+              f"{done / took:.0f}/s sustained on one core")
+
+    def transfer(self):
+        count, size = self.options.recordings, 1000000
+        self.transfer_curl(count, size)
+        small = self.transfer_reeld("1 MB", count, size)
+        large = self.transfer_reeld("1 GB", 2, 1000000000)
+        self.results["transfer/rss"] = {"rss_1mb": small["rss_mb"], "rss_1gb": large["rss_mb"]}
+        curl = self.results["transfer/curl"]
+        print(f"reeld moves {small['mb_s'] / curl['mb_s']:.2f} of what curl > file moves; "
+              f"peak RSS {small['rss_mb']:.0f} MB at 64 x 1 MB, {large['rss_mb']:.0f} MB at 2 x 1 GB")
+
+    def sandbox(self, size, count, **options):
+        port = lib.free_port()
+        argv = [self.options.binary, "sandbox", "--listen", f"127.0.0.1:{port}", "--account-sid", lib.ACCOUNT, "--auth-token", lib.TOKEN,
+                "--size", str(size), "--count", str(count)]
+        for name, value in options.items():
+            argv += ["--" + name, str(value)]
+        directory = self.fresh("sandbox")
+        server = lib.Server("sandbox", argv, port=port, log=os.path.join(directory, "log"))
+        for pid in server.pids():
+            subprocess.run(["taskset", "-acp", lib.LOAD_CORE, str(pid)], check=True, capture_output=True)
+        return server
+
+    def transfer_curl(self, count, size):
+        """The plain copy on the same machine: 64 curls' worth of connections in one process, every recording into a file of its own."""
+        server = self.sandbox(size, count)
+        directory = self.fresh("curl")
+        try:
+            sids = self.sandbox_sids(server, count)
+            config = os.path.join(directory, "urls")
+            with open(config, "w") as out:
+                for sid in sids:
+                    out.write(f'url = "http://127.0.0.1:{server.port}/2010-04-01/Accounts/{lib.ACCOUNT}/Recordings/{sid}.wav"\n'
+                              f'output = "{directory}/{sid}.wav"\n')
+            before = os.times()
+            started = time.monotonic()
+            subprocess.run(["taskset", "-c", lib.SERVER_CORE, "curl", "-sS", "--fail", "--parallel", "--parallel-max", "64",
+                            "-u", f"{lib.ACCOUNT}:{lib.TOKEN}", "--config", config], check=True, timeout=600)
+            took = time.monotonic() - started
+            after = os.times()
+        finally:
+            server.stop()
+        cpu = after.children_user + after.children_system - before.children_user - before.children_system
+        moved = sum(os.path.getsize(os.path.join(directory, name)) for name in os.listdir(directory) if name.endswith(".wav"))
+        shutil.rmtree(directory)
+        self.results["transfer/curl"] = {"mb_s": moved / took / 1e6, "cpu_s_gb": cpu / (moved / 1e9), "bytes": moved}
+        print(f"curl > file: {moved / 1e6:.0f} MB in {took:.1f} s: {moved / took / 1e6:.0f} MB/s, {cpu / (moved / 1e9):.2f} CPU s/GB", flush=True)
+
+    def sandbox_sids(self, server, count):
+        sids = []
+        path = f"/2010-04-01/Accounts/{lib.ACCOUNT}/Recordings.json?PageSize=1000"
+        while path and len(sids) < count:
+            output = subprocess.run(["curl", "-sS", "--fail", "-u", f"{lib.ACCOUNT}:{lib.TOKEN}", f"http://127.0.0.1:{server.port}{path}"],
+                                    check=True, capture_output=True).stdout
+            page = json.loads(output)
+            sids += [recording["sid"] for recording in page["recordings"]]
+            path = page.get("next_page_uri")
+        return sids[:count]
+
+    def transfer_reeld(self, label, count, size):
+        reeld_port = lib.free_port()
+        directory = self.fresh("reeld")
+        sandbox = self.sandbox(size, count, target=f"http://127.0.0.1:{reeld_port}{lib.PATH}", rate=0)
+        server = None
+        try:
+            server = lib.reeld_server(self.options.binary, directory, reeld_port, PUBLIC_URL=f"http://127.0.0.1:{reeld_port}",
+                                      TWILIO_API_BASE=f"http://127.0.0.1:{sandbox.port}", MAX_TRANSFERS="64")
+            before = server.cpu_seconds()
+            started = time.monotonic()
+            subprocess.run(["curl", "-sS", "--fail", "-X", "POST", f"http://127.0.0.1:{sandbox.port}/sandbox/deliver?count={count}"],
+                           check=True, capture_output=True)
+            peak, stored = 0.0, 0
+            ledger_path = os.path.join(directory, "data", "ledger.db")
+            while time.monotonic() - started < 600:
+                peak = max(peak, server.rss_mb())
+                with sqlite3.connect(f"file:{ledger_path}?mode=ro", uri=True, timeout=10) as ledger:
+                    stored, moved = ledger.execute("SELECT count(*), total(bytes) FROM recordings WHERE status = 'stored'").fetchone()
+                if stored >= count:
+                    break
+                time.sleep(0.05)
+            took = time.monotonic() - started
+            cpu = server.cpu_seconds() - before
+        finally:
+            if server:
+                server.stop()
+            sandbox.stop()
+        shutil.rmtree(os.path.join(directory, "data"))
+        if stored < count:
+            raise RuntimeError(f"only {stored} of {count} recordings were stored")
+        row = {"mb_s": moved / took / 1e6, "cpu_s_gb": cpu / (moved / 1e9), "rss_mb": peak, "recordings_s": count / took}
+        self.results[f"transfer/reeld {label}"] = row
+        print(f"reeld, {count} x {label}: {moved / 1e6:.0f} MB in {took:.1f} s: {row['mb_s']:.0f} MB/s, {row['cpu_s_gb']:.2f} CPU s/GB, "
+              f"peak RSS {peak:.0f} MB", flush=True)
+        return row
+
+
+class Postgres:
+    """A throwaway cluster on a free loopback port, run by an unprivileged user as Postgres demands."""
+
+    def __init__(self, directory):
+        self.data = os.path.join(directory, "data")
+        self.port = lib.free_port()
+        versions = sorted(os.listdir("/usr/lib/postgresql"), key=int)
+        self.bin = f"/usr/lib/postgresql/{versions[-1]}/bin"
+        self.user = "postgres" if os.geteuid() == 0 else None
+        if self.user:
+            shutil.chown(directory, self.user)
+            for parent in (directory, os.path.dirname(directory)):
+                os.chmod(parent, 0o755)
+        self.run("initdb", "-D", self.data, "-U", "bench", "--auth=trust", "--no-sync", "-E", "UTF8")
+        # Pinned like every server: the core is what is compared. synchronous_commit stays on, or the comparison would be with nothing durable.
+        self.process = subprocess.Popen(
+            ["taskset", "-c", lib.SERVER_CORE, os.path.join(self.bin, "postgres"), "-D", self.data, "-p", str(self.port), "-h", "127.0.0.1",
+             "-k", directory], user=self.user, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True)
+        self.url = f"postgresql://bench@127.0.0.1:{self.port}/postgres"
+        deadline = time.monotonic() + 30
+        while subprocess.run([os.path.join(self.bin, "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)], check=False).returncode != 0:
+            if time.monotonic() > deadline:
+                raise RuntimeError("postgres did not start")
+            time.sleep(0.1)
+
+    def run(self, program, *arguments):
+        subprocess.run([os.path.join(self.bin, program), *arguments], check=True, user=self.user, stdout=subprocess.DEVNULL, cwd="/")
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="?", default="all", choices=["all", "ack", "connect", "idle", "sustained", "transfer"])
+    parser.add_argument("--binary", default=os.environ.get("REELD_BINARY", "build/reeld"))
+    parser.add_argument("--node-dir", default=os.path.join("build", "bench-node"))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=4)
+    parser.add_argument("--connections", type=lambda text: [int(n) for n in text.split(",")], default=[1, 16, 64, 256])
+    parser.add_argument("--recordings", type=int, default=1000)
+    parser.add_argument("--no-node", action="store_true", help="leave out Node and fastify + Postgres")
+    parser.add_argument("--json", help="write the figures to this file")
+    options = parser.parse_args()
+    options.binary = os.path.abspath(options.binary)
+    options.node_dir = os.path.abspath(options.node_dir)
+    bench = Bench(options)
+    try:
+        names = ["ack", "connect", "idle", "sustained", "transfer"] if options.what == "all" else [options.what]
+        for name in names:
+            print(f"\n== {name}", flush=True)
+            getattr(bench, name)()
+    finally:
+        shutil.rmtree(bench.directory, ignore_errors=True)
+    if options.json:
+        with open(options.json, "w") as out:
+            json.dump(bench.results, out, indent=2, sort_keys=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: MIT
+"""What the benchmarks share: signed requests, pinned servers, wrk, CPU and memory of a process."""
+import base64
+import hashlib
+import hmac
+import os
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import time
+
+ACCOUNT = "AC" + "0123456789abcdef" * 2
+TOKEN = "benchmarktoken0123456789abcdef01"
+PUBLIC_URL = "https://bench.example.com"
+PATH = "/api/twilio/recording"
+SERVER_CORE = "0"
+LOAD_CORE = "1"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def form_fields(index):
+    """The parameters of a recording callback in Twilio's order (a 2022 capture), with a SID of its own."""
+    unique = hashlib.md5(b"%d" % index).hexdigest()
+    return [
+        ("RecordingSource", "StartCallRecordingAPI"), ("RecordingTrack", "both"), ("RecordingSid", "RE" + unique),
+        ("RecordingUrl", f"https://api.twilio.com/2010-04-01/Accounts/{ACCOUNT}/Recordings/RE{unique}"),
+        ("RecordingStatus", "completed"), ("RecordingChannels", "2"), ("ErrorCode", "0"), ("CallSid", "CA" + unique),
+        ("RecordingStartTime", "Wed, 20 Apr 2022 23:45:25 +0000"), ("AccountSid", ACCOUNT), ("RecordingDuration", "11"),
+    ]
+
+
+def percent(text):
+    return re.sub(r"[^A-Za-z0-9_.~-]", lambda m: "".join("%%%02X" % b for b in m.group().encode()), text)
+
+
+def request_templates(close):
+    """Everything but the SIDs is the same in all requests, so it is encoded once: a run needs half a million of them."""
+    mark = "@" * 32
+    fields = [(name, value.replace(hashlib.md5(b"0").hexdigest(), mark)) for name, value in form_fields(0)]
+    body = "&".join(f"{name}={percent(value).replace('%40' * 32, mark)}" for name, value in fields)
+    message = PUBLIC_URL + PATH + "".join(name + value for name, value in sorted(fields))
+    connection = "Connection: close\r\n" if close else ""
+    head = (f"POST {PATH} HTTP/1.1\r\nHost: bench.example.com\r\nUser-Agent: TwilioProxy/1.1\r\nAccept: */*\r\n"
+            "Content-Type: application/x-www-form-urlencoded; charset=UTF-8\r\nX-Twilio-Signature: SIGNATURE\r\n"
+            f"I-Twilio-Idempotency-Token: 6f1c3b52-5b0e-4f0a-9a35-93b1d3b7a9b1\r\n{connection}"
+            f"Content-Length: {len(body)}\r\n\r\n")
+    return head.encode(), body.encode(), message.encode(), mark.encode()
+
+
+def write_requests(path, first, count, close=False):
+    head, body, message, mark = request_templates(close)
+    key = TOKEN.encode()
+    with open(path, "wb") as out:
+        for index in range(first, first + count):
+            unique = hashlib.md5(b"%d" % index).hexdigest().encode()
+            signature = base64.b64encode(hmac.digest(key, message.replace(mark, unique), "sha1"))
+            request = head.replace(b"SIGNATURE", signature) + body.replace(mark, unique)
+            out.write(b"%08d" % len(request) + request)
+
+
+class Server:
+    """A process pinned to the server's core; only processes started here are ever signalled, by pid."""
+
+    def __init__(self, name, argv, env=None, port=None, ready_path="/", cwd=None, log=None, user=None):
+        self.name, self.port = name, port
+        self.log = open(log or os.devnull, "ab")
+        full_env = dict(os.environ, **(env or {}))
+        self.process = subprocess.Popen(["taskset", "-c", SERVER_CORE] + argv, env=full_env, cwd=cwd, stdin=subprocess.DEVNULL,
+                                        stdout=self.log, stderr=self.log, start_new_session=True, user=user)
+        if port:
+            self.wait_port()
+
+    def wait_port(self, seconds=20):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{self.name} ended with {self.process.returncode} before it listened")
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.02)
+        raise RuntimeError(f"{self.name} does not listen on {self.port}")
+
+    def pids(self):
+        """The process and its children (nginx's worker)."""
+        found = [self.process.pid]
+        for pid in found:
+            try:
+                with open(f"/proc/{pid}/task/{pid}/children") as children:
+                    found += [int(child) for child in children.read().split()]
+            except OSError:
+                pass
+        return found
+
+    def cpu_seconds(self):
+        ticks = os.sysconf("SC_CLK_TCK")
+        total = 0.0
+        for pid in self.pids():
+            # schedstat has nanoseconds of all threads; stat's ticks are too coarse for short runs.
+            try:
+                for task in os.listdir(f"/proc/{pid}/task"):
+                    with open(f"/proc/{pid}/task/{task}/schedstat") as stat:
+                        total += int(stat.read().split()[0]) / 1e9
+            except OSError:
+                with open(f"/proc/{pid}/stat") as stat:
+                    fields = stat.read().rpartition(")")[2].split()
+                    total += (int(fields[11]) + int(fields[12])) / ticks
+        return total
+
+    def rss_mb(self):
+        total = 0
+        for pid in self.pids():
+            with open(f"/proc/{pid}/status") as status:
+                total += int(re.search(r"VmRSS:\s+(\d+)", status.read()).group(1))
+        return total / 1024
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.log.close()
+
+
+def wrk(port, requests_file, connections, seconds):
+    """One run from the load's core. Returns a dict with rates and microseconds."""
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "wrk_replay.lua")
+    argv = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "--latency", "-s", script,
+            f"http://127.0.0.1:{port}{PATH}", "--", requests_file]
+    output = subprocess.run(argv, check=True, capture_output=True, text=True, timeout=seconds + 120).stdout
+    line = re.search(r"^RESULT (.*)$", output, re.M)
+    if line is None:
+        raise RuntimeError("wrk printed no result:\n" + output)
+    result = {key: int(value) for key, value in (pair.split("=") for pair in line.group(1).split())}
+    result["rate"] = result["requests"] / (result["duration_us"] / 1e6)
+    return result
+
+
+def nginx_server(directory, port, body='{"success":true,"message":"Recording accepted"}'):
+    os.makedirs(os.path.join(directory, "tmp"), exist_ok=True)
+    config = os.path.join(directory, "nginx.conf")
+    with open(config, "w") as out:
+        out.write(f"""daemon off; worker_processes 1; pid {directory}/nginx.pid; error_log stderr error; user root;
+events {{ worker_connections 8192; }}
+http {{
+  access_log off; keepalive_requests 100000000; keepalive_timeout 60s;
+  client_body_temp_path {directory}/tmp/b; proxy_temp_path {directory}/tmp/p; fastcgi_temp_path {directory}/tmp/f;
+  uwsgi_temp_path {directory}/tmp/u; scgi_temp_path {directory}/tmp/s;
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    location / {{ default_type application/json; return 200 '{body}'; }}
+  }}
+}}
+""")
+    return Server("nginx", [shutil.which("nginx") or "/usr/sbin/nginx", "-c", config, "-p", directory], port=port)
+
+
+def reeld_environment(directory, port, **extra):
+    environment = {
+        "LISTEN": f"127.0.0.1:{port}", "ADMIN_LISTEN": "off", "DATA_DIR": os.path.join(directory, "data"), "PUBLIC_URL": PUBLIC_URL,
+        "TWILIO_ACCOUNT_SID": ACCOUNT, "TWILIO_AUTH_TOKEN": TOKEN, "TWILIO_API_BASE": "http://127.0.0.1:9", "LOG_LEVEL": "warn",
+        "LOG_FORMAT": "json", "MAX_CONNECTIONS": "8192",
+    }
+    environment.update(extra)
+    return environment
+
+
+def reeld_server(binary, directory, port, **extra):
+    os.makedirs(directory, exist_ok=True)
+    return Server("reeld", [binary, "serve"], env=reeld_environment(directory, port, **extra), port=port,
+                  log=os.path.join(directory, "reeld.log"))
+
+
+def median(values):
+    return statistics.median(values) if values else float("nan")
