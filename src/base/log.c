@@ -5,6 +5,9 @@
  * still being written is dropped and counted; the next swap tells how many.
  *
  *   log_write (any thread) -> active half -> async -> swap (loop) -> write(2) (pool thread) -> more? swap again
+ *                                                                        +-- reader stalled -> timer -> write(2)
+ *
+ * A reader that has stopped holds no pool thread and, because the timer is unreferenced, no loop.
  *
  * Not attached, there is nobody to swap: the caller writes its own line under the mutex.
  */
@@ -24,8 +27,9 @@
 
 #define LOG_HALF_SIZE (256 * 1024)
 #define LOG_VALUE_MAX 4096 /* a longer text is cut: one value must not push out a hundred other lines */
-#define LOG_DETACH_PATIENCE_NS UINT64_C(2000000000)
-#define LOG_POLL_MS 100
+#define LOG_STALL_MS 50           /* how long a pool thread waits for a reader, and how long it is then left alone */
+#define LOG_DETACH_PATIENCE_MS 2000
+#define LOG_ALONE_PATIENCE_MS 2000
 
 enum log_level log_threshold = LOG_INFO;
 
@@ -37,15 +41,16 @@ static struct {
 	uint64_t dropped;
 	uint64_t dropped_told;
 	bool attached; /* the loop writes, not the caller */
-	bool awake;    /* the async handle was sent and has not run yet; also set while it must not be sent any more */
-	bool writing;  /* the pool thread owns the half that is not active */
-	/* Loop thread only. */
+	bool awake;    /* the async handle was sent and has not run yet */
+	bool closing;  /* the async handle must not be sent any more */
+	/* Loop thread only; `written` belongs to the pool thread while `working`. */
 	uv_loop_t *loop;
 	uv_async_t async;
+	uv_timer_t retry;
 	uv_work_t work;
-	bool closed;
-	/* Set by log_detach, read by the pool thread: when to give up on a reader that has stopped reading; 0: never. */
-	_Atomic uint64_t give_up_ns;
+	bool working;
+	size_t written; /* of the half that is not active; the rest is still to be written */
+	int open_handles;
 } logger = {
 	.mutex = PTHREAD_MUTEX_INITIALIZER,
 	.halves = {{.max = LOG_HALF_SIZE}, {.max = LOG_HALF_SIZE}},
@@ -185,31 +190,26 @@ static bool put_line(struct buffer *half, enum log_level level, const char *even
 /* ---- Writing ---- */
 
 /*
- * Writes to stderr in pieces of at most PIPE_BUF, each after poll said that there is room: a pipe then takes the piece whole
- * and a reader that has stopped cannot hold the thread past give_up_ns. A closed stderr swallows everything.
+ * Writes to stderr until the reader took nothing for patience_ms; returns how much was taken. In pieces of at most PIPE_BUF,
+ * each after poll said that there is room: a pipe then takes the piece whole and the write does not block. A closed stderr
+ * takes everything.
  */
-static void write_out(const char *data, size_t len)
+static size_t write_out(const char *data, size_t len, int patience_ms)
 {
-	while (len > 0) {
+	size_t written = 0;
+	while (written < len) {
 		struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
-		int ready = poll(&out, 1, LOG_POLL_MS);
-		if (ready < 0 && errno != EINTR)
-			return;
-		if (ready <= 0) {
-			uint64_t give_up_ns = logger.give_up_ns;
-			if (give_up_ns != 0 && clock_mono_ns() >= give_up_ns)
-				return;
-			continue;
-		}
-		ssize_t written = write(STDERR_FILENO, data, len < PIPE_BUF ? len : PIPE_BUF);
-		if (written < 0) {
-			if (errno == EINTR || errno == EAGAIN)
-				continue;
-			return;
-		}
-		data += written;
-		len -= (size_t)written;
+		int ready = poll(&out, 1, patience_ms);
+		if (ready == 0)
+			return written;
+		size_t piece = len - written < PIPE_BUF ? len - written : PIPE_BUF;
+		ssize_t got = ready < 0 ? -1 : write(STDERR_FILENO, data + written, piece);
+		if (got >= 0)
+			written += (size_t)got;
+		else if (errno != EINTR && errno != EAGAIN)
+			return len;
 	}
+	return written;
 }
 
 /* Under the mutex. Tells in the log itself that lines are missing. */
@@ -221,50 +221,64 @@ static void tell_dropped(struct buffer *half)
 		logger.dropped_told = logger.dropped;
 }
 
+/* The half that is being written: nobody else touches it, because halves are swapped only when it is empty. */
+static struct buffer *passive_half(void)
+{
+	return &logger.halves[1 - logger.active];
+}
+
 static void flush_work(uv_work_t *work)
 {
 	(void)work;
-	/* The half is ours until flush_done: nobody swaps while `writing`. */
-	struct buffer *half = &logger.halves[1 - logger.active];
-	write_out(half->data, half->len);
+	struct buffer *half = passive_half();
+	logger.written += write_out(half->data + logger.written, half->len - logger.written, LOG_STALL_MS);
 }
 
 static void flush_done(uv_work_t *work, int status);
 
-/* Under the mutex, loop thread. */
+/* Loop thread. Writes on where the passive half stands, or swaps when it is empty and there is something new. */
 static void flush_start(void)
 {
-	struct buffer *full = &logger.halves[logger.active];
-	if (logger.writing || full->len == 0 || logger.give_up_ns != 0)
+	if (logger.working || logger.closing)
 		return;
-	logger.active = 1 - logger.active;
-	logger.writing = true;
-	tell_dropped(&logger.halves[logger.active]);
-	if (uv_queue_work(logger.loop, &logger.work, flush_work, flush_done) != 0) {
-		/* Cannot happen with a work callback given; the lines go out with the next flush. */
-		logger.writing = false;
+	pthread_mutex_lock(&logger.mutex);
+	if (passive_half()->len == 0 && logger.halves[logger.active].len > 0) {
 		logger.active = 1 - logger.active;
+		tell_dropped(&logger.halves[logger.active]);
 	}
+	pthread_mutex_unlock(&logger.mutex);
+	if (passive_half()->len > 0)
+		logger.working = uv_queue_work(logger.loop, &logger.work, flush_work, flush_done) == 0;
+}
+
+static void flush_retry(uv_timer_t *timer)
+{
+	(void)timer;
+	flush_start();
 }
 
 static void flush_done(uv_work_t *work, int status)
 {
 	(void)work;
 	(void)status;
-	pthread_mutex_lock(&logger.mutex);
-	buffer_clear(&logger.halves[1 - logger.active]);
-	logger.writing = false;
-	flush_start();
-	pthread_mutex_unlock(&logger.mutex);
+	logger.working = false;
+	if (logger.written == passive_half()->len) {
+		buffer_clear(passive_half());
+		logger.written = 0;
+		flush_start();
+	} else if (!logger.closing) {
+		uv_timer_start(&logger.retry, flush_retry, LOG_STALL_MS, 0);
+	}
 }
 
 static void flush_wanted(uv_async_t *async)
 {
 	(void)async;
 	pthread_mutex_lock(&logger.mutex);
-	logger.awake = logger.give_up_ns != 0;
-	flush_start();
+	logger.awake = false;
 	pthread_mutex_unlock(&logger.mutex);
+	if (!uv_is_active((uv_handle_t *)&logger.retry))
+		flush_start();
 }
 
 /* ---- Public ---- */
@@ -278,10 +292,9 @@ void log_write(enum log_level level, const char *event, const struct log_field *
 	if (!put_line(half, level, event, fields))
 		logger.dropped++;
 	if (!logger.attached) {
-		write_out(half->data, half->len);
+		write_out(half->data, half->len, LOG_ALONE_PATIENCE_MS);
 		buffer_clear(half);
-		tell_dropped(half);
-	} else if (!logger.awake) {
+	} else if (!logger.awake && !logger.closing) {
 		logger.awake = true;
 		uv_async_send(&logger.async);
 	}
@@ -300,20 +313,22 @@ void log_attach(uv_loop_t *loop)
 	REQUIRE(!logger.attached);
 	if (uv_async_init(loop, &logger.async, flush_wanted) != 0)
 		return;
+	uv_timer_init(loop, &logger.retry);
 	uv_unref((uv_handle_t *)&logger.async);
+	uv_unref((uv_handle_t *)&logger.retry);
 	pthread_mutex_lock(&logger.mutex);
 	logger.loop = loop;
-	logger.closed = false;
-	logger.give_up_ns = 0;
+	logger.open_handles = 2;
 	logger.awake = false;
+	logger.closing = false;
 	logger.attached = true;
 	pthread_mutex_unlock(&logger.mutex);
 }
 
-static void async_closed(uv_handle_t *handle)
+static void handle_closed(uv_handle_t *handle)
 {
 	(void)handle;
-	logger.closed = true;
+	logger.open_handles--;
 }
 
 void log_detach(void)
@@ -321,20 +336,23 @@ void log_detach(void)
 	if (!logger.attached)
 		return;
 	pthread_mutex_lock(&logger.mutex);
-	logger.give_up_ns = clock_mono_ns() + LOG_DETACH_PATIENCE_NS;
-	logger.awake = true;
+	logger.closing = true;
 	pthread_mutex_unlock(&logger.mutex);
-	uv_close((uv_handle_t *)&logger.async, async_closed);
-	while (!logger.closed || logger.writing)
+	uv_close((uv_handle_t *)&logger.async, handle_closed);
+	uv_close((uv_handle_t *)&logger.retry, handle_closed);
+	while (logger.open_handles > 0 || logger.working)
 		uv_run(logger.loop, UV_RUN_ONCE);
 
 	pthread_mutex_lock(&logger.mutex);
-	struct buffer *half = &logger.halves[logger.active];
-	tell_dropped(half);
-	write_out(half->data, half->len);
-	buffer_free(&logger.halves[0]);
-	buffer_free(&logger.halves[1]);
-	logger.give_up_ns = 0;
+	struct buffer *older = passive_half();
+	struct buffer *newer = &logger.halves[logger.active];
+	size_t rest = older->len - logger.written;
+	tell_dropped(newer);
+	if (write_out(older->data + logger.written, rest, LOG_DETACH_PATIENCE_MS) == rest)
+		write_out(newer->data, newer->len, LOG_DETACH_PATIENCE_MS);
+	buffer_free(older);
+	buffer_free(newer);
+	logger.written = 0;
 	logger.attached = false;
 	pthread_mutex_unlock(&logger.mutex);
 }
