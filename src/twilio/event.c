@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT */
+#include "twilio/event.h"
+
+#include "base/clock.h"
+#include "base/err.h"
+
+#include <limits.h>
+
+#define EVENT_VERSION 1
+
+/* The parameters we read; all others stay in the raw ones. */
+enum param {
+	PARAM_ACCOUNT_SID,
+	PARAM_CALL_SID,
+	PARAM_CONFERENCE_SID,
+	PARAM_RECORDING_SID,
+	PARAM_STATUS,
+	PARAM_DURATION,
+	PARAM_CHANNELS,
+	PARAM_START_TIME,
+	PARAM_ERROR_CODE,
+	PARAM_SOURCE,
+	PARAM_TRACK,
+	PARAM_FROM,
+	PARAM_TO,
+	PARAM_CALL_STATUS,
+	PARAM_CALL_DURATION,
+	PARAM_COUNT
+};
+
+static const struct slice param_names[PARAM_COUNT] = {
+	[PARAM_ACCOUNT_SID] = SLICE("AccountSid"),
+	[PARAM_CALL_SID] = SLICE("CallSid"),
+	[PARAM_CONFERENCE_SID] = SLICE("ConferenceSid"),
+	[PARAM_RECORDING_SID] = SLICE("RecordingSid"),
+	[PARAM_STATUS] = SLICE("RecordingStatus"),
+	[PARAM_DURATION] = SLICE("RecordingDuration"),
+	[PARAM_CHANNELS] = SLICE("RecordingChannels"),
+	[PARAM_START_TIME] = SLICE("RecordingStartTime"),
+	[PARAM_ERROR_CODE] = SLICE("ErrorCode"),
+	[PARAM_SOURCE] = SLICE("RecordingSource"),
+	[PARAM_TRACK] = SLICE("RecordingTrack"),
+	[PARAM_FROM] = SLICE("From"),
+	[PARAM_TO] = SLICE("To"),
+	[PARAM_CALL_STATUS] = SLICE("CallStatus"),
+	[PARAM_CALL_DURATION] = SLICE("CallDuration"),
+};
+
+static const struct {
+	struct slice name;
+	enum recording_status status;
+} status_names[] = {
+	{SLICE("in-progress"), RECORDING_IN_PROGRESS},
+	{SLICE("completed"), RECORDING_COMPLETED},
+	{SLICE("absent"), RECORDING_ABSENT},
+	{SLICE("failed"), RECORDING_FAILED},
+};
+
+#define STATUS_COUNT (sizeof(status_names) / sizeof(status_names[0]))
+
+const char *event_problem_message(enum event_problem problem)
+{
+	switch (problem) {
+	case EVENT_OK:
+		return "no problem";
+	case EVENT_MISSING_FIELDS:
+		return "Missing required fields: CallSid or RecordingSid";
+	case EVENT_BAD_ACCOUNT_SID:
+		return "AccountSid is not AC and 32 hex digits";
+	case EVENT_BAD_CALL_SID:
+		return "CallSid is not CA and 32 hex digits";
+	case EVENT_BAD_CONFERENCE_SID:
+		return "ConferenceSid is not CF and 32 hex digits";
+	case EVENT_BAD_RECORDING_SID:
+		return "RecordingSid is not RE and 32 hex digits";
+	case EVENT_BAD_DURATION:
+		return "RecordingDuration is not a whole number of seconds";
+	case EVENT_BAD_CHANNELS:
+		return "RecordingChannels is not a whole number";
+	case EVENT_BAD_ERROR_CODE:
+		return "ErrorCode is not a whole number";
+	case EVENT_BAD_CALL_DURATION:
+		return "CallDuration is not a whole number of seconds";
+	}
+	return "unknown problem";
+}
+
+const char *recording_status_name(enum recording_status status)
+{
+	for (size_t i = 0; i < STATUS_COUNT; i++) {
+		if (status_names[i].status == status)
+			return status_names[i].name.ptr;
+	}
+	return "unknown";
+}
+
+static bool slice_less(struct slice a, struct slice b)
+{
+	int order = memcmp(a.ptr, b.ptr, a.len < b.len ? a.len : b.len);
+
+	return order != 0 ? order < 0 : a.len < b.len;
+}
+
+static void collect_params(struct slice values[PARAM_COUNT], const struct reeld_form_field *fields, size_t count)
+{
+	memset(values, 0, sizeof(values[0]) * PARAM_COUNT);
+	for (size_t i = 0; i < count; i++) {
+		struct slice name = {fields[i].name, fields[i].name_len};
+		struct slice value = {fields[i].value, fields[i].value_len};
+		if (value.len == 0)
+			continue;
+		for (size_t param = 0; param < PARAM_COUNT; param++) {
+			if (!slice_equal(name, param_names[param]))
+				continue;
+			if (values[param].len == 0 || slice_less(value, values[param]))
+				values[param] = value;
+			break;
+		}
+	}
+}
+
+/* False for a value that is there but is no SID of that kind. */
+static bool read_sid(struct slice value, const char prefix[2], struct sid *sid)
+{
+	return sid_parse(value, prefix, sid) || value.len == 0;
+}
+
+/* Digits only, no sign or space, up to `max`. Leaves *out alone and is true when there is no value. */
+static bool read_number(struct slice value, int64_t max, int64_t *out)
+{
+	if (value.len == 0)
+		return true;
+	int64_t number = 0;
+	for (size_t i = 0; i < value.len; i++) {
+		if (value.ptr[i] < '0' || value.ptr[i] > '9')
+			return false;
+		int digit = value.ptr[i] - '0';
+		if (number > (max - digit) / 10)
+			return false;
+		number = number * 10 + digit;
+	}
+	*out = number;
+	return true;
+}
+
+/* Bytes of the UTF-8 character at the start of `s` (RFC 3629), 0 when there is none or it is a control character. */
+static size_t utf8_char(struct slice s)
+{
+	const unsigned char *p = (const unsigned char *)s.ptr;
+	/* First bytes below 0xC2 would be continuations or overlong, above 0xF4 beyond U+10FFFF. */
+	size_t len = p[0] < 0x80 ? 1 : p[0] < 0xC2 ? 0 : p[0] < 0xE0 ? 2 : p[0] < 0xF0 ? 3 : p[0] < 0xF5 ? 4 : 0;
+
+	if (len <= 1)
+		return p[0] < 0x20 || p[0] == 0x7F ? 0 : len;
+	if (s.len < len)
+		return 0;
+	for (size_t i = 1; i < len; i++) {
+		if ((p[i] & 0xC0) != 0x80)
+			return 0;
+	}
+	bool overlong = (p[0] == 0xE0 && p[1] < 0xA0) || (p[0] == 0xF0 && p[1] < 0x90);
+	bool surrogate = p[0] == 0xED && p[1] > 0x9F;
+	bool too_high = p[0] == 0xF4 && p[1] > 0x8F;
+	return overlong || surrogate || too_high ? 0 : len;
+}
+
+/* These texts end in the database and in JSON, which take no broken UTF-8: one bad value must not hold up a whole batch. */
+static void read_text(struct slice value, char *out, size_t size)
+{
+	size_t used = 0;
+
+	while (value.len > 0) {
+		size_t len = utf8_char(value);
+		size_t taken = len > 0 ? len : 1;
+		struct slice c = len > 0 ? slice_make(value.ptr, len) : SLICE("?");
+		if (c.len > size - 1 - used)
+			break;
+		memcpy(out + used, c.ptr, c.len);
+		used += c.len;
+		value = slice_make(value.ptr + taken, value.len - taken);
+	}
+	out[used] = '\0';
+}
+
+static enum recording_status read_status(struct slice value)
+{
+	for (size_t i = 0; i < STATUS_COUNT; i++) {
+		if (slice_equal_nocase(value, status_names[i].name))
+			return status_names[i].status;
+	}
+	return RECORDING_UNKNOWN;
+}
+
+/* An instant before 1970 would be no more use for a key than none. */
+static int64_t read_start_time(struct slice value)
+{
+	int64_t ms = -1;
+
+	if (value.len == 0 || clock_parse_rfc2822(value.ptr, value.len, &ms) != 0 || ms < 0)
+		return -1;
+	return ms;
+}
+
+static void event_reset(struct event *event, enum event_kind kind)
+{
+	event->kind = kind;
+	event->account_sid.text[0] = '\0';
+	event->call_sid.text[0] = '\0';
+	event->conference_sid.text[0] = '\0';
+	event->recording_sid.text[0] = '\0';
+	event->status = RECORDING_UNKNOWN;
+	event->duration_s = -1;
+	event->channels = 0;
+	event->start_time_ms = -1;
+	event->error_code = 0;
+	event->source[0] = '\0';
+	event->track[0] = '\0';
+	event->from[0] = '\0';
+	event->to[0] = '\0';
+	event->call_status[0] = '\0';
+}
+
+static enum event_problem read_recording(struct event *event, const struct slice values[PARAM_COUNT])
+{
+	int64_t channels = 0;
+
+	if (values[PARAM_RECORDING_SID].len == 0 || (values[PARAM_CALL_SID].len == 0 && values[PARAM_CONFERENCE_SID].len == 0))
+		return EVENT_MISSING_FIELDS;
+	if (!read_sid(values[PARAM_RECORDING_SID], "RE", &event->recording_sid))
+		return EVENT_BAD_RECORDING_SID;
+	if (!read_sid(values[PARAM_CONFERENCE_SID], "CF", &event->conference_sid))
+		return EVENT_BAD_CONFERENCE_SID;
+	if (!read_number(values[PARAM_DURATION], INT32_MAX, &event->duration_s))
+		return EVENT_BAD_DURATION;
+	if (!read_number(values[PARAM_CHANNELS], INT_MAX, &channels))
+		return EVENT_BAD_CHANNELS;
+	if (!read_number(values[PARAM_ERROR_CODE], INT32_MAX, &event->error_code))
+		return EVENT_BAD_ERROR_CODE;
+	event->channels = (int)channels;
+	event->status = read_status(values[PARAM_STATUS]);
+	event->start_time_ms = read_start_time(values[PARAM_START_TIME]);
+	read_text(values[PARAM_SOURCE], event->source, sizeof(event->source));
+	read_text(values[PARAM_TRACK], event->track, sizeof(event->track));
+	return EVENT_OK;
+}
+
+/* A call's own callbacks may speak of a recording too; that one is not what they are about. */
+static enum event_problem read_call(struct event *event, const struct slice values[PARAM_COUNT])
+{
+	if (values[PARAM_CALL_SID].len == 0)
+		return EVENT_MISSING_FIELDS;
+	if (!read_number(values[PARAM_CALL_DURATION], INT32_MAX, &event->duration_s))
+		return EVENT_BAD_CALL_DURATION;
+	read_text(values[PARAM_CALL_STATUS], event->call_status, sizeof(event->call_status));
+	return EVENT_OK;
+}
+
+enum event_problem event_from_form(struct event *event, enum event_kind kind, const struct reeld_form_field *fields, size_t count)
+{
+	struct slice values[PARAM_COUNT];
+
+	event_reset(event, kind);
+	collect_params(values, fields, count);
+	enum event_problem problem = kind == EVENT_RECORDING ? read_recording(event, values) : read_call(event, values);
+	if (problem != EVENT_OK)
+		return problem;
+	if (!read_sid(values[PARAM_CALL_SID], "CA", &event->call_sid))
+		return EVENT_BAD_CALL_SID;
+	if (!read_sid(values[PARAM_ACCOUNT_SID], "AC", &event->account_sid))
+		return EVENT_BAD_ACCOUNT_SID;
+	read_text(values[PARAM_FROM], event->from, sizeof(event->from));
+	read_text(values[PARAM_TO], event->to, sizeof(event->to));
+	return EVENT_OK;
+}
+
+static void put_le(unsigned char *out, size_t size, uint64_t value)
+{
+	for (size_t i = 0; i < size; i++)
+		out[i] = (unsigned char)(value >> (8 * i));
+}
+
+static uint64_t get_le(const char *in, size_t size)
+{
+	uint64_t value = 0;
+
+	for (size_t i = 0; i < size; i++)
+		value |= (uint64_t)(unsigned char)in[i] << (8 * i);
+	return value;
+}
+
+void event_encode_header(unsigned char out[EVENT_HEADER_SIZE], enum event_kind kind, int64_t received_at_ms, size_t params_len)
+{
+	out[0] = EVENT_VERSION;
+	out[1] = (unsigned char)kind;
+	put_le(out + 2, 2, 0); /* flags */
+	put_le(out + 4, 4, params_len);
+	put_le(out + 8, 8, (uint64_t)received_at_ms);
+}
+
+int event_decode(struct event *event, struct slice payload, char *scratch, size_t scratch_len)
+{
+	if (payload.len < EVENT_HEADER_SIZE || payload.ptr[0] != EVENT_VERSION || get_le(payload.ptr + 2, 2) != 0)
+		return ERR_CORRUPT;
+	int kind = payload.ptr[1];
+	if (kind != EVENT_RECORDING && kind != EVENT_CALL_INCOMING && kind != EVENT_CALL_STATUS)
+		return ERR_CORRUPT;
+	struct slice params = {payload.ptr + EVENT_HEADER_SIZE, payload.len - EVENT_HEADER_SIZE};
+	if (get_le(payload.ptr + 4, 4) != params.len)
+		return ERR_CORRUPT;
+
+	struct reeld_form_field fields[EVENT_MAX_FIELDS];
+	size_t count;
+	if (reeld_form_parse(params.ptr, params.len, fields, EVENT_MAX_FIELDS, scratch, scratch_len, &count) != REELD_FORM_OK)
+		return ERR_CORRUPT;
+	if (event_from_form(event, (enum event_kind)kind, fields, count) != EVENT_OK)
+		return ERR_CORRUPT;
+	event->received_at_ms = (int64_t)get_le(payload.ptr + 8, 8);
+	event->params = params;
+	return 0;
+}

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+#include "twilio/event.h"
+
+#include "base/err.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define AC "AC0123456789abcdef0123456789abcdef"
+#define CA "CA0123456789abcdef0123456789abcdef"
+#define CF "CF0123456789abcdef0123456789abcdef"
+#define RE "RE0123456789abcdef0123456789abcdef"
+#define REQUIRED "RecordingSid=" RE "&CallSid=" CA
+
+static enum event_problem from_form(struct event *event, enum event_kind kind, const char *form)
+{
+	static struct reeld_form_field fields[EVENT_MAX_FIELDS];
+	static char scratch[8192];
+	size_t count;
+
+	memset(event, 0xA5, sizeof(*event)); /* every field must be set, whatever was there */
+	cr_assert_eq(reeld_form_parse(form, strlen(form), fields, EVENT_MAX_FIELDS, scratch, sizeof(scratch), &count), REELD_FORM_OK);
+	return event_from_form(event, kind, fields, count);
+}
+
+static struct event recording(const char *form)
+{
+	struct event event;
+	enum event_problem problem = from_form(&event, EVENT_RECORDING, form);
+
+	cr_assert_eq(problem, EVENT_OK, "%s: %s", form, event_problem_message(problem));
+	return event;
+}
+
+static void expect_problem(enum event_kind kind, const char *form, enum event_problem expected)
+{
+	struct event event;
+	enum event_problem problem = from_form(&event, kind, form);
+
+	cr_expect_eq(problem, expected, "%s: %s", form, event_problem_message(problem));
+}
+
+Test(event, reads_a_real_recording_callback)
+{
+	struct event e = recording("RecordingSource=StartCallRecordingAPI&RecordingTrack=both&RecordingSid=" RE
+				   "&RecordingUrl=https%3A%2F%2Fapi.twilio.com%2F2010-04-01&RecordingStatus=completed&RecordingChannels=2&ErrorCode=0&CallSid=" CA
+				   "&RecordingStartTime=Wed%2C%2020%20Apr%202022%2023%3A45%3A25%20%2B0000&AccountSid=" AC "&RecordingDuration=11");
+
+	cr_expect_eq(e.kind, EVENT_RECORDING);
+	cr_expect_str_eq(e.account_sid.text, AC);
+	cr_expect_str_eq(e.call_sid.text, CA);
+	cr_expect_str_eq(e.conference_sid.text, "");
+	cr_expect_str_eq(e.recording_sid.text, RE);
+	cr_expect_eq(e.status, RECORDING_COMPLETED);
+	cr_expect_eq(e.duration_s, 11);
+	cr_expect_eq(e.channels, 2);
+	cr_expect_eq(e.start_time_ms, 1650498325000);
+	cr_expect_eq(e.error_code, 0);
+	cr_expect_str_eq(e.source, "StartCallRecordingAPI");
+	cr_expect_str_eq(e.track, "both");
+	cr_expect_str_eq(e.from, "");
+	cr_expect_str_eq(e.to, "");
+	cr_expect_str_eq(e.call_status, "");
+}
+
+Test(event, takes_what_was_not_given_or_is_empty_as_none)
+{
+	struct event bare = recording(REQUIRED);
+	struct event empty = recording(REQUIRED "&AccountSid=&ConferenceSid=&RecordingStatus=&RecordingDuration=&RecordingChannels=&ErrorCode="
+						"&RecordingStartTime=&RecordingSource=&RecordingTrack=&From=");
+
+	for (int i = 0; i < 2; i++) {
+		struct event *e = i == 0 ? &bare : &empty;
+		cr_expect_eq(e->status, RECORDING_UNKNOWN);
+		cr_expect_eq(e->duration_s, -1);
+		cr_expect_eq(e->channels, 0);
+		cr_expect_eq(e->start_time_ms, -1);
+		cr_expect_eq(e->error_code, 0);
+		cr_expect_str_eq(e->account_sid.text, "");
+		cr_expect_str_eq(e->conference_sid.text, "");
+		cr_expect_str_eq(e->source, "");
+	}
+}
+
+Test(event, needs_a_recording_sid_and_a_call_or_conference_sid)
+{
+	expect_problem(EVENT_RECORDING, "", EVENT_MISSING_FIELDS);
+	expect_problem(EVENT_RECORDING, "CallSid=" CA, EVENT_MISSING_FIELDS);
+	expect_problem(EVENT_RECORDING, "RecordingSid=" RE, EVENT_MISSING_FIELDS);
+	expect_problem(EVENT_RECORDING, "RecordingSid=&CallSid=" CA, EVENT_MISSING_FIELDS);
+	expect_problem(EVENT_RECORDING, "RecordingSid=" RE "&CallSid=", EVENT_MISSING_FIELDS);
+	cr_expect_str_eq(recording("RecordingSid=" RE "&ConferenceSid=" CF).conference_sid.text, CF);
+	cr_expect_str_eq(event_problem_message(EVENT_MISSING_FIELDS), "Missing required fields: CallSid or RecordingSid");
+}
+
+Test(event, refuses_malformed_sids)
+{
+	expect_problem(EVENT_RECORDING, "RecordingSid=RE1&CallSid=" CA, EVENT_BAD_RECORDING_SID);
+	expect_problem(EVENT_RECORDING, "RecordingSid=" CA "&CallSid=" CA, EVENT_BAD_RECORDING_SID);
+	expect_problem(EVENT_RECORDING, "RecordingSid=" RE "0&CallSid=" CA, EVENT_BAD_RECORDING_SID);
+	expect_problem(EVENT_RECORDING, "RecordingSid=RE../../../../../../../../../etc/pa&CallSid=" CA, EVENT_BAD_RECORDING_SID);
+	expect_problem(EVENT_RECORDING, "RecordingSid=" RE "&CallSid=" RE, EVENT_BAD_CALL_SID);
+	expect_problem(EVENT_RECORDING, "RecordingSid=" RE "&ConferenceSid=" CA, EVENT_BAD_CONFERENCE_SID);
+	expect_problem(EVENT_RECORDING, REQUIRED "&ConferenceSid=x", EVENT_BAD_CONFERENCE_SID);
+	expect_problem(EVENT_RECORDING, REQUIRED "&AccountSid=" CA, EVENT_BAD_ACCOUNT_SID);
+	expect_problem(EVENT_CALL_STATUS, "CallSid=x", EVENT_BAD_CALL_SID);
+}
+
+Test(event, refuses_numbers_that_are_none_or_overflow)
+{
+	static const char *const bad[] = {"x", "-1", "%2B1", "1.5", "1+", "+1", "0x10", "1e3", "2147483648", "99999999999999999999999999"};
+	char form[256];
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		snprintf(form, sizeof(form), REQUIRED "&RecordingDuration=%s", bad[i]);
+		expect_problem(EVENT_RECORDING, form, EVENT_BAD_DURATION);
+		snprintf(form, sizeof(form), REQUIRED "&RecordingChannels=%s", bad[i]);
+		expect_problem(EVENT_RECORDING, form, EVENT_BAD_CHANNELS);
+		snprintf(form, sizeof(form), REQUIRED "&ErrorCode=%s", bad[i]);
+		expect_problem(EVENT_RECORDING, form, EVENT_BAD_ERROR_CODE);
+		snprintf(form, sizeof(form), "CallSid=" CA "&CallDuration=%s", bad[i]);
+		expect_problem(EVENT_CALL_STATUS, form, EVENT_BAD_CALL_DURATION);
+	}
+	cr_expect_eq(recording(REQUIRED "&RecordingDuration=2147483647").duration_s, 2147483647);
+	cr_expect_eq(recording(REQUIRED "&RecordingDuration=007").duration_s, 7);
+	cr_expect_eq(recording(REQUIRED "&ErrorCode=16101").error_code, 16101);
+}
+
+Test(event, reads_the_status_in_any_case_and_keeps_unknown_words)
+{
+	cr_expect_eq(recording(REQUIRED "&RecordingStatus=completed").status, RECORDING_COMPLETED);
+	cr_expect_eq(recording(REQUIRED "&RecordingStatus=COMPLETED").status, RECORDING_COMPLETED);
+	cr_expect_eq(recording(REQUIRED "&RecordingStatus=In-Progress").status, RECORDING_IN_PROGRESS);
+	cr_expect_eq(recording(REQUIRED "&RecordingStatus=absent").status, RECORDING_ABSENT);
+	cr_expect_eq(recording(REQUIRED "&RecordingStatus=failed").status, RECORDING_FAILED);
+	cr_expect_eq(recording(REQUIRED "&RecordingStatus=complete").status, RECORDING_UNKNOWN);
+	cr_expect_eq(recording(REQUIRED "&RecordingStatus=paused").status, RECORDING_UNKNOWN);
+	cr_expect_str_eq(recording_status_name(RECORDING_COMPLETED), "completed");
+	cr_expect_str_eq(recording_status_name(RECORDING_IN_PROGRESS), "in-progress");
+	cr_expect_str_eq(recording_status_name(RECORDING_UNKNOWN), "unknown");
+	cr_expect_str_eq(recording_status_name((enum recording_status)77), "unknown");
+}
+
+Test(event, takes_an_unreadable_start_time_as_none)
+{
+	cr_expect_eq(recording(REQUIRED "&RecordingStartTime=yesterday").start_time_ms, -1);
+	cr_expect_eq(recording(REQUIRED "&RecordingStartTime=Wed%2C%2031%20Dec%201969%2023%3A59%3A59%20%2B0000").start_time_ms, -1);
+	cr_expect_eq(recording(REQUIRED "&RecordingStartTime=Thu%2C%2001%20Jan%201970%2000%3A00%3A00%20%2B0000").start_time_ms, 0);
+}
+
+Test(event, cuts_texts_between_characters)
+{
+	/* source takes 31 bytes, track 15: the last euro sign (3 bytes) does not fit whole */
+	struct event e = recording(REQUIRED "&RecordingSource=0123456789012345678901234567890123456789&RecordingTrack=1234567890123%E2%82%AC");
+
+	cr_expect_str_eq(e.source, "0123456789012345678901234567890");
+	cr_expect_str_eq(e.track, "1234567890123");
+	e = recording(REQUIRED "&RecordingTrack=123456789012%E2%82%AC");
+	cr_expect_str_eq(e.track, "123456789012\xe2\x82\xac");
+}
+
+Test(event, replaces_what_is_no_utf8_and_control_characters)
+{
+	static const char *const pairs[][2] = {
+		{"a%FFb", "a?b"},	   {"%C3%A9", "\xc3\xa9"},   {"%C3", "?"},	      {"%C0%80", "??"},	  {"%ED%A0%80", "???"},
+		{"%F0%9F%98%80", "\xf0\x9f\x98\x80"}, {"%F4%90%80%80", "????"}, {"%E0%80%80", "???"}, {"%F0%80%80%80", "????"}, {"%80", "?"},
+		{"a%0Ab%7F", "a?b?"},	   {"%F5%80", "??"},	     {"%EF%BF%BD", "\xef\xbf\xbd"},
+	};
+	char form[200];
+
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+		snprintf(form, sizeof(form), REQUIRED "&RecordingTrack=%s", pairs[i][0]);
+		cr_expect_str_eq(recording(form).track, pairs[i][1], "%s", pairs[i][0]);
+	}
+}
+
+Test(event, of_a_repeated_name_takes_the_same_value_in_any_order)
+{
+	struct event a = recording(REQUIRED "&RecordingDuration=12&RecordingDuration=11&RecordingDuration=");
+	struct event b = recording("RecordingDuration=11&RecordingDuration=12&" REQUIRED);
+
+	cr_expect_eq(a.duration_s, 11);
+	cr_expect_eq(b.duration_s, 11);
+}
+
+Test(event, reads_call_events_and_leaves_their_recording_aside)
+{
+	struct event e;
+
+	cr_assert_eq(from_form(&e, EVENT_CALL_STATUS, "CallSid=" CA "&AccountSid=" AC "&From=%2B14158675309&To=client:earl&CallStatus=completed&CallDuration=42"
+						      "&RecordingSid=nonsense&RecordingDuration=x"),
+		     EVENT_OK);
+	cr_expect_eq(e.kind, EVENT_CALL_STATUS);
+	cr_expect_str_eq(e.call_sid.text, CA);
+	cr_expect_str_eq(e.from, "+14158675309");
+	cr_expect_str_eq(e.to, "client:earl");
+	cr_expect_str_eq(e.call_status, "completed");
+	cr_expect_eq(e.duration_s, 42);
+	cr_expect_str_eq(e.recording_sid.text, "");
+	expect_problem(EVENT_CALL_INCOMING, "From=%2B14158675309", EVENT_MISSING_FIELDS);
+}
+
+Test(event, has_a_message_for_every_problem)
+{
+	for (int problem = EVENT_OK; problem <= EVENT_BAD_CALL_DURATION; problem++)
+		cr_expect_str_neq(event_problem_message((enum event_problem)problem), "unknown problem");
+}
+
+/* The journal's payload */
+
+static size_t encode(char *out, enum event_kind kind, int64_t received_at_ms, const char *params)
+{
+	size_t len = strlen(params);
+
+	event_encode_header((unsigned char *)out, kind, received_at_ms, len);
+	memcpy(out + EVENT_HEADER_SIZE, params, len);
+	return EVENT_HEADER_SIZE + len;
+}
+
+Test(event, header_has_the_documented_bytes)
+{
+	unsigned char header[EVENT_HEADER_SIZE];
+	static const unsigned char expected[EVENT_HEADER_SIZE] = {1, 2, 0, 0, 0x04, 0x03, 0x02, 0x01, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11};
+
+	event_encode_header(header, EVENT_CALL_INCOMING, 0x1122334455667788, 0x01020304);
+	cr_expect_eq(memcmp(header, expected, sizeof(expected)), 0);
+}
+
+Test(event, decodes_what_was_encoded)
+{
+	static const char params[] = REQUIRED "&RecordingStatus=completed&New%20Thing=x+y";
+	char payload[512], scratch[512];
+	size_t len = encode(payload, EVENT_RECORDING, -5, params);
+	struct event e;
+
+	cr_assert_eq(event_decode(&e, slice_make(payload, len), scratch, len), 0);
+	memset(scratch, 'x', sizeof(scratch));
+	cr_expect_eq(e.kind, EVENT_RECORDING);
+	cr_expect_eq(e.received_at_ms, -5);
+	cr_expect_str_eq(e.recording_sid.text, RE);
+	cr_expect_eq(e.status, RECORDING_COMPLETED);
+	cr_expect(slice_equal(e.params, SLICE(params)), "the raw parameters stay as they came");
+	cr_expect(e.params.ptr == payload + EVENT_HEADER_SIZE);
+}
+
+Test(event, finds_every_cut_and_wrong_header_byte_corrupt)
+{
+	char payload[512], scratch[512];
+	size_t len = encode(payload, EVENT_RECORDING, 1, REQUIRED);
+	struct event e;
+
+	for (size_t cut = 0; cut < len; cut++)
+		cr_expect_eq(event_decode(&e, slice_make(payload, cut), scratch, sizeof(scratch)), ERR_CORRUPT, "cut to %zu", cut);
+	for (size_t at = 0; at < 8; at++) {
+		payload[at] ^= 0x40;
+		cr_expect_eq(event_decode(&e, slice_make(payload, len), scratch, sizeof(scratch)), ERR_CORRUPT, "byte %zu", at);
+		payload[at] ^= 0x40;
+	}
+	cr_expect_eq(event_decode(&e, slice_make(payload, len), scratch, sizeof(scratch)), 0);
+}
+
+Test(event, finds_parameters_corrupt_that_intake_would_have_refused)
+{
+	static const char *const bad[] = {"", "RecordingSid=" RE, REQUIRED "&x=%zz", REQUIRED "&RecordingDuration=x"};
+	char payload[512], scratch[512];
+	struct event e;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		size_t len = encode(payload, EVENT_RECORDING, 1, bad[i]);
+		cr_expect_eq(event_decode(&e, slice_make(payload, len), scratch, sizeof(scratch)), ERR_CORRUPT, "%s", bad[i]);
+	}
+}
