@@ -199,7 +199,7 @@ void ledger_request_release(struct ledger_request *request);
 
 /* Reachable as far as known now (last operation's outcome). */
 bool ledger_up(const struct ledger *ledger);
-/* "sqlite" or "postgres": the value of the `dependency` label and of messages. */
+/* "sqlite" or "postgres", for messages. */
 const char *ledger_kind(const struct ledger *ledger);
 /* Finishes or cancels what was submitted, then `closed`. */
 void ledger_close(struct ledger *ledger, void (*closed)(void *data), void *data);
