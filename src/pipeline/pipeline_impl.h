@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* The inside of the pipeline, shared by pipeline.c and lease.c. */
+#ifndef REELD_PIPELINE_PIPELINE_IMPL_H
+#define REELD_PIPELINE_PIPELINE_IMPL_H
+
+#include "pipeline/job.h"
+
+struct pipeline {
+	struct job_env env;
+	struct pipeline_options options;
+	char *key_prefix;
+
+	/* A job is in exactly one of these. `queue` waits for a place, `running` has one, `resting` is the pool. */
+	struct list queue;
+	struct list running;
+	struct list resting;
+	size_t queued;
+	size_t running_count;
+	size_t job_count; /* in all three */
+	struct transfer **spare; /* room for max_transfers */
+	size_t spare_count;
+	struct metric *transfers_in_flight;
+
+	struct soon_item work;
+	uv_timer_t poll;
+	int64_t poll_at_ms;      /* when to look for due work even if nobody woke us */
+	int64_t claim_after_ms;  /* after a failure: not before */
+	bool due;                /* there may be work to claim */
+	bool claiming;
+	struct ledger_request claim;
+
+	uv_timer_t heartbeat;
+	bool beating;
+	struct ledger_request beat;
+	struct ledger_job *beat_jobs;
+
+	bool draining;
+	void (*drained)(void *data);
+	void *drained_data;
+	bool closing;
+	bool closing_handles;
+	unsigned open_handles;
+	void (*closed)(void *data);
+	void *closed_data;
+};
+
+/* Leases: a heartbeat every third of their life for all that are held; a lost one cuts its job. */
+void lease_start(struct pipeline *pipeline);
+/* One heartbeat now, unless the last one is still under way. */
+void lease_beat(struct pipeline *pipeline);
+
+void pipeline_work_soon(struct pipeline *pipeline);
+
+#endif

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/retry.h"
+
+#include "base/check.h"
+
+int64_t retry_backoff_ms(int64_t base_ms, int64_t max_ms, unsigned exponent)
+{
+	if (base_ms >= max_ms)
+		return max_ms;
+	if (base_ms <= 0)
+		return 0;
+	int64_t backoff = base_ms;
+	for (; exponent > 0 && backoff < max_ms; exponent--)
+		backoff = backoff > max_ms / 2 ? max_ms : backoff * 2;
+	return backoff;
+}
+
+int64_t retry_between(int64_t low, int64_t high, uint64_t random)
+{
+	if (high <= low)
+		return low;
+	uint64_t span = (uint64_t)high - (uint64_t)low + 1;
+	return low + (int64_t)(span == 0 ? random >> 1 : random % span);
+}
+
+static int64_t min_i64(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Nothing is known to be wrong with the recording: the peer (or the way to it) is. */
+static bool is_about_dependency(int code)
+{
+	switch (code) {
+	case ERR_RESOLVE:
+	case ERR_CONNECT:
+	case ERR_TLS:
+	case ERR_TIMEOUT:
+	case ERR_RESET:
+	case ERR_PROTOCOL:
+	case ERR_HTTP_SERVER:
+	case ERR_HTTP_UNAUTHORIZED:
+	case ERR_HTTP_FORBIDDEN:
+	case ERR_UNAVAILABLE:
+	case ERR_LEDGER:
+	case ERR_STORE:
+	case ERR_IO:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* A delay of at least what the peer asked for, as far as the operator allows, with a spread behind it so that not all come back at once. */
+static int64_t honour_retry_after(const struct retry_policy *policy, const struct retry_case *input, int64_t delay_ms)
+{
+	if (input->retry_after_ms < 0)
+		return delay_ms;
+	int64_t asked = min_i64(input->retry_after_ms, policy->max_ms);
+	if (delay_ms < asked)
+		delay_ms = retry_between(asked, asked + policy->base_ms, input->random);
+	return min_i64(delay_ms, policy->max_ms);
+}
+
+static struct retry_decision decide_wait(const struct retry_policy *policy, const struct retry_case *input)
+{
+	int64_t cap = retry_backoff_ms(policy->base_ms, min_i64(policy->max_ms, RETRY_WAIT_MAX_MS), input->waits);
+	/* Half of it for certain: an uncharged attempt must never come back at once, again and again. */
+	int64_t delay = retry_between(cap / 2, cap, input->random);
+	if (input->dependency_open && delay < input->dependency_ms)
+		delay = retry_between(input->dependency_ms, input->dependency_ms + cap, input->random);
+	return (struct retry_decision){LEDGER_OUTCOME_WAIT, honour_retry_after(policy, input, delay)};
+}
+
+static struct retry_decision decide_again(const struct retry_policy *policy, const struct retry_case *input)
+{
+	unsigned exponent = input->attempts > 0 ? (unsigned)input->attempts : 0;
+	if (input->code == ERR_MEDIA_NOT_READY || input->code == ERR_HTTP_NOT_FOUND)
+		exponent = exponent > RETRY_EARLY_ATTEMPTS ? exponent - RETRY_EARLY_ATTEMPTS : 0;
+	int64_t delay = retry_between(0, retry_backoff_ms(policy->base_ms, policy->max_ms, exponent), input->random);
+	return (struct retry_decision){LEDGER_OUTCOME_RETRY, honour_retry_after(policy, input, delay)};
+}
+
+struct retry_decision retry_decide(const struct retry_policy *policy, const struct retry_case *input)
+{
+	REQUIRE(input->code < 0);
+	if (input->found == RETRY_FOUND_ABSENT)
+		return (struct retry_decision){LEDGER_OUTCOME_ABSENT, 0};
+	if (input->found == RETRY_FOUND_FAILED)
+		return (struct retry_decision){LEDGER_OUTCOME_FAILED, 0};
+
+	enum err_class class = err_class(input->code);
+	if (class == ERR_CLASS_RETRY && input->dependency_open && is_about_dependency(input->code))
+		class = ERR_CLASS_WAIT;
+	if (class == ERR_CLASS_WAIT)
+		return decide_wait(policy, input);
+	if (class == ERR_CLASS_RETRY && input->attempts + 1 < policy->max_attempts)
+		return decide_again(policy, input);
+	return (struct retry_decision){input->archived ? LEDGER_OUTCOME_DONE : LEDGER_OUTCOME_DEAD, 0};
+}

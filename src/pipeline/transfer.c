@@ -1,0 +1,523 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Everything that happens (bytes came, hashed, written, the download ended) only changes a flag or a count and asks for the pump to run soon; the pump
+ * alone starts operations. So no library is called from inside its own callback, and what may start when is decided in one place.
+ *
+ * Chunks are numbered from 0 and live at number % TRANSFER_CHUNKS:
+ *
+ *      hashed ≤ filled      written ≤ filled      filled - min(hashed, written) < TRANSFER_CHUNKS while one is being filled
+ */
+#include "pipeline/transfer.h"
+
+#include "adapters/crypto.h"
+#include "base/check.h"
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MIN_CHUNK_SIZE 1024
+
+struct transfer {
+	struct transfer_options options;
+	struct soon_item pump;
+	transfer_cb *done;
+	void *data;
+	struct crypto_digest *hash;
+
+	/* what is moved */
+	enum media_format format;
+	struct sid account_sid;
+	struct sid call_sid;
+	struct sid recording_sid;
+	char key[LEDGER_KEY_SIZE];
+	char source[32];
+	char duration[24];
+	char channels_text[12];
+	char start_time[CLOCK_ISO8601_SIZE];
+	int asked_channels;
+	int told_channels; /* by the webhook */
+	struct media_info media;
+
+	/* the ring */
+	char *ring;
+	size_t chunk_size;
+	size_t lens[TRANSFER_CHUNKS];
+	uint64_t filled;
+	uint64_t hashed;
+	uint64_t written;
+	size_t fill;      /* bytes in chunk number `filled` */
+	size_t refused_taken; /* of the block that was refused with PAUSE, these were taken: they come again */
+	int64_t received;
+
+	/* where it stands */
+	bool running;
+	bool downloading;
+	bool cancel_sent;
+	bool restart;     /* the download, with other channels */
+	bool paused;
+	bool proved;      /* the first bytes are audio */
+	bool downloaded;  /* to the last byte, length checked */
+	bool opened;      /* an upload was begun and neither committed nor aborted */
+	bool storing;     /* one operation of the store is in flight */
+	bool committed;
+	bool hashing;
+	int hash_status;
+
+	int status; /* the first failure */
+	struct transfer_result result;
+	struct store_digest digest;
+	struct twilio_request request;
+	struct store_put put;
+	uv_work_t work;
+};
+
+static void transfer_pump_soon(struct transfer *transfer)
+{
+	soon_add(transfer->options.soon, &transfer->pump);
+}
+
+/* Keeps the first failure; what follows from it is not news. */
+static void transfer_fail(struct transfer *transfer, enum transfer_side side, int code, const struct error *error)
+{
+	REQUIRE(code < 0);
+	if (transfer->status != 0)
+		return;
+	transfer->status = code;
+	transfer->result.side = side;
+	if (error != NULL && error->code != 0)
+		transfer->result.error = *error;
+	else
+		error_set(&transfer->result.error, code, "%s", err_text(code));
+	transfer->result.error.code = code;
+}
+
+static char *chunk_bytes(const struct transfer *transfer, uint64_t number)
+{
+	return transfer->ring + (size_t)(number % TRANSFER_CHUNKS) * transfer->chunk_size;
+}
+
+static bool ring_has_room(const struct transfer *transfer)
+{
+	uint64_t oldest = transfer->hashed < transfer->written ? transfer->hashed : transfer->written;
+	return transfer->filled - oldest < TRANSFER_CHUNKS;
+}
+
+static void ring_close_chunk(struct transfer *transfer)
+{
+	transfer->lens[transfer->filled % TRANSFER_CHUNKS] = transfer->fill;
+	transfer->filled++;
+	transfer->fill = 0;
+}
+
+/* Copies as much as there is room for. */
+static size_t ring_fill(struct transfer *transfer, const char *bytes, size_t len)
+{
+	size_t taken = 0;
+	while (taken < len && ring_has_room(transfer)) {
+		size_t room = transfer->chunk_size - transfer->fill;
+		size_t part = len - taken < room ? len - taken : room;
+		memcpy(chunk_bytes(transfer, transfer->filled) + transfer->fill, bytes + taken, part);
+		taken += part;
+		transfer->fill += part;
+		if (transfer->fill == transfer->chunk_size)
+			ring_close_chunk(transfer);
+	}
+	transfer->received += (int64_t)taken;
+	if (transfer->options.bytes_in != NULL)
+		transfer->options.bytes_in->value += (double)taken;
+	return taken;
+}
+
+/* ---- download ---- */
+
+/* Looks at the first bytes once there are enough of them, or no more will come. They are still in chunk 0. */
+static void transfer_prove(struct transfer *transfer, bool ended)
+{
+	if (transfer->proved || (transfer->received < MEDIA_PROBE_SIZE && !ended))
+		return;
+	size_t len = transfer->received < MEDIA_PROBE_SIZE ? (size_t)transfer->received : MEDIA_PROBE_SIZE;
+	struct error error = {0};
+	int rc = media_probe(transfer->format, transfer->request.http.content_type, slice_make(transfer->ring, len), &transfer->media, &error);
+	if (rc != 0)
+		transfer_fail(transfer, TRANSFER_SOURCE, rc, &error);
+	else
+		transfer->proved = true;
+}
+
+static size_t download_receive(struct twilio_request *request, const char *bytes, size_t len)
+{
+	struct transfer *transfer = request->data;
+	if (transfer->status != 0)
+		return HTTP_CLIENT_ABORT;
+	if (transfer->refused_taken >= len) {
+		transfer->refused_taken -= len;
+		return len;
+	}
+	size_t skip = transfer->refused_taken;
+	size_t taken = skip + ring_fill(transfer, bytes + skip, len - skip);
+	transfer_prove(transfer, false);
+	transfer_pump_soon(transfer);
+	if (transfer->status != 0)
+		return HTTP_CLIENT_ABORT;
+	if (taken < len) {
+		transfer->refused_taken = taken;
+		transfer->paused = true;
+		return HTTP_CLIENT_PAUSE;
+	}
+	transfer->refused_taken = 0;
+	return len;
+}
+
+static void download_end(struct transfer *transfer)
+{
+	transfer_prove(transfer, true);
+	if (transfer->status != 0)
+		return;
+	struct error error = {0};
+	int rc = media_check_length(&transfer->media, transfer->request.http.content_length, transfer->received, &error);
+	if (rc != 0) {
+		transfer_fail(transfer, TRANSFER_SOURCE, rc, &error);
+		return;
+	}
+	if (transfer->fill > 0)
+		ring_close_chunk(transfer);
+	transfer->downloaded = true;
+}
+
+static void download_done(struct twilio_request *request, int status)
+{
+	struct transfer *transfer = request->data;
+	REQUIRE(transfer->downloading);
+	transfer->downloading = false;
+	transfer->paused = false;
+	transfer->result.http_status = request->http.http_status;
+	if (transfer->status == 0 && status == 0) {
+		download_end(transfer);
+	} else if (transfer->status == 0 && transfer->asked_channels == 2 && request->http.http_status == 400) {
+		/* "Recordings with one channel answer 400; retry with RequestedChannels=1": Twilio's error 16113. */
+		transfer->asked_channels = 1;
+		transfer->restart = true;
+	} else if (transfer->status == 0) {
+		transfer->result.retry_after_ms = request->http.retry_after_ms;
+		transfer_fail(transfer, TRANSFER_SOURCE, status, &request->error);
+	}
+	transfer_pump_soon(transfer);
+}
+
+static void download_start(struct transfer *transfer)
+{
+	struct twilio_request *request = &transfer->request;
+	twilio_request_release(request);
+	*request = (struct twilio_request){
+		.op = TWILIO_MEDIA,
+		.account_sid = transfer->account_sid,
+		.recording_sid = transfer->recording_sid,
+		.mp3 = transfer->format == MEDIA_MP3,
+		.channels = transfer->asked_channels,
+		.on_receive = download_receive,
+		.done = download_done,
+		.data = transfer,
+	};
+	transfer->restart = false;
+	transfer->cancel_sent = false;
+	int rc = twilio_start(transfer->options.twilio, request);
+	if (rc == 0) {
+		transfer->downloading = true;
+		return;
+	}
+	transfer_fail(transfer, TRANSFER_SOURCE, rc, &request->error);
+	transfer_pump_soon(transfer);
+}
+
+/* ---- store ---- */
+
+/* The books of every answer of the store. False when the operation failed. */
+static bool store_answered(struct transfer *transfer, int status)
+{
+	REQUIRE(transfer->storing);
+	transfer->storing = false;
+	transfer_pump_soon(transfer);
+	if (status != 0) {
+		transfer_fail(transfer, TRANSFER_STORE, status, &transfer->put.error);
+		return false;
+	}
+	transfer->result.store_answered = true;
+	return true;
+}
+
+static void put_opened(struct store_put *put, int status)
+{
+	store_answered(put->data, status);
+}
+
+static void put_written(struct store_put *put, int status)
+{
+	struct transfer *transfer = put->data;
+	if (!store_answered(transfer, status))
+		return;
+	if (transfer->options.bytes_out != NULL)
+		transfer->options.bytes_out->value += (double)transfer->lens[transfer->written % TRANSFER_CHUNKS];
+	transfer->written++;
+}
+
+static void put_committed(struct store_put *put, int status)
+{
+	struct transfer *transfer = put->data;
+	if (!store_answered(transfer, status))
+		return;
+	transfer->opened = false;
+	transfer->committed = true;
+}
+
+static void put_aborted(struct store_put *put, int status)
+{
+	struct transfer *transfer = put->data;
+	REQUIRE(transfer->storing && transfer->status != 0);
+	(void)status; /* whatever is left is swept up by STORE_CLEAN */
+	transfer->storing = false;
+	transfer->opened = false;
+	transfer_pump_soon(transfer);
+}
+
+static int stored_channels(const struct transfer *transfer)
+{
+	if (transfer->media.channels > 0)
+		return transfer->media.channels;
+	return transfer->asked_channels > 0 ? transfer->asked_channels : transfer->told_channels;
+}
+
+static void transfer_open(struct transfer *transfer)
+{
+	int channels = stored_channels(transfer);
+	transfer->result.channels = channels;
+	if (channels > 0)
+		snprintf(transfer->channels_text, sizeof(transfer->channels_text), "%d", channels);
+	struct store_object object = {
+		.key = transfer->key,
+		.length = transfer->request.http.content_length,
+		.content_type = media_content_type(transfer->format),
+		.call_sid = transfer->call_sid.text,
+		.recording_sid = transfer->recording_sid.text,
+		.account_sid = transfer->account_sid.text,
+		.duration = transfer->duration,
+		.channels = transfer->channels_text,
+		.source = transfer->source,
+		.start_time = transfer->start_time,
+	};
+	transfer->put = (struct store_put){.data = transfer};
+	transfer->opened = true;
+	transfer->storing = true;
+	store_put_open(transfer->options.store, &transfer->put, &object, put_opened);
+}
+
+static void transfer_write(struct transfer *transfer)
+{
+	transfer->storing = true;
+	store_put_write(&transfer->put,
+			slice_make(chunk_bytes(transfer, transfer->written), transfer->lens[transfer->written % TRANSFER_CHUNKS]), put_written);
+}
+
+static void transfer_commit(struct transfer *transfer)
+{
+	struct crypto_digest_result sums;
+	if (crypto_digest_final(transfer->hash, &sums) != 0) {
+		transfer_fail(transfer, TRANSFER_NEITHER, ERR_IO, NULL);
+		transfer_pump_soon(transfer);
+		return;
+	}
+	REQUIRE((int64_t)sums.bytes == transfer->received);
+	transfer->digest.bytes = transfer->received;
+	memcpy(transfer->digest.md5, sums.md5, sizeof(transfer->digest.md5));
+	memcpy(transfer->digest.sha256, sums.sha256, sizeof(transfer->digest.sha256));
+	transfer->storing = true;
+	store_put_commit(&transfer->put, &transfer->digest, put_committed);
+}
+
+/* ---- hash ---- */
+
+/* On a pool thread; touches only the chunk, its length and the digest, which nobody else does until hash_done. */
+static void hash_work(uv_work_t *work)
+{
+	struct transfer *transfer = work->data;
+	transfer->hash_status = crypto_digest_update(transfer->hash, chunk_bytes(transfer, transfer->hashed),
+						     transfer->lens[transfer->hashed % TRANSFER_CHUNKS]);
+}
+
+static void hash_done(uv_work_t *work, int status)
+{
+	struct transfer *transfer = work->data;
+	REQUIRE(transfer->hashing);
+	transfer->hashing = false;
+	if (status == UV_ECANCELED)
+		transfer_fail(transfer, TRANSFER_NEITHER, ERR_CANCELLED, NULL);
+	else if (transfer->hash_status != 0)
+		transfer_fail(transfer, TRANSFER_NEITHER, transfer->hash_status, NULL);
+	else
+		transfer->hashed++;
+	transfer_pump_soon(transfer);
+}
+
+static void transfer_hash(struct transfer *transfer)
+{
+	transfer->work.data = transfer;
+	int rc = uv_queue_work(transfer->options.loop, &transfer->work, hash_work, hash_done);
+	if (rc == 0) {
+		transfer->hashing = true;
+		return;
+	}
+	transfer_fail(transfer, TRANSFER_NEITHER, ERR_NOMEM, NULL);
+	transfer_pump_soon(transfer);
+}
+
+/* ---- the pump ---- */
+
+static void transfer_end(struct transfer *transfer)
+{
+	REQUIRE(transfer->running && !transfer->downloading && !transfer->storing && !transfer->hashing && !transfer->opened);
+	transfer->running = false;
+	transfer->result.digest = transfer->digest;
+	twilio_request_release(&transfer->request);
+	soon_cancel(&transfer->pump);
+	transfer->done(transfer, transfer->data, transfer->status); /* may start it again or free it */
+}
+
+/* After a failure: brings what is in flight to its end, takes the upload back, reports. */
+static void transfer_unwind(struct transfer *transfer)
+{
+	if (transfer->downloading && !transfer->cancel_sent) {
+		transfer->cancel_sent = true;
+		twilio_cancel(&transfer->request);
+	}
+	if (transfer->hashing)
+		uv_cancel((uv_req_t *)&transfer->work); /* saves the wait when it has not begun */
+	if (transfer->downloading || transfer->hashing || transfer->storing)
+		return;
+	if (transfer->opened) {
+		transfer->storing = true;
+		store_put_abort(&transfer->put, put_aborted);
+		return;
+	}
+	transfer_end(transfer);
+}
+
+static void transfer_pump(struct soon_item *item)
+{
+	struct transfer *transfer = CONTAINER_OF(item, struct transfer, pump);
+	if (transfer->status != 0) {
+		transfer_unwind(transfer);
+		return;
+	}
+	if (transfer->committed) {
+		transfer_end(transfer);
+		return;
+	}
+	if (transfer->restart)
+		download_start(transfer);
+	if (!transfer->storing && !transfer->opened && transfer->proved)
+		transfer_open(transfer);
+	else if (!transfer->storing && transfer->written < transfer->filled)
+		transfer_write(transfer);
+	if (!transfer->hashing && transfer->hashed < transfer->filled)
+		transfer_hash(transfer);
+	if (transfer->paused && ring_has_room(transfer)) {
+		transfer->paused = false;
+		twilio_resume(&transfer->request);
+	}
+	if (transfer->downloaded && transfer->opened && !transfer->storing && transfer->written == transfer->filled &&
+	    transfer->hashed == transfer->filled)
+		transfer_commit(transfer);
+}
+
+/* ---- public ---- */
+
+int transfer_new(struct transfer **ret, const struct transfer_options *options, struct error *error)
+{
+	struct transfer *transfer = calloc(1, sizeof(*transfer));
+	if (transfer == NULL)
+		return error_set(error, ERR_NOMEM, "a transfer");
+	transfer->options = *options;
+	transfer->chunk_size = options->buffer / TRANSFER_CHUNKS;
+	if (transfer->chunk_size < MIN_CHUNK_SIZE)
+		transfer->chunk_size = MIN_CHUNK_SIZE;
+	soon_item_init(&transfer->pump, transfer_pump);
+	int rc = crypto_digest_new(&transfer->hash, error);
+	if (rc == 0 && (transfer->ring = malloc(transfer->chunk_size * TRANSFER_CHUNKS)) == NULL)
+		rc = error_set(error, ERR_NOMEM, "%zu bytes of transfer buffer", transfer->chunk_size * TRANSFER_CHUNKS);
+	if (rc != 0) {
+		transfer_free(&transfer);
+		return rc;
+	}
+	*ret = transfer;
+	return 0;
+}
+
+void transfer_free(struct transfer **ref)
+{
+	struct transfer *transfer = *ref;
+	*ref = NULL;
+	if (transfer == NULL)
+		return;
+	REQUIRE(!transfer->running);
+	soon_cancel(&transfer->pump);
+	crypto_digest_free(&transfer->hash);
+	free(transfer->ring);
+	free(transfer);
+}
+
+/* Everything of the last recording goes; memory, options and digest state stay. */
+static void transfer_clear(struct transfer *transfer)
+{
+	struct transfer kept = {
+		.options = transfer->options,
+		.hash = transfer->hash,
+		.ring = transfer->ring,
+		.chunk_size = transfer->chunk_size,
+	};
+	*transfer = kept;
+	soon_item_init(&transfer->pump, transfer_pump);
+	transfer->media.announced = -1;
+	transfer->result.retry_after_ms = -1;
+}
+
+void transfer_start(struct transfer *transfer, const struct transfer_job *job, transfer_cb *done, void *data)
+{
+	REQUIRE(!transfer->running);
+	const struct ledger_job *work = job->work;
+	transfer_clear(transfer);
+	transfer->running = true;
+	transfer->done = done;
+	transfer->data = data;
+	transfer->format = job->format;
+	transfer->account_sid = work->account_sid;
+	transfer->call_sid = work->call_sid;
+	transfer->recording_sid = work->recording_sid;
+	transfer->asked_channels = job->channels;
+	transfer->told_channels = work->channels;
+	snprintf(transfer->key, sizeof(transfer->key), "%s", job->key);
+	snprintf(transfer->source, sizeof(transfer->source), "%s", work->source);
+	if (work->duration_s >= 0)
+		snprintf(transfer->duration, sizeof(transfer->duration), "%lld", (long long)work->duration_s);
+	if (work->start_time_ms >= 0)
+		clock_format_iso8601(work->start_time_ms, transfer->start_time);
+	if (crypto_digest_reset(transfer->hash) != 0) {
+		transfer_fail(transfer, TRANSFER_NEITHER, ERR_IO, NULL);
+		transfer_pump_soon(transfer);
+		return;
+	}
+	download_start(transfer);
+}
+
+void transfer_cancel(struct transfer *transfer)
+{
+	if (!transfer->running || transfer->status != 0 || transfer->committed)
+		return;
+	transfer_fail(transfer, TRANSFER_NEITHER, ERR_CANCELLED, NULL);
+	transfer_pump_soon(transfer);
+}
+
+const struct transfer_result *transfer_result(const struct transfer *transfer)
+{
+	return &transfer->result;
+}
