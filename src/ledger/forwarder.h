@@ -4,8 +4,11 @@
  * At least once: a crash between ledger commit and checkpoint forwards again, which the ledger makes harmless.
  *
  * Yields to intake: while webhooks arrive faster than `busy_per_second`, it forwards only a floor (`floor_batch` every
- * `floor_interval_ms`), so that the journal always drains; else as fast as the ledger takes them. When the ledger is down it backs off
- * with jitter and keeps the events where they are.
+ * `floor_interval_ms`), so that recordings keep moving; else as fast as the ledger takes them. A burst is yielded to until `yield_events` are waiting: after that it
+ * is not a burst but the load. When the ledger is down it backs off with jitter and keeps the events where they are.
+ *
+ * An event that the ledger refuses for good (an error of class PERMANENT) must not hold up those behind it: the batch is narrowed down to it, it is
+ * logged with its SIDs and stepped over.
  */
 #ifndef REELD_LEDGER_FORWARDER_H
 #define REELD_LEDGER_FORWARDER_H
@@ -29,11 +32,16 @@ struct forwarder_options {
 	/* A batch with completed recordings was committed (more may be pending than were leased). */
 	void (*forwarded)(void *data, size_t count);
 	void *data;
-	size_t max_batch; /* events; 0: 512 */
+	size_t max_batch;           /* events; 0: 512 */
+	uint64_t busy_per_second;   /* 0: 10,000 */
+	size_t floor_batch;         /* 0: 128 */
+	uint64_t floor_interval_ms; /* 0: 100 */
+	uint64_t yield_events;      /* 0: 500,000; keep it well below what JOURNAL_MAX holds (an event takes about 1 KiB) */
 };
 
-/* Starts at once with what the journal holds. NULL when out of memory. */
+/* Starts with what the journal holds, from the first loop turn on. Needs the journal's commit callback. NULL when out of memory. */
 struct forwarder *forwarder_new(uv_loop_t *loop, const struct forwarder_options *options);
+/* Forwards nothing more; waits for what is under way. Before the journal, the ledger and the filter are closed. */
 void forwarder_close(struct forwarder *forwarder, void (*closed)(void *data), void *data);
 
 #endif

@@ -31,7 +31,11 @@ struct idempotency;
 struct idempotency_question {
 	enum idempotency_answer answer;
 	char url[IDEMPOTENCY_URL_SIZE];
-	void *pending; /* private */
+	struct idempotency_pending *pending; /* private; NULL once answered */
+};
+/* A question that is under way; an implementation embeds this first. */
+struct idempotency_pending {
+	struct idempotency *filter;
 };
 
 void idempotency_ask(struct idempotency *filter, struct idempotency_question *question, const struct sid *recording_sid, enum recording_status status);
@@ -60,7 +64,10 @@ struct idempotency {
 	const struct idempotency_ops *ops;
 };
 
-/* A fixed-size table of `entries` (rounded up to a power of two); memory is touched only as it fills. NULL when out of memory. */
+/*
+ * A fixed-size table of `entries` (rounded up to a power of two, at least 4) and 192 bytes of room for URLs for each, 14.7 MB in all for 65536; memory is
+ * touched only as it fills. When full, old ones make room. Answers are there when idempotency_ask returns. NULL when out of memory.
+ */
 struct idempotency *idempotency_local_new(uv_loop_t *loop, size_t entries);
 
 #endif

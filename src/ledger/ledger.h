@@ -163,29 +163,30 @@ struct ledger_request {
 	struct ledger_finish finish;
 	struct ledger_object object;
 	struct ledger_call call;    /* CREATE_CALL */
-	bool all_dead;              /* RETRY: every dead one */
+	bool all_dead;              /* RETRY: dead ones, oldest first, `limit` of them; again until `changed` is 0 */
 	int status_filter;          /* LIST: enum ledger_status, -1: any, -2: anything not at its end (jobs list) */
 	const char *key_prefix;     /* LIST: or NULL */
 	const char *cursor;         /* LIST: from a previous next_cursor, or NULL */
-	size_t limit;               /* LIST: at most 1000 */
+	size_t limit;               /* LIST, RETRY all_dead: at most 1000, which 0 means too */
 
 	/* out (by op) */
 	struct ledger_job *leased;  /* FORWARD, CLAIM */
 	size_t leased_count;
 	bool *lost;                 /* HEARTBEAT: per job, true when the lease is not ours any more */
 	size_t duplicates;          /* FORWARD: events that changed nothing */
-	size_t changed;             /* RETRY, DROP: rows */
+	size_t changed;             /* RETRY, DROP, DELETED_OBJECT: rows */
 	bool call_known;            /* LOOKUP_CALL */
-	int64_t counts[LEDGER_STATUS_COUNT]; /* COUNTS */
+	int64_t counts[LEDGER_STATUS_COUNT]; /* COUNTS; pending ones that wait for Twilio's `completed` are no work and not counted */
 	struct ledger_recording *recordings; /* LIST, GET */
 	size_t recording_count;
 	char next_cursor[64];       /* LIST: "" at the end */
 	struct ledger_audit *audit; /* GET: oldest first, at most 200 */
 	size_t audit_count;
-	int64_t next_due_ms;        /* CLAIM: delay until the next pending one is due; -1: none */
+	int64_t next_due_ms;        /* CLAIM: delay until the next pending one is due or a lease runs out; 0: more are due now; -1: none */
 	struct error error;
 
 	/* private to the implementation */
+	const struct ledger_ops *ops;
 	struct list link;
 	void *arena;
 	int status;
@@ -198,7 +199,7 @@ void ledger_request_release(struct ledger_request *request);
 
 /* Reachable as far as known now (last operation's outcome). */
 bool ledger_up(const struct ledger *ledger);
-/* "sqlite" or "postgres": the value of the `dependency` label and of messages. */
+/* "sqlite" or "postgres", for messages. */
 const char *ledger_kind(const struct ledger *ledger);
 /* Finishes or cancels what was submitted, then `closed`. */
 void ledger_close(struct ledger *ledger, void (*closed)(void *data), void *data);
@@ -215,10 +216,15 @@ struct ledger {
 	const struct ledger_ops *ops;
 };
 
+/* DATA_DIR/ledger.db into out. 0 or ERR_LIMIT. */
+int ledger_sqlite_path(const char *data_dir, char *out, size_t size);
+
 /*
  * Opens (creating it when missing) the SQLite ledger at `path`, applies migrations when `migrate`, starts its thread. Blocking; before
  * the loop runs. `owner` names this replica in leases (host:pid:random).
  */
 int ledger_sqlite_open(struct ledger **ret, uv_loop_t *loop, const char *path, const char *owner, bool migrate, struct error *error);
+/* `reeld migrate`: creates and migrates the file at `path`; *applied is how many migrations were missing. Blocking. */
+int ledger_sqlite_migrate(const char *path, size_t *applied, struct error *error);
 
 #endif

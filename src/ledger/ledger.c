@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+#include "ledger/ledger.h"
+
+#include "base/check.h"
+#include "ledger/ledger_impl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static const char *const status_names[LEDGER_STATUS_COUNT] = {
+	[LEDGER_PENDING] = "pending", [LEDGER_RUNNING] = "running", [LEDGER_STORED] = "stored", [LEDGER_SKIPPED] = "skipped",
+	[LEDGER_ABSENT] = "absent",   [LEDGER_FAILED] = "failed",   [LEDGER_DEAD] = "dead",     [LEDGER_DELETED] = "deleted",
+};
+
+const char *ledger_status_name(enum ledger_status status)
+{
+	REQUIRE(status < LEDGER_STATUS_COUNT);
+	return status_names[status];
+}
+
+bool ledger_status_parse(struct slice text, enum ledger_status *status)
+{
+	for (int i = 0; i < LEDGER_STATUS_COUNT; i++) {
+		if (slice_equal(text, slice_from_cstr(status_names[i]))) {
+			*status = (enum ledger_status)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+struct arena_block {
+	struct arena_block *next;
+	max_align_t memory[];
+};
+
+void *ledger_arena_alloc(struct ledger_request *request, size_t count, size_t size)
+{
+	size_t bytes;
+	if (__builtin_mul_overflow(count, size, &bytes) || __builtin_add_overflow(bytes, sizeof(struct arena_block), &bytes))
+		return NULL;
+	struct arena_block *block = calloc(1, bytes);
+	if (block == NULL)
+		return NULL;
+	block->next = request->arena;
+	request->arena = block;
+	return block->memory;
+}
+
+void ledger_results_clear(struct ledger_request *request)
+{
+	request->leased = NULL;
+	request->leased_count = 0;
+	request->lost = NULL;
+	request->duplicates = 0;
+	request->changed = 0;
+	request->call_known = false;
+	request->recordings = NULL;
+	request->recording_count = 0;
+	request->next_cursor[0] = '\0';
+	request->audit = NULL;
+	request->audit_count = 0;
+	request->next_due_ms = -1;
+}
+
+void ledger_arena_free(struct ledger_request *request)
+{
+	struct arena_block *block = request->arena;
+	while (block != NULL) {
+		struct arena_block *next = block->next;
+		free(block);
+		block = next;
+	}
+	request->arena = NULL;
+	ledger_results_clear(request);
+}
+
+void ledger_submit(struct ledger *ledger, struct ledger_request *request)
+{
+	request->ops = ledger->ops;
+	request->status = 0;
+	request->error = (struct error){0};
+	ledger_results_clear(request);
+	ledger->ops->submit(ledger, request);
+}
+
+void ledger_request_release(struct ledger_request *request)
+{
+	if (request->ops != NULL && request->ops->release != NULL)
+		request->ops->release(request);
+}
+
+bool ledger_up(const struct ledger *ledger)
+{
+	return ledger->ops->up(ledger);
+}
+
+const char *ledger_kind(const struct ledger *ledger)
+{
+	return ledger->ops->kind;
+}
+
+void ledger_close(struct ledger *ledger, void (*closed)(void *data), void *data)
+{
+	ledger->ops->close(ledger, closed, data);
+}
+
+int ledger_sqlite_path(const char *data_dir, char *out, size_t size)
+{
+	int len = snprintf(out, size, "%s/ledger.db", data_dir);
+	return len < 0 || (size_t)len >= size ? ERR_LIMIT : 0;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* What implementations of the ledger share: memory of results. Private to the room. */
+#ifndef REELD_LEDGER_LEDGER_IMPL_H
+#define REELD_LEDGER_LEDGER_IMPL_H
+
+#include "ledger/ledger.h"
+
+/* Most recordings leased by one request; most rows of a LIST; most rows of an audit trail. */
+#define LEDGER_LEASE_LIMIT 1024
+#define LEDGER_LIST_LIMIT 1000
+#define LEDGER_AUDIT_LIMIT 200
+
+/* Zeroed memory that lives until ledger_arena_free. NULL when there is none. */
+void *ledger_arena_alloc(struct ledger_request *request, size_t count, size_t size);
+/* Frees all of it and clears the results that pointed to it. */
+void ledger_arena_free(struct ledger_request *request);
+/* Clears results of an earlier use of the request. */
+void ledger_results_clear(struct ledger_request *request);
+
+#endif

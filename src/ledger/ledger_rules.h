@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* What an event may change: the rules of the ledger that do not depend on the database. Pure. */
+#ifndef REELD_LEDGER_LEDGER_RULES_H
+#define REELD_LEDGER_LEDGER_RULES_H
+
+#include "ledger/ledger.h"
+
+enum ledger_change {
+	LEDGER_CHANGE_NONE,
+	LEDGER_CHANGE_START, /* work: pending and due now */
+	LEDGER_CHANGE_END,   /* ends as absent or failed, as the event says */
+};
+
+/*
+ * What a further event does to a recording that the ledger has. Twilio's order is not to be relied on: `completed` wins over whatever was
+ * said before and is not undone by what comes later. `completed_known`: completed was forwarded before.
+ */
+enum ledger_change ledger_rule_event(enum ledger_status status, bool completed_known, enum recording_status event);
+/* The status of a new row after its first event. Pending without `completed` is not due. */
+enum ledger_status ledger_rule_first(enum recording_status event);
+
+/* calls.status in the order of a call's life. */
+enum call_status { CALL_RINGING, CALL_IN_PROGRESS, CALL_COMPLETED, CALL_FAILED, CALL_NO_ANSWER, CALL_STATUS_COUNT };
+const char *call_status_name(enum call_status status);
+/* Of the database's word; RINGING for a stranger. */
+enum call_status call_status_from_name(const char *name);
+/* Of Twilio's word (https://www.twilio.com/docs/voice/api/call-resource, call status values); RINGING for a stranger. */
+enum call_status call_status_from_twilio(const char *word);
+/* True when `to` is later in the life of a call than `from`; the three ends are equal. */
+bool call_status_advances(enum call_status from, enum call_status to);
+
+#endif

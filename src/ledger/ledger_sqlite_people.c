@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/* What people ask for: lists, one recording with its trail, counts; retry, drop, deletion from storage. */
+#include "base/check.h"
+#include "ledger/ledger_impl.h"
+#include "ledger/ledger_sqlite.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int ledger_sqlite_counts(struct ledger_run *run)
+{
+	int64_t *counts = run->request->counts;
+	memset(counts, 0, sizeof(run->request->counts));
+	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, STMT_COUNTS);
+	int row;
+	while ((row = sqlite_stmt_step(stmt)) == 1) {
+		char name[16];
+		enum ledger_status status;
+		sqlite_column_text(stmt, 0, name, sizeof(name));
+		if (ledger_status_parse(slice_from_cstr(name), &status))
+			counts[status] = sqlite_column_i64(stmt, 1, 0);
+	}
+	sqlite_stmt_end(stmt);
+	if (row < 0)
+		return row;
+	stmt = sqlite_stmt_begin(run->db, STMT_COUNT_WAITING);
+	row = sqlite_stmt_step(stmt);
+	if (row == 1)
+		counts[LEDGER_PENDING] -= sqlite_column_i64(stmt, 0, 0);
+	sqlite_stmt_end(stmt);
+	return row < 0 ? row : 0;
+}
+
+/* The id of the last row of the page before; INT64_MAX for none. */
+static int parse_cursor(struct ledger_request *request, int64_t *before)
+{
+	*before = INT64_MAX;
+	if (request->cursor == NULL || request->cursor[0] == '\0')
+		return 0;
+	char *end;
+	errno = 0;
+	long long value = strtoll(request->cursor, &end, 10);
+	if (errno != 0 || *end != '\0' || value < 1)
+		return error_set(&request->error, ERR_INVALID, "not a cursor of this list");
+	*before = value;
+	return 0;
+}
+
+static size_t page_size(const struct ledger_request *request)
+{
+	return request->limit == 0 || request->limit > LEDGER_LIST_LIMIT ? LEDGER_LIST_LIMIT : request->limit;
+}
+
+int ledger_sqlite_list(struct ledger_run *run)
+{
+	struct ledger_request *request = run->request;
+	size_t limit = page_size(request);
+	int64_t before;
+	int status = parse_cursor(request, &before);
+	if (status != 0)
+		return status;
+	request->recordings = ledger_arena_alloc(request, limit, sizeof(*request->recordings));
+	if (request->recordings == NULL)
+		return error_set(&request->error, ERR_NOMEM, "out of memory for %zu rows", limit);
+	bool one = request->status_filter >= 0 && request->status_filter < LEDGER_STATUS_COUNT;
+	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, one ? STMT_LIST_STATUS : request->status_filter == -2 ? STMT_LIST_OPEN : STMT_LIST_ANY);
+	sqlite_bind_i64(stmt, before);
+	sqlite_bind_text(stmt, request->key_prefix);
+	sqlite_bind_i64(stmt, (int64_t)limit);
+	if (one)
+		sqlite_bind_text(stmt, ledger_status_name((enum ledger_status)request->status_filter));
+	int row;
+	while ((row = sqlite_stmt_step(stmt)) == 1 && request->recording_count < limit) {
+		ledger_sqlite_read_recording(stmt, &request->recordings[request->recording_count++]);
+		if (request->recording_count == limit)
+			snprintf(request->next_cursor, sizeof(request->next_cursor), "%" PRId64, sqlite_column_i64(stmt, 0, 0));
+	}
+	sqlite_stmt_end(stmt);
+	return row < 0 ? row : 0;
+}
+
+static int read_trail(struct ledger_run *run, int64_t id)
+{
+	struct ledger_request *request = run->request;
+	request->audit = ledger_arena_alloc(request, LEDGER_AUDIT_LIMIT, sizeof(*request->audit));
+	if (request->audit == NULL)
+		return error_set(&request->error, ERR_NOMEM, "out of memory for the audit trail");
+	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, STMT_TRAIL);
+	sqlite_bind_i64(stmt, id);
+	sqlite_bind_i64(stmt, LEDGER_AUDIT_LIMIT);
+	int row;
+	while ((row = sqlite_stmt_step(stmt)) == 1) {
+		struct ledger_audit *audit = &request->audit[request->audit_count++];
+		audit->at_ms = sqlite_column_i64(stmt, 0, 0);
+		sqlite_column_text(stmt, 1, audit->what, sizeof(audit->what));
+		sqlite_column_text(stmt, 2, audit->detail, sizeof(audit->detail));
+	}
+	sqlite_stmt_end(stmt);
+	return row;
+}
+
+int ledger_sqlite_get(struct ledger_run *run)
+{
+	struct ledger_request *request = run->request;
+	uint8_t key[16];
+	if (!sid_binary(&request->recording_sid, key))
+		return error_set(&request->error, ERR_INVALID, "not a recording SID: \"%s\"", request->recording_sid.text);
+	request->recordings = ledger_arena_alloc(request, 1, sizeof(*request->recordings));
+	if (request->recordings == NULL)
+		return error_set(&request->error, ERR_NOMEM, "out of memory for a row");
+	int64_t id = 0;
+	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, STMT_GET);
+	sqlite_bind_blob(stmt, key, sizeof(key));
+	int row = sqlite_stmt_step(stmt);
+	if (row == 1) {
+		id = sqlite_column_i64(stmt, 0, 0);
+		ledger_sqlite_read_recording(stmt, request->recordings);
+		request->recording_count = 1;
+	}
+	sqlite_stmt_end(stmt);
+	if (row == 0)
+		return error_set(&request->error, ERR_NOT_FOUND, "no recording %s in the ledger", request->recording_sid.text);
+	return row < 0 ? row : read_trail(run, id);
+}
+
+static int retry_one(struct ledger_run *run, int64_t id)
+{
+	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, STMT_RETRY);
+	sqlite_bind_i64(stmt, run->now);
+	sqlite_bind_i64(stmt, run->now);
+	sqlite_bind_i64(stmt, id);
+	int status = sqlite_stmt_run(stmt);
+	run->request->changed++;
+	return status == 0 ? ledger_sqlite_audit(run, id, "requeued", "by request") : status;
+}
+
+static int retry_dead(struct ledger_run *run)
+{
+	size_t limit = page_size(run->request);
+	int64_t *ids = ledger_arena_alloc(run->request, limit, sizeof(*ids));
+	if (ids == NULL)
+		return error_set(&run->request->error, ERR_NOMEM, "out of memory for %zu rows", limit);
+	size_t count = 0;
+	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, STMT_DEAD);
+	sqlite_bind_i64(stmt, (int64_t)limit);
+	int row;
+	while ((row = sqlite_stmt_step(stmt)) == 1)
+		ids[count++] = sqlite_column_i64(stmt, 0, 0);
+	sqlite_stmt_end(stmt);
+	for (size_t i = 0; row == 0 && i < count; i++)
+		row = retry_one(run, ids[i]);
+	return row;
+}
+
+int ledger_sqlite_retry(struct ledger_run *run)
+{
+	if (run->request->all_dead)
+		return retry_dead(run);
+	struct ledger_found found;
+	int status = ledger_sqlite_find(run, &run->request->recording_sid, &found);
+	if (status != 0)
+		return status;
+	switch (found.status) {
+	case LEDGER_RUNNING:
+	case LEDGER_DELETED:
+		return 0;
+	case LEDGER_STORED:
+		/* Only a purge at Twilio that failed is left to do. */
+		return found.has_error && !found.deleted_at_twilio ? retry_one(run, found.id) : 0;
+	default:
+		return retry_one(run, found.id);
+	}
+}
+
+int ledger_sqlite_drop(struct ledger_run *run)
+{
+	struct ledger_found found;
+	int status = ledger_sqlite_find(run, &run->request->recording_sid, &found);
+	if (status != 0)
+		return status;
+	/* What is stored is not forgotten, also while its purge is still running. */
+	if (found.stored || found.status == LEDGER_SKIPPED || found.status == LEDGER_DELETED)
+		return 0;
+	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, STMT_DROP);
+	sqlite_bind_i64(stmt, run->now);
+	sqlite_bind_i64(stmt, found.id);
+	status = sqlite_stmt_run(stmt);
+	run->request->changed = 1;
+	return status == 0 ? ledger_sqlite_audit(run, found.id, "dropped", "was %s", ledger_status_name(found.status)) : status;
+}
+
+int ledger_sqlite_deleted_object(struct ledger_run *run)
+{
+	struct ledger_found found;
+	int status = ledger_sqlite_find(run, &run->request->recording_sid, &found);
+	if (status != 0 || found.status != LEDGER_STORED)
+		return status;
+	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, STMT_DELETED);
+	sqlite_bind_i64(stmt, run->now);
+	sqlite_bind_i64(stmt, found.id);
+	status = sqlite_stmt_run(stmt);
+	if (status == 0 && sid_is_set(&found.call_sid) && found.url[0] != '\0') {
+		stmt = sqlite_stmt_begin(run->db, STMT_CALL_UNSTORED);
+		sqlite_bind_i64(stmt, run->now);
+		sqlite_bind_text(stmt, found.call_sid.text);
+		sqlite_bind_text(stmt, found.url);
+		status = sqlite_stmt_run(stmt);
+	}
+	run->request->changed = 1;
+	return status == 0 ? ledger_sqlite_audit(run, found.id, "deleted", "from storage") : status;
+}

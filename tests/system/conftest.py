@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: MIT
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import reeldlib  # noqa: E402
+
+
+@pytest.fixture
+def started():
+    """Registers processes so that each is ended, by pid, whatever the test does."""
+    things = []
+
+    def register(thing):
+        things.append(thing)
+        return thing
+
+    yield register
+    for thing in reversed(things):
+        process = thing.process if isinstance(thing, reeldlib.Daemon) else thing
+        if process is not None:
+            process.kill()
+
+
+@pytest.fixture
+def sandbox(tmp_path, started):
+    def start(**options):
+        return started(reeldlib.Sandbox(str(tmp_path), **options))
+    return start
+
+
+@pytest.fixture
+def daemon(tmp_path, started):
+    def make(sandbox=None, **env):
+        directory = env.pop("directory", tmp_path)
+        return started(reeldlib.Daemon(directory, sandbox.url if sandbox is not None else "http://127.0.0.1:9", **env))
+    return make

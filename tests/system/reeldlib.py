@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: MIT
+"""Drives the reeld binary from outside: starts and ends processes (only its own, by pid), signs like Twilio with code of its own, reads
+the ledger and the stored files, and holds every 2xx as an obligation."""
+import base64
+import hashlib
+import hmac
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import time
+import urllib.parse
+from pathlib import Path
+
+BINARY = os.path.abspath(os.environ.get("REELD_BINARY", "build/reeld"))
+ACCOUNT = "AC" + "0123456789abcdef" * 2
+TOKEN = "0123456789abcdef0123456789abcdef"
+PATH = "/api/twilio/recording"
+# Generous: a slow machine must not fail a test, a hung one must.
+DEADLINE = float(os.environ.get("REELD_TEST_DEADLINE", "60"))
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until(condition, what, seconds=DEADLINE, every=0.02):
+    """Returns the condition's first true value; fails with `what` (a string or a function that tells the state) after the deadline."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:.0f} s: {what() if callable(what) else what}")
+        time.sleep(every)
+
+
+def sign(token, url, params=()):
+    """Twilio's documented rule, written down independently of the code under test."""
+    by_name = {}
+    for name, value in params:
+        by_name.setdefault(name, set()).add(value)
+    text = url + "".join(name + value for name in sorted(by_name) for value in sorted(by_name[name]))
+    return base64.b64encode(hmac.new(token.encode(), text.encode(), hashlib.sha1).digest()).decode()
+
+
+class Reply:
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    def __repr__(self):
+        return f"<{self.status} {self.body[:200]!r}>"
+
+
+def http_request(port, method, target, body=None, headers=None, timeout=20):
+    """One request on a connection of its own. Raises OSError or http.client.HTTPException when the peer is gone."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        connection.request(method, target, body, headers or {})
+        response = connection.getresponse()
+        return Reply(response.status, response.headers, response.read())
+    finally:
+        connection.close()
+
+
+class Process:
+    """A child with its output in a file. Its own process group, so that a tracer and its tracee end together."""
+
+    def __init__(self, argv, env, log_path):
+        self.log_path = log_path
+        self.log = open(log_path, "ab")
+        self.child = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, start_new_session=True)
+
+    @property
+    def running(self):
+        return self.child.poll() is None
+
+    def output(self):
+        return Path(self.log_path).read_text(errors="replace")
+
+    def signal(self, number):
+        if self.running:
+            self.child.send_signal(number)
+
+    def kill(self):
+        if self.running:
+            os.killpg(self.child.pid, signal.SIGKILL)
+        self.child.wait()
+        self.log.close()
+
+    def wait(self, seconds=DEADLINE):
+        return self.child.wait(seconds)
+
+
+class Sandbox(Process):
+    """`reeld sandbox`: the same recordings on every start, since they derive from the seed."""
+
+    def __init__(self, directory, count=10, size=20000, port=None, **options):
+        self.port = port or free_port()
+        self.count = count
+        argv = [BINARY, "sandbox", "--listen", f"127.0.0.1:{self.port}", "--account-sid", ACCOUNT, "--auth-token", TOKEN,
+                "--count", str(count), "--size", str(size)]
+        for name, value in options.items():
+            argv += ["--" + name.replace("_", "-")] + ([] if value is True else [str(value)])
+        super().__init__(argv, dict(os.environ, LOG_LEVEL="warn"), os.path.join(directory, f"sandbox-{self.port}.log"))
+        wait_until(lambda: self._listening() or not self.running, lambda: "sandbox to listen:\n" + self.output())
+        if not self.running:
+            raise AssertionError("sandbox ended at once:\n" + self.output())
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def _listening(self):
+        try:
+            return self.stats() is not None
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def get(self, target):
+        token = base64.b64encode(f"{ACCOUNT}:{TOKEN}".encode()).decode()
+        return http_request(self.port, "GET", target, headers={"Authorization": "Basic " + token})
+
+    def recordings(self):
+        """All recordings as Twilio's list shows them."""
+        found, target = [], f"/2010-04-01/Accounts/{ACCOUNT}/Recordings.json?PageSize=1000"
+        while target:
+            page = self.get(target).json
+            found += page["recordings"]
+            target = page["next_page_uri"]
+        return found
+
+    def stats(self):
+        reply = http_request(self.port, "GET", "/sandbox/stats")
+        return reply.json if reply.status == 200 else None
+
+    def deliver(self, query=""):
+        return http_request(self.port, "POST", "/sandbox/deliver" + query, timeout=120)
+
+    def set_faults(self, faults):
+        return http_request(self.port, "POST", "/sandbox/faults?fault=" + urllib.parse.quote(faults, safe=""))
+
+    def stop(self):
+        self.signal(signal.SIGTERM)
+        try:
+            self.wait(10)
+        finally:
+            self.kill()
+
+
+class Daemon:
+    """`reeld serve` on one data directory and one port over any number of starts."""
+
+    def __init__(self, directory, twilio_url="http://127.0.0.1:9", **env):
+        self.directory = str(directory)
+        self.data = os.path.join(self.directory, "data")
+        self.port, self.admin_port = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process = None
+        self.starts = 0
+        self.env = {
+            "PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LISTEN": f"127.0.0.1:{self.port}",
+            "ADMIN_LISTEN": f"127.0.0.1:{self.admin_port}", "DATA_DIR": self.data, "TWILIO_ACCOUNT_SID": ACCOUNT,
+            "TWILIO_AUTH_TOKEN": TOKEN, "TWILIO_API_BASE": twilio_url, "RETRY_BASE": "50ms", "RETRY_MAX": "1s", "JOURNAL_SEGMENT": "1MiB",
+            "LOG_FORMAT": "json", "LOG_LEVEL": "info",
+        }
+        for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"):
+            if name in os.environ:
+                self.env[name] = os.environ[name]
+        self.env.update({name: str(value) for name, value in env.items()})
+        self.env = {name: value for name, value in self.env.items() if value != ""}
+
+    def spawn(self, prefix=()):
+        """Starts without waiting; `prefix` is a tracer's command line."""
+        self.starts += 1
+        self.process = Process([*prefix, BINARY, "serve"], self.env, os.path.join(self.directory, f"reeld-{self.starts}.log"))
+        return self
+
+    def start(self, prefix=()):
+        self.spawn(prefix)
+        wait_until(lambda: self.ready() or not self.process.running, lambda: "ready:\n" + self.process.output())
+        assert self.process.running, "reeld ended at once:\n" + self.process.output()
+        return self
+
+    @property
+    def running(self):
+        return self.process is not None and self.process.running
+
+    def get(self, target, port=None, headers=None):
+        return http_request(port or self.port, "GET", target, headers=headers)
+
+    def ready(self):
+        try:
+            return self.get("/readyz").status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def metrics(self):
+        """name{labels} → value, as scraped."""
+        text = self.get("/metrics", self.admin_port).body.decode()
+        return {m.group(1): float(m.group(2)) for m in re.finditer(r"^([^#\s][^ ]*) (\S+)$", text, re.M)}
+
+    def logs(self):
+        """Every JSON log line of the current start."""
+        lines = []
+        for line in self.process.output().splitlines():
+            if line.startswith("{"):
+                lines.append(json.loads(line))
+        return lines
+
+    def kill(self):
+        self.process.kill()
+
+    def stop(self):
+        """SIGTERM; returns the exit status."""
+        self.process.signal(signal.SIGTERM)
+        status = self.process.wait()
+        self.process.log.close()
+        return status
+
+    def command(self, *arguments, env=None, seconds=DEADLINE):
+        """Another reeld command on the same configuration."""
+        return subprocess.run([BINARY, *arguments], env=dict(self.env, **(env or {})), capture_output=True, text=True, timeout=seconds,
+                              stdin=subprocess.DEVNULL, check=False)
+
+    def post(self, params, token=TOKEN, path=PATH, headers=None, signature=None, timeout=20):
+        body = urllib.parse.urlencode(params, quote_via=urllib.parse.quote)
+        head = {"Content-Type": "application/x-www-form-urlencoded; charset=UTF-8", "User-Agent": "TwilioProxy/1.1",
+                "X-Twilio-Signature": sign(token, self.env.get("PUBLIC_URL", self.url) + path, params) if signature is None else signature}
+        head.update(headers or {})
+        return http_request(self.port, "POST", path, body, head, timeout)
+
+    # what it left behind
+    def query(self, sql, *arguments):
+        """Rows of the ledger as dicts; none while it does not exist yet or is busy."""
+        path = os.path.join(self.data, "ledger.db")
+        if not os.path.exists(path):
+            return []
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
+        try:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute(sql, arguments)]
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error) or "no such table" in str(error) or "unable to open" in str(error):
+                return []
+            raise
+        finally:
+            connection.close()
+
+    def recording(self, sid):
+        rows = self.query("SELECT * FROM recordings WHERE recording_sid = ?", sid)
+        assert len(rows) <= 1, f"{sid} has {len(rows)} rows"
+        return rows[0] if rows else None
+
+    def files(self):
+        """Stored recordings: path below DATA_DIR/recordings → absolute path."""
+        root = Path(self.data, "recordings")
+        return {str(path.relative_to(root)): path for path in root.rglob("*") if path.is_file()} if root.exists() else {}
+
+
+def callback_params(recording, status="completed", **changes):
+    """A recording callback as Twilio sends it, for a recording of the sandbox's list."""
+    params = {
+        "RecordingSource": recording["source"], "RecordingTrack": "both", "RecordingSid": recording["sid"],
+        "RecordingUrl": f"https://api.twilio.com/2010-04-01/Accounts/{ACCOUNT}/Recordings/{recording['sid']}",
+        "RecordingStatus": status, "RecordingChannels": str(recording["channels"]), "ErrorCode": "0", "CallSid": recording["call_sid"],
+        "RecordingStartTime": recording["start_time"], "AccountSid": ACCOUNT, "RecordingDuration": str(recording["duration"]),
+    }
+    params.update(changes)
+    return [(name, value) for name, value in params.items() if value is not None]
+
+
+class Oracle:
+    """Holds each 2xx for a completed recording as an obligation and checks, from outside, that it was met exactly once."""
+
+    def __init__(self, daemon, sandbox):
+        self.daemon, self.sandbox = daemon, sandbox
+        self.recordings = {recording["sid"]: recording for recording in sandbox.recordings()}
+        self.acknowledged = set()
+        self.refused = {}
+        self.expected = {}
+
+    def post(self, sid, **changes):
+        """Posts one callback; a peer that dies is no answer and no obligation."""
+        try:
+            reply = self.daemon.post(callback_params(self.recordings[sid], **changes), timeout=10)
+        except (OSError, http.client.HTTPException):
+            return None
+        if 200 <= reply.status < 300:
+            self.acknowledged.add(sid)
+        else:
+            self.refused[sid] = reply.status
+        return reply
+
+    def expected_bytes(self, sid):
+        """Size and SHA-256 of the recording, fetched from the sandbox without reeld."""
+        if sid not in self.expected:
+            reply = self.sandbox.get(f"/2010-04-01/Accounts/{ACCOUNT}/Recordings/{sid}.wav")
+            assert reply.status == 200, f"sandbox does not serve {sid}: {reply}"
+            self.expected[sid] = (len(reply.body), hashlib.sha256(reply.body).hexdigest())
+        return self.expected[sid]
+
+    def pending(self):
+        rows = {row["recording_sid"]: row["status"] for row in self.daemon.query("SELECT recording_sid, status FROM recordings")}
+        return {sid: rows.get(sid, "not in the ledger") for sid in self.acknowledged if rows.get(sid) != "stored"}
+
+    def settle(self, seconds=DEADLINE):
+        """Waits until every obligation is met."""
+        wait_until(lambda: not self.pending(),
+                   lambda: f"obligations still open: {self.pending()}\nlog:\n{self.daemon.process.output()[-6000:]}", seconds, 0.05)
+
+    def check(self, fetch=True):
+        """Exactly one file with the right bytes, one row, the call updated once, at most one delete. `fetch`: the sandbox still has the audio."""
+        files = self.daemon.files()
+        for sid in self.acknowledged:
+            recording = self.recordings[sid]
+            row = self.daemon.recording(sid)
+            assert row is not None and row["status"] == "stored", f"{sid}: acknowledged, but {row}"
+            found = [path for path in files.values() if path.name.startswith(sid)]
+            assert len(found) == 1, f"{sid}: {len(found)} files: {found}"
+            data = found[0].read_bytes()
+            digest = hashlib.sha256(data).hexdigest()
+            assert (row["bytes"], row["sha256"]) == (len(data), digest), f"{sid}: ledger and file differ"
+            if fetch:
+                assert (len(data), digest) == self.expected_bytes(sid), f"{sid}: not the bytes that Twilio has"
+            calls = self.daemon.query("SELECT * FROM calls WHERE twilio_sid = ?", recording["call_sid"])
+            assert len(calls) == 1, f"{sid}: {len(calls)} call rows"
+            assert calls[0]["recording_url"] == row["url"], f"{sid}: the call does not point to the recording: {calls[0]}"
+            stored = self.daemon.query("SELECT count(*) AS n FROM recording_events e JOIN recordings r ON r.id = e.recording_id "
+                                       "WHERE r.recording_sid = ? AND e.what = 'stored'", sid)
+            assert stored[0]["n"] == 1, f"{sid}: stored {stored[0]['n']} times"
+        unknown = [path for path in files.values() if path.name.split(".")[0] not in self.recordings]
+        assert not unknown, f"files that nobody ordered: {unknown}"
