@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Configuration: one table of settings (config.def) read from --env-file and the environment (which wins), with X_FILE for every secret. A bad value is one
- * line naming the variable, the problem and an example; never the secret.
+ * Configuration: one table of settings (config.def) read from --env-file and the environment (which wins), with X_FILE for every
+ * secret. A bad value is one line naming the variable, the problem and an example; never the secret.
  */
 #ifndef REELD_CONFIG_H
 #define REELD_CONFIG_H
@@ -61,12 +61,30 @@ struct config {
 	uint64_t workers;
 	int log_level;  /* enum log_level */
 	int log_format; /* enum log_format */
+	const char *
+		absent; /* "GREETING: TwiML for incoming calls": the first variable set that this build does not have; static, or NULL */
 };
 
-/* Reads everything; `env_file` may be NULL. 0 or ERR_CONFIG with the one line. */
+/*
+ * Reads everything; `env_file` may be NULL. An empty value counts as unset. 0 or ERR_CONFIG with the one line; on failure *config is
+ * empty. Blocking: reads files. May be called again later (reload) into another struct.
+ */
 int config_load(struct config *config, const char *env_file, struct error *error);
 /* What only the daemon needs: an auth token (fail closed), engines that this build has. 0 or ERR_CONFIG with the one line. */
 int config_require_serve(const struct config *config, struct error *error);
+/* Frees what it owns, secrets wiped. Harmless on an empty one and twice. */
 void config_free(struct config *config);
+
+/* One row of the table, for documentation. `limits` is "low..high" or "a|b|c"; "" when there is none. */
+struct config_doc {
+	const char *variable;
+	const char *default_value;
+	const char *limits;
+	const char *doc;
+	bool secret; /* VARIABLE_FILE may name a file with it */
+};
+
+/* Row `index` of the settings; false behind the last. */
+bool config_describe(size_t index, struct config_doc *doc);
 
 #endif

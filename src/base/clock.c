@@ -220,7 +220,8 @@ static bool take_zone(struct cursor *cursor, int *minutes_east)
 {
 	*minutes_east = 0;
 	struct slice rest = {cursor->p, (size_t)(cursor->end - cursor->p)};
-	if (slice_equal_nocase(rest, SLICE("GMT")) || slice_equal_nocase(rest, SLICE("UT")) || slice_equal_nocase(rest, SLICE("UTC"))) {
+	if (slice_equal_nocase(rest, SLICE("GMT")) || slice_equal_nocase(rest, SLICE("UT")) ||
+	    slice_equal_nocase(rest, SLICE("UTC"))) {
 		cursor->p = cursor->end;
 		return true;
 	}

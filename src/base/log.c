@@ -27,7 +27,7 @@
 
 #define LOG_HALF_SIZE (256 * 1024)
 #define LOG_VALUE_MAX 4096 /* a longer text is cut: one value must not push out a hundred other lines */
-#define LOG_STALL_MS 50           /* how long a pool thread waits for a reader, and how long it is then left alone */
+#define LOG_STALL_MS 50    /* how long a pool thread waits for a reader, and how long it is then left alone */
 #define LOG_DETACH_PATIENCE_MS 2000
 #define LOG_ALONE_PATIENCE_MS 2000
 
@@ -112,7 +112,8 @@ static void put_plain_value(struct buffer *line, const struct log_field *field)
 	}
 }
 
-static void put_json(struct buffer *line, const char *time, enum log_level level, const char *event, const struct log_field *fields)
+static void put_json(struct buffer *line, const char *time, enum log_level level, const char *event,
+		     const struct log_field *fields)
 {
 	buffer_printf(line, "{\"time\":\"%s\",\"level\":\"%s\",\"event\":\"", time, level_names[level]);
 	buffer_append_json(line, slice_from_cstr(event));
@@ -145,7 +146,8 @@ static bool text_needs_quotes(struct slice text)
 	return text.len == 0;
 }
 
-static void put_text(struct buffer *line, const char *time, enum log_level level, const char *event, const struct log_field *fields)
+static void put_text(struct buffer *line, const char *time, enum log_level level, const char *event,
+		     const struct log_field *fields)
 {
 	buffer_printf(line, "%s %-5s %s", time, level_names_upper[level], event);
 	for (const struct log_field *field = fields; field->type != LOG_TYPE_END; field++) {

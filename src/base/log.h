@@ -22,7 +22,16 @@
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_OFF };
 enum log_format { LOG_FORMAT_JSON, LOG_FORMAT_TEXT };
 
-enum log_type { LOG_TYPE_END, LOG_TYPE_STR, LOG_TYPE_SLICE, LOG_TYPE_I64, LOG_TYPE_U64, LOG_TYPE_F64, LOG_TYPE_BOOL, LOG_TYPE_PHONE };
+enum log_type {
+	LOG_TYPE_END,
+	LOG_TYPE_STR,
+	LOG_TYPE_SLICE,
+	LOG_TYPE_I64,
+	LOG_TYPE_U64,
+	LOG_TYPE_F64,
+	LOG_TYPE_BOOL,
+	LOG_TYPE_PHONE
+};
 
 struct log_field {
 	enum log_type type;
@@ -38,6 +47,7 @@ struct log_field {
 };
 
 /* A NULL string is left out. */
+/* clang-format off */
 #define LOG_STR(key_, value_) {LOG_TYPE_STR, (key_), {.str = (value_)}}
 #define LOG_SLICE(key_, value_) {LOG_TYPE_SLICE, (key_), {.slice = (value_)}}
 #define LOG_I64(key_, value_) {LOG_TYPE_I64, (key_), {.i64 = (int64_t)(value_)}}
@@ -45,14 +55,15 @@ struct log_field {
 #define LOG_F64(key_, value_) {LOG_TYPE_F64, (key_), {.f64 = (value_)}}
 #define LOG_BOOL(key_, value_) {LOG_TYPE_BOOL, (key_), {.boolean = (value_)}}
 #define LOG_PHONE(key_, value_) {LOG_TYPE_PHONE, (key_), {.str = (value_)}}
+/* clang-format on */
 
 /* Checked inline so that a disabled event costs one comparison. */
 extern enum log_level log_threshold;
 
-#define log_event(level, event, ...)                                                                            \
-	do {                                                                                                    \
-		if ((level) >= log_threshold)                                                                   \
-			log_write((level), (event),                                                             \
+#define log_event(level, event, ...)                                                                                \
+	do {                                                                                                        \
+		if ((level) >= log_threshold)                                                                       \
+			log_write((level), (event),                                                                 \
 				  (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){LOG_TYPE_END, NULL, {0}}}); \
 	} while (0)
 
@@ -65,8 +76,9 @@ void log_configure(enum log_level level, enum log_format format);
 /* From now on lines are written by the pool of `loop` instead of the caller. */
 void log_attach(uv_loop_t *loop);
 /*
- * Writes out what is buffered (giving up on a reader that takes nothing for 2 s) and goes back to writing at once. Call outside of callbacks, when the
- * loop has nothing else left: it turns the loop until its own handle is closed, so that uv_loop_close() == 0 afterwards.
+ * Writes out what is buffered (giving up on a reader that takes nothing for 2 s) and goes back to writing at once. Call outside
+ * of callbacks, when the loop has nothing else left: it turns the loop until its own handles are closed, so that
+ * uv_loop_close() == 0 afterwards.
  */
 void log_detach(void);
 
@@ -77,7 +89,7 @@ uint64_t log_dropped(void);
 bool log_level_parse(struct slice text, enum log_level *level);
 bool log_format_parse(struct slice text, enum log_format *format);
 
-/* Writes "+1•••1212"-like masking of a phone number or address into out (all but the last 4 characters become '*'). */
+/* Writes a phone number or address into out, cut to fit, all but its last 4 characters replaced by '*'. */
 void log_mask_phone(const char *number, char *out, size_t size);
 
 #endif

@@ -23,7 +23,8 @@ static const double bounds_count[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 102
 
 #define BUCKETS_MAX 16
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
-_Static_assert(COUNT_OF(bounds_fast) <= BUCKETS_MAX && COUNT_OF(bounds_slow) <= BUCKETS_MAX && COUNT_OF(bounds_count) <= BUCKETS_MAX,
+_Static_assert(COUNT_OF(bounds_fast) <= BUCKETS_MAX && COUNT_OF(bounds_slow) <= BUCKETS_MAX &&
+		       COUNT_OF(bounds_count) <= BUCKETS_MAX,
 	       "a histogram has room for every bound");
 
 struct histogram {

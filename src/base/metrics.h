@@ -36,7 +36,9 @@ void metrics_free(struct metrics **metrics);
  */
 struct metric *metrics_get_n(struct metrics *metrics, enum metric_id id, size_t count, const char *const *values);
 struct histogram *metrics_histogram_n(struct metrics *metrics, enum metric_id id, size_t count, const char *const *values);
-#define METRICS_VALUES(...) (sizeof((const char *const[]){NULL, ##__VA_ARGS__}) / sizeof(const char *) - 1), ((const char *const[]){NULL, ##__VA_ARGS__} + 1)
+#define METRICS_VALUES(...)                                                              \
+	(sizeof((const char *const[]){NULL, ##__VA_ARGS__}) / sizeof(const char *) - 1), \
+		((const char *const[]){NULL, ##__VA_ARGS__} + 1)
 #define metrics_get(metrics, id, ...) metrics_get_n((metrics), (id), METRICS_VALUES(__VA_ARGS__))
 #define metrics_histogram(metrics, id, ...) metrics_histogram_n((metrics), (id), METRICS_VALUES(__VA_ARGS__))
 

@@ -17,7 +17,10 @@ struct sid {
 
 /* True and fills *sid when s is `prefix` ("RE") and 32 hex digits; else false and *sid is "". */
 bool sid_parse(struct slice s, const char prefix[2], struct sid *sid);
-static inline bool sid_is_set(const struct sid *sid) { return sid->text[0] != '\0'; }
+static inline bool sid_is_set(const struct sid *sid)
+{
+	return sid->text[0] != '\0';
+}
 /* The 16 bytes of the hex part: a compact key. False for "". */
 bool sid_binary(const struct sid *sid, uint8_t out[16]);
 

@@ -46,9 +46,10 @@ TestSuite(log, .init = setup);
 
 Test(log, a_json_line_holds_every_field_with_its_type)
 {
-	log_event(LOG_INFO, "recording.stored", LOG_STR("sid", "RE\"1\n"), LOG_SLICE("part", slice_make("abcdef", 3)), LOG_I64("min", INT64_MIN),
-		  LOG_U64("big", UINT64_C(9007199254740993)), LOG_F64("ratio", 0.5), LOG_F64("nan", 0.0 / 0.0), LOG_BOOL("yes", true), LOG_BOOL("no", false),
-		  LOG_STR("absent", NULL), LOG_PHONE("from", "+15005550006"));
+	log_event(LOG_INFO, "recording.stored", LOG_STR("sid", "RE\"1\n"), LOG_SLICE("part", slice_make("abcdef", 3)),
+		  LOG_I64("min", INT64_MIN), LOG_U64("big", UINT64_C(9007199254740993)), LOG_F64("ratio", 0.5),
+		  LOG_F64("nan", 0.0 / 0.0), LOG_BOOL("yes", true), LOG_BOOL("no", false), LOG_STR("absent", NULL),
+		  LOG_PHONE("from", "+15005550006"));
 	json_error_t error;
 	json_t *line = json_loads(read_output(), JSON_DECODE_ANY, &error);
 	cr_assert_not_null(line, "%s: %s", error.text, output);
@@ -77,7 +78,9 @@ Test(log, a_text_line_quotes_what_could_be_misread)
 		  LOG_STR("e", "line\nINFO forged"), LOG_U64("n", 7), LOG_BOOL("t", true), LOG_STR("esc", "\x1b[2J"));
 	read_output();
 	cr_expect_eq(output[23], 'Z');
-	cr_expect_str_eq(output + 24, " DEBUG x.y a=plain b=\"two words\" c=\"\" d=\"k=v\" e=\"line\\nINFO forged\" n=7 t=true esc=\"\\u001b[2J\"\n");
+	cr_expect_str_eq(
+		output + 24,
+		" DEBUG x.y a=plain b=\"two words\" c=\"\" d=\"k=v\" e=\"line\\nINFO forged\" n=7 t=true esc=\"\\u001b[2J\"\n");
 }
 
 Test(log, levels_below_the_threshold_are_not_written)

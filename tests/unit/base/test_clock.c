@@ -74,7 +74,8 @@ Test(clock, agrees_with_the_c_library_on_every_day_of_nine_centuries)
 		gmtime_r(&seconds, &tm);
 		int year, month, day_of_month;
 		clock_utc_date(wall_ms, &year, &month, &day_of_month);
-		cr_assert(year == tm.tm_year + 1900 && month == tm.tm_mon + 1 && day_of_month == tm.tm_mday, "day %lld", (long long)day);
+		cr_assert(year == tm.tm_year + 1900 && month == tm.tm_mon + 1 && day_of_month == tm.tm_mday, "day %lld",
+			  (long long)day);
 		char expected[40];
 		char got[CLOCK_RFC2822_SIZE];
 		strftime(expected, sizeof(expected), "%a, %d %b %Y 23:59:59 +0000", &tm);

@@ -31,9 +31,18 @@ Test(err, errno_is_translated_by_meaning)
 	static const struct {
 		int errnum;
 		int code;
-	} rows[] = {{0, 0},	      {ENOSPC, ERR_NO_SPACE}, {EDQUOT, ERR_NO_SPACE}, {EACCES, ERR_DENIED},   {EROFS, ERR_DENIED},
-		    {ENOENT, ERR_NOT_FOUND}, {ENOMEM, ERR_NOMEM},    {EIO, ERR_IO},	      {ECONNRESET, ERR_RESET}, {ECONNREFUSED, ERR_CONNECT},
-		    {ETIMEDOUT, ERR_TIMEOUT}, {12345, ERR_IO}};
+	} rows[] = {{0, 0},
+		    {ENOSPC, ERR_NO_SPACE},
+		    {EDQUOT, ERR_NO_SPACE},
+		    {EACCES, ERR_DENIED},
+		    {EROFS, ERR_DENIED},
+		    {ENOENT, ERR_NOT_FOUND},
+		    {ENOMEM, ERR_NOMEM},
+		    {EIO, ERR_IO},
+		    {ECONNRESET, ERR_RESET},
+		    {ECONNREFUSED, ERR_CONNECT},
+		    {ETIMEDOUT, ERR_TIMEOUT},
+		    {12345, ERR_IO}};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		cr_expect_eq(err_from_errno(rows[i].errnum), rows[i].code, "errno %d", rows[i].errnum);
 }

@@ -4,8 +4,13 @@
 
 #include <criterion/criterion.h>
 
-static const char *const vectors[][2] = {{"", ""},	      {"f", "Zg=="},	     {"fo", "Zm8="},	     {"foo", "Zm9v"},
-					 {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}};
+static const char *const vectors[][2] = {{"", ""},
+					 {"f", "Zg=="},
+					 {"fo", "Zm8="},
+					 {"foo", "Zm9v"},
+					 {"foob", "Zm9vYg=="},
+					 {"fooba", "Zm9vYmE="},
+					 {"foobar", "Zm9vYmFy"}};
 
 Test(hex, base64_encodes_and_decodes_the_vectors_of_rfc_4648)
 {
@@ -23,8 +28,8 @@ Test(hex, base64_encodes_and_decodes_the_vectors_of_rfc_4648)
 
 Test(hex, base64_refuses_every_second_spelling)
 {
-	static const char *const rows[] = {"Z",	     "Zg",   "Zg=",	 "Zh==",   "Zm9=",     "Z===", "====", "Zg==Zg==",
-					   "Zm9v\n", "Zm-v", "Zm_v",	 "Zm9v=",  "Zm=v", "=m9v", " Zm9v",  "Zm9 "};
+	static const char *const rows[] = {"Z",      "Zg",   "Zg=",  "Zh==",  "Zm9=", "Z===", "====",  "Zg==Zg==",
+					   "Zm9v\n", "Zm-v", "Zm_v", "Zm9v=", "Zm=v", "=m9v", " Zm9v", "Zm9 "};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		uint8_t out[16];
 		size_t len;

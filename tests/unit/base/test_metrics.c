@@ -47,7 +47,8 @@ Test(metrics, prometheus_text)
 			 "reeld_webhooks_total{endpoint=\"recording\",status=\"200\",outcome=\"accepted\"} 3\n"
 			 "reeld_webhooks_total{endpoint=\"recording\",status=\"403\",outcome=\"invalid_signature\"} 1\n");
 	assert_has(text, "\nreeld_inbox_events 0.25\n");
-	assert_has(text, "reeld_inbox_commit_seconds_bucket{le=\"0.0001\"} 1\nreeld_inbox_commit_seconds_bucket{le=\"0.00025\"} 2\n");
+	assert_has(text,
+		   "reeld_inbox_commit_seconds_bucket{le=\"0.0001\"} 1\nreeld_inbox_commit_seconds_bucket{le=\"0.00025\"} 2\n");
 	assert_has(text, "reeld_inbox_commit_seconds_bucket{le=\"10\"} 2\nreeld_inbox_commit_seconds_bucket{le=\"+Inf\"} 3\n"
 			 "reeld_inbox_commit_seconds_sum 99.0003\nreeld_inbox_commit_seconds_count 3\n");
 	assert_has(text, "reeld_inbox_batch_events_bucket{le=\"32\"} 0\nreeld_inbox_batch_events_bucket{le=\"64\"} 1\n");
@@ -99,8 +100,14 @@ Test(metrics, numbers_are_exact_and_special_ones_have_their_names)
 	static const struct {
 		double value;
 		const char *line;
-	} rows[] = {{9007199254740991.0, " 9007199254740991\n"}, {0.1, " 0.1\n"}, {1.0 / 3, " 0.33333333333333331\n"}, {1e21, " 1e+21\n"},
-		    {-2, " -2\n"},	       {INFINITY, " +Inf\n"}, {-INFINITY, " -Inf\n"}, {NAN, " NaN\n"}};
+	} rows[] = {{9007199254740991.0, " 9007199254740991\n"},
+		    {0.1, " 0.1\n"},
+		    {1.0 / 3, " 0.33333333333333331\n"},
+		    {1e21, " 1e+21\n"},
+		    {-2, " -2\n"},
+		    {INFINITY, " +Inf\n"},
+		    {-INFINITY, " -Inf\n"},
+		    {NAN, " NaN\n"}};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct metrics *metrics = metrics_new();
 		metrics_get(metrics, METRIC_INBOX_OLDEST)->value = rows[i].value;

@@ -19,8 +19,15 @@ Test(sid, takes_its_prefix_and_32_hex_digits_as_they_came)
 Test(sid, everything_else_is_no_sid_and_leaves_none)
 {
 	static const char *const rows[] = {
-		"",	     "RE",		      "CA" DIGITS,	  "re" DIGITS,	      "RE" DIGITS "0", "RE0123456789abcdefABCDEF012345678",
-		"RE0123456789abcdefABCDEF012345678g", " RE123456789abcdefABCDEF0123456789", "RE../../../../../../../../../../e",
+		"",
+		"RE",
+		"CA" DIGITS,
+		"re" DIGITS,
+		"RE" DIGITS "0",
+		"RE0123456789abcdefABCDEF012345678",
+		"RE0123456789abcdefABCDEF012345678g",
+		" RE123456789abcdefABCDEF0123456789",
+		"RE../../../../../../../../../../e",
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct sid sid = {"RE" DIGITS};
