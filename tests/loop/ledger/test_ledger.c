@@ -1,0 +1,852 @@
+/* SPDX-License-Identifier: MIT */
+/* The suite of every ledger, written against ledger.h; ledger_factory.h brings the implementation. */
+#include "ledger_factory.h"
+#include "ledger_support.h"
+
+static struct ledger *ledger; /* replica a */
+
+static void setup(void)
+{
+	factory_setup();
+	cr_assert_eq(uv_loop_init(&loop), 0);
+	ledger = factory_open(&loop, "a");
+}
+
+static void teardown(void)
+{
+	if (ledger != NULL)
+		close_ledger(ledger);
+	cr_expect_eq(uv_loop_close(&loop), 0);
+	factory_teardown();
+}
+
+TestSuite(ledger, .init = setup, .fini = teardown, .timeout = 60);
+
+/* ---- shorthands ---- */
+
+static size_t last_duplicates;
+
+/* Forwards and returns how many came back leased; *job (may be NULL) is the first of them. */
+static size_t forward(const struct event *events, size_t count, size_t lease_max, struct ledger_job *job)
+{
+	struct ledger_request request = {.op = LEDGER_FORWARD, .events = events, .count = count, .lease_max = lease_max};
+	int status = wait_for(ledger, &request);
+	cr_assert_eq(status, 0, "%s", request.error.detail);
+	size_t leased = request.leased_count;
+	last_duplicates = request.duplicates;
+	if (job != NULL) {
+		cr_assert_gt(leased, 0);
+		*job = request.leased[0];
+	}
+	ledger_request_release(&request);
+	return leased;
+}
+
+static size_t forward_one(unsigned n, enum recording_status status, struct ledger_job *job)
+{
+	struct event event = recording_event(n, status);
+	return forward(&event, 1, job == NULL ? 0 : 1, job);
+}
+
+static size_t claim_by(struct ledger *by, size_t max, struct ledger_job *job, int64_t *next_due_ms)
+{
+	struct ledger_request request = {.op = LEDGER_CLAIM, .lease_max = max};
+	cr_assert_eq(wait_for(by, &request), 0, "%s", request.error.detail);
+	size_t count = request.leased_count;
+	if (job != NULL && count > 0)
+		*job = request.leased[0];
+	if (next_due_ms != NULL)
+		*next_due_ms = request.next_due_ms;
+	ledger_request_release(&request);
+	return count;
+}
+
+static int finish_by(struct ledger *by, const struct ledger_job *job, struct ledger_finish finish)
+{
+	struct ledger_request request = {.op = LEDGER_FINISH, .recording_sid = job->recording_sid, .epoch = job->epoch,
+					 .call_sid = job->call_sid, .finish = finish};
+	int status = wait_for(by, &request);
+	ledger_request_release(&request);
+	return status;
+}
+
+static int finish(const struct ledger_job *job, enum ledger_outcome outcome, int64_t delay_ms, const char *error)
+{
+	return finish_by(ledger, job, (struct ledger_finish){.outcome = outcome, .delay_ms = delay_ms, .error = error});
+}
+
+static int store_by(struct ledger *by, const struct ledger_job *job, bool keep_lease)
+{
+	struct ledger_request request = {
+		.op = LEDGER_STORED_OBJECT,
+		.recording_sid = job->recording_sid,
+		.epoch = job->epoch,
+		.object = {.key = "recordings/2023/11/14/CA/RE.wav", .url = "file:///x/RE.wav", .bytes = 1234, .md5 = "0123456789abcdef0123456789abcdef",
+			   .sha256 = "00", .content_type = "audio/wav", .duration_s = 31, .channels = 1, .keep_lease = keep_lease},
+	};
+	int status = wait_for(by, &request);
+	ledger_request_release(&request);
+	return status;
+}
+
+static struct ledger_recording get(unsigned n)
+{
+	struct ledger_request request = {.op = LEDGER_GET, .recording_sid = make_sid("RE", n)};
+	cr_assert_eq(wait_for(ledger, &request), 0, "%s", request.error.detail);
+	cr_assert_eq(request.recording_count, 1);
+	struct ledger_recording recording = request.recordings[0];
+	ledger_request_release(&request);
+	return recording;
+}
+
+static enum ledger_status status_of(unsigned n)
+{
+	return get(n).status;
+}
+
+/* The trail as "received leased stored". */
+static const char *trail_of(unsigned n)
+{
+	static char text[1024];
+	struct ledger_request request = {.op = LEDGER_GET, .recording_sid = make_sid("RE", n)};
+	cr_assert_eq(wait_for(ledger, &request), 0);
+	text[0] = '\0';
+	for (size_t i = 0; i < request.audit_count; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s", i == 0 ? "" : " ", request.audit[i].what);
+	ledger_request_release(&request);
+	return text;
+}
+
+static size_t people(enum ledger_op op, unsigned n, int *status)
+{
+	struct ledger_request request = {.op = op, .recording_sid = make_sid("RE", n)};
+	int answer = wait_for(ledger, &request);
+	size_t changed = request.changed;
+	ledger_request_release(&request);
+	if (status != NULL)
+		*status = answer;
+	else
+		cr_expect_eq(answer, 0);
+	return changed;
+}
+
+static const char *call_column(const char *column, unsigned n)
+{
+	char sql[256];
+	snprintf(sql, sizeof(sql), "SELECT %s FROM calls WHERE twilio_sid = '%s'", column, make_sid("CA", n).text);
+	return factory_sql(sql);
+}
+
+static void add_call(unsigned n, const char *word, int64_t duration_s)
+{
+	struct event event = call_event(n, EVENT_CALL_INCOMING, word, duration_s);
+	forward(&event, 1, 0, NULL);
+}
+
+/* ---- forwarding ---- */
+
+Test(ledger, a_completed_recording_comes_back_leased_with_all_that_was_said_about_it)
+{
+	struct ledger_job job;
+	cr_expect_eq(forward_one(1, RECORDING_COMPLETED, &job), 1);
+	cr_expect_str_eq(job.recording_sid.text, make_sid("RE", 1).text);
+	cr_expect_str_eq(job.call_sid.text, make_sid("CA", 1).text);
+	cr_expect_str_eq(job.account_sid.text, make_sid("AC", 1).text);
+	cr_expect_eq(job.epoch, 1);
+	cr_expect_eq(job.attempts, 0);
+	cr_expect_eq(job.received_at_ms, 1700000000001);
+	cr_expect_eq(job.start_time_ms, 1699999990000);
+	cr_expect_eq(job.duration_s, 30);
+	cr_expect_eq(job.channels, 2);
+	cr_expect_str_eq(job.source, "DialVerb");
+	cr_expect_str_eq(job.key, "");
+	cr_expect_not(job.stored);
+	struct ledger_recording row = get(1);
+	cr_expect_eq(row.status, LEDGER_RUNNING);
+	cr_expect_str_eq(row.lease_owner, "a");
+	cr_expect_str_eq(trail_of(1), "received leased");
+	cr_expect_str_eq(factory_sql("SELECT recording_sid FROM recordings"), make_sid("RE", 1).text);
+}
+
+Test(ledger, only_lease_max_of_a_batch_are_leased_and_the_rest_is_pending_for_anybody)
+{
+	struct event events[5];
+	for (unsigned i = 0; i < 5; i++)
+		events[i] = recording_event(i, RECORDING_COMPLETED);
+	cr_expect_eq(forward(events, 5, 2, NULL), 2);
+	cr_expect_eq(status_of(0), LEDGER_RUNNING);
+	cr_expect_eq(status_of(1), LEDGER_RUNNING);
+	cr_expect_eq(status_of(2), LEDGER_PENDING);
+	struct ledger *other = factory_open(&loop, "b");
+	struct ledger_job job;
+	int64_t next;
+	cr_expect_eq(claim_by(other, 2, &job, &next), 2);
+	cr_expect_eq(job.epoch, 1);
+	cr_expect_eq(next, 0, "one more is due now");
+	cr_expect_eq(claim_by(other, 9, NULL, &next), 1);
+	cr_expect(next > 0 && next <= LEDGER_LEASE_MS, "until the first lease runs out: %lld", (long long)next);
+	close_ledger(other);
+}
+
+Test(ledger, the_same_events_forwarded_again_change_nothing_and_are_counted)
+{
+	struct event events[] = {recording_event(1, RECORDING_COMPLETED), recording_event(1, RECORDING_COMPLETED),
+				 recording_event(2, RECORDING_IN_PROGRESS), call_event(1, EVENT_CALL_STATUS, "completed", 5)};
+	cr_expect_eq(forward(events, 4, 8, NULL), 1);
+	cr_expect_eq(last_duplicates, 1);
+	char before[4096];
+	const char *dump = "SELECT group_concat(recording_id || what || at) || (SELECT group_concat(updated_at || status || lease_epoch) FROM recordings) "
+			   "|| (SELECT updated_at FROM calls) FROM recording_events";
+	snprintf(before, sizeof(before), "%s", factory_sql(dump));
+	cr_expect_eq(forward(events, 4, 8, NULL), 0, "a crash between commit and checkpoint forwards twice");
+	cr_expect_eq(last_duplicates, 4);
+	cr_expect_str_eq(factory_sql(dump), before);
+}
+
+Test(ledger, a_sid_in_another_case_is_the_same_recording)
+{
+	struct event event = recording_event(0xabcdef, RECORDING_COMPLETED);
+	forward(&event, 1, 1, NULL);
+	for (size_t i = 2; i < SID_LEN; i++) {
+		char c = event.recording_sid.text[i];
+		event.recording_sid.text[i] = c >= 'a' && c <= 'f' ? (char)(c - 32) : c;
+	}
+	forward(&event, 1, 1, NULL);
+	cr_expect_eq(last_duplicates, 1);
+}
+
+Test(ledger, in_progress_is_not_work_until_completed_comes)
+{
+	struct ledger_job job;
+	int64_t next;
+	forward_one(1, RECORDING_IN_PROGRESS, NULL);
+	cr_expect_eq(status_of(1), LEDGER_PENDING);
+	cr_expect_eq(claim_by(ledger, 8, NULL, &next), 0);
+	cr_expect_eq(next, -1);
+	struct event late = recording_event(1, RECORDING_COMPLETED);
+	late.received_at_ms += 60000;
+	cr_expect_eq(forward(&late, 1, 1, &job), 1);
+	cr_expect_eq(job.epoch, 1);
+	cr_expect_eq(job.duration_s, 30);
+	cr_expect_eq(job.received_at_ms, late.received_at_ms, "the wait before completed is not ours");
+	cr_expect_str_eq(trail_of(1), "received received leased");
+}
+
+Test(ledger, in_progress_after_completed_changes_nothing)
+{
+	forward_one(1, RECORDING_COMPLETED, NULL);
+	forward_one(1, RECORDING_IN_PROGRESS, NULL);
+	cr_expect_eq(last_duplicates, 1);
+	cr_expect_eq(status_of(1), LEDGER_PENDING);
+	cr_expect_eq(claim_by(ledger, 8, NULL, NULL), 1);
+}
+
+Test(ledger, absent_ends_a_recording_with_a_note_and_completed_revives_it)
+{
+	add_call(1, "ringing", -1);
+	struct event absent = recording_event(1, RECORDING_ABSENT);
+	absent.error_code = 16101;
+	forward_one(1, RECORDING_IN_PROGRESS, NULL);
+	forward(&absent, 1, 1, NULL);
+	cr_expect_eq(status_of(1), LEDGER_ABSENT);
+	cr_expect_not_null(strstr(call_column("notes", 1), "absent"));
+	cr_expect_not_null(strstr(call_column("notes", 1), "16101"));
+	forward(&absent, 1, 1, NULL);
+	cr_expect_eq(last_duplicates, 1);
+	struct ledger_job job;
+	cr_expect_eq(forward_one(1, RECORDING_COMPLETED, &job), 1);
+	cr_expect_eq(status_of(1), LEDGER_RUNNING);
+	cr_expect_str_eq(get(1).last_error, "");
+}
+
+Test(ledger, failed_as_the_first_word_is_an_end_too)
+{
+	add_call(1, "ringing", -1);
+	struct event failed = recording_event(1, RECORDING_FAILED);
+	cr_expect_eq(forward(&failed, 1, 1, NULL), 0);
+	cr_expect_eq(status_of(1), LEDGER_FAILED);
+	cr_expect_not_null(strstr(call_column("notes", 1), "failed"));
+}
+
+Test(ledger, absent_after_completed_changes_nothing_whatever_the_work_has_come_to)
+{
+	struct ledger_job job;
+	forward_one(1, RECORDING_COMPLETED, NULL);
+	forward_one(1, RECORDING_ABSENT, NULL);
+	cr_expect_eq(status_of(1), LEDGER_PENDING);
+	cr_assert_eq(claim_by(ledger, 1, &job, NULL), 1);
+	forward_one(1, RECORDING_FAILED, NULL);
+	cr_expect_eq(status_of(1), LEDGER_RUNNING);
+	cr_expect_eq(store_by(ledger, &job, false), 0);
+	forward_one(1, RECORDING_ABSENT, NULL);
+	forward_one(1, RECORDING_COMPLETED, NULL);
+	cr_expect_eq(status_of(1), LEDGER_STORED);
+}
+
+Test(ledger, completed_again_does_not_revive_what_the_work_itself_found_absent)
+{
+	struct ledger_job job;
+	forward_one(1, RECORDING_COMPLETED, &job);
+	cr_expect_eq(finish(&job, LEDGER_OUTCOME_ABSENT, 0, "media_gone"), 0);
+	cr_expect_eq(forward_one(1, RECORDING_COMPLETED, NULL), 0);
+	cr_expect_eq(last_duplicates, 1);
+	cr_expect_eq(status_of(1), LEDGER_ABSENT);
+}
+
+Test(ledger, a_status_that_nobody_knows_is_kept_in_the_trail_once)
+{
+	struct event event = recording_event(1, RECORDING_UNKNOWN);
+	event.params = SLICE("CallSid=CA&RecordingStatus=paused%0a&x=1");
+	forward(&event, 1, 1, NULL);
+	forward(&event, 1, 1, NULL);
+	cr_expect_eq(last_duplicates, 1);
+	event.params = SLICE("RecordingStatus=processing");
+	forward(&event, 1, 1, NULL);
+	cr_expect_eq(last_duplicates, 0);
+	cr_expect_str_eq(trail_of(1), "received received");
+	cr_expect_str_eq(factory_sql("SELECT detail FROM recording_events WHERE n = 1"), "unknown status \"paused_0a\"");
+	cr_expect_eq(status_of(1), LEDGER_PENDING);
+}
+
+Test(ledger, an_event_without_a_recording_is_refused_and_takes_nothing_of_its_batch_along)
+{
+	struct event events[] = {recording_event(1, RECORDING_COMPLETED), recording_event(2, RECORDING_COMPLETED)};
+	events[1].recording_sid.text[0] = '\0';
+	struct ledger_request request = {.op = LEDGER_FORWARD, .events = events, .count = 2, .lease_max = 2};
+	cr_expect_eq(wait_for(ledger, &request), ERR_INVALID);
+	cr_expect_neq(request.error.detail[0], '\0');
+	cr_expect_eq(request.leased_count, 0);
+	ledger_request_release(&request);
+	cr_expect_str_eq(factory_sql("SELECT count(*) FROM recordings"), "0");
+	cr_expect(ledger_up(ledger), "a wrong request does not mean that the ledger is down");
+}
+
+/* ---- calls ---- */
+
+Test(ledger, a_call_goes_forward_through_its_life_and_never_back)
+{
+	static const struct {
+		const char *word;
+		int64_t duration;
+		const char *status;
+		const char *stored_duration;
+	} rows[] = {
+		{"ringing", -1, "RINGING", ""},	      {"in-progress", -1, "IN_PROGRESS", ""}, {"queued", -1, "IN_PROGRESS", ""},
+		{"completed", 42, "COMPLETED", "42"}, {"in-progress", 7, "COMPLETED", "42"},   {"no-answer", 8, "COMPLETED", "42"},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct event event = call_event(1, EVENT_CALL_STATUS, rows[i].word, rows[i].duration);
+		forward(&event, 1, 0, NULL);
+		cr_expect_str_eq(call_column("status", 1), rows[i].status, "after %s", rows[i].word);
+		cr_expect_str_eq(call_column("duration", 1), rows[i].stored_duration, "after %s", rows[i].word);
+	}
+	cr_expect_str_eq(call_column("from_number", 1), "+15005550006");
+	cr_expect_str_eq(factory_sql("SELECT count(*) FROM calls"), "1");
+}
+
+Test(ledger, twilio_words_become_call_statuses)
+{
+	static const char *const rows[][2] = {{"queued", "RINGING"},	 {"ringing", "RINGING"},   {"in-progress", "IN_PROGRESS"},
+					      {"completed", "COMPLETED"}, {"busy", "NO_ANSWER"},    {"no-answer", "NO_ANSWER"},
+					      {"failed", "FAILED"},	 {"canceled", "FAILED"},   {"something-new", "RINGING"}};
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct event event = call_event(100 + i, EVENT_CALL_STATUS, rows[i][0], -1);
+		forward(&event, 1, 0, NULL);
+		cr_expect_str_eq(call_column("status", 100 + i), rows[i][1], "%s", rows[i][0]);
+	}
+}
+
+Test(ledger, lookup_knows_a_call_only_after_it_was_created)
+{
+	struct ledger_request lookup = {.op = LEDGER_LOOKUP_CALL, .call_sid = make_sid("CA", 7)};
+	cr_expect_eq(wait_for(ledger, &lookup), 0);
+	cr_expect_not(lookup.call_known);
+	struct ledger_request create = {.op = LEDGER_CREATE_CALL,
+					.call = {.call_sid = make_sid("CA", 7), .from = "+1", .to = "+2", .status = "completed", .duration_s = 9}};
+	cr_expect_eq(wait_for(ledger, &create), 0);
+	cr_expect_eq(wait_for(ledger, &create), 0, "twice is no harm");
+	cr_expect_eq(wait_for(ledger, &lookup), 0);
+	cr_expect(lookup.call_known);
+	cr_expect_str_eq(call_column("status", 7), "COMPLETED");
+	cr_expect_str_eq(call_column("duration", 7), "9");
+}
+
+/* ---- the ends of attempts ---- */
+
+Test(ledger, stored_sets_recording_and_call_at_once_and_a_duration_only_where_there_was_none)
+{
+	struct ledger_job first;
+	struct ledger_job second;
+	add_call(1, "in-progress", -1);
+	add_call(2, "completed", 99);
+	forward_one(1, RECORDING_COMPLETED, &first);
+	forward_one(2, RECORDING_COMPLETED, &second);
+	cr_expect_eq(store_by(ledger, &first, false), 0);
+	cr_expect_eq(store_by(ledger, &second, false), 0);
+	struct ledger_recording row = get(1);
+	cr_expect_eq(row.status, LEDGER_STORED);
+	cr_expect_eq(row.job.bytes, 1234);
+	cr_expect_str_eq(row.job.key, "recordings/2023/11/14/CA/RE.wav");
+	cr_expect_str_eq(row.content_type, "audio/wav");
+	cr_expect_eq(row.job.duration_s, 31);
+	cr_expect_eq(row.job.channels, 1);
+	cr_expect_gt(row.stored_at_ms, 0);
+	cr_expect_str_eq(row.lease_owner, "");
+	cr_expect_str_eq(call_column("recording_url", 1), "file:///x/RE.wav");
+	cr_expect_str_eq(call_column("duration", 1), "31");
+	cr_expect_str_eq(call_column("duration", 2), "99");
+	cr_expect_eq(finish(&first, LEDGER_OUTCOME_DONE, 0, NULL), 0);
+	cr_expect_str_eq(trail_of(1), "received leased stored");
+}
+
+Test(ledger, with_a_purge_to_follow_the_lease_is_kept_and_a_successor_only_purges)
+{
+	struct ledger_job job;
+	forward_one(1, RECORDING_COMPLETED, &job);
+	cr_expect_eq(store_by(ledger, &job, true), 0);
+	cr_expect_eq(status_of(1), LEDGER_RUNNING);
+	factory_pass_time(LEDGER_LEASE_MS + 1000);
+	cr_assert_eq(claim_by(ledger, 1, &job, NULL), 1);
+	cr_expect_eq(job.epoch, 2);
+	cr_expect(job.stored);
+	cr_expect_eq(job.bytes, 1234);
+	cr_expect_str_eq(job.url, "file:///x/RE.wav");
+	cr_expect_str_eq(job.key, "recordings/2023/11/14/CA/RE.wav");
+	cr_expect_eq(finish_by(ledger, &job, (struct ledger_finish){.outcome = LEDGER_OUTCOME_DONE, .deleted_at_twilio = true}), 0);
+	cr_expect_eq(status_of(1), LEDGER_STORED);
+	cr_expect_gt(get(1).deleted_at_twilio_ms, 0);
+	cr_expect_str_eq(trail_of(1), "received leased stored leased purged");
+}
+
+Test(ledger, a_purge_that_fails_for_good_leaves_the_recording_stored_and_can_be_retried)
+{
+	struct ledger_job job;
+	add_call(1, "completed", 1);
+	forward_one(1, RECORDING_COMPLETED, &job);
+	cr_expect_eq(store_by(ledger, &job, true), 0);
+	cr_expect_eq(finish(&job, LEDGER_OUTCOME_DEAD, 0, "http_forbidden"), 0);
+	cr_expect_eq(status_of(1), LEDGER_STORED);
+	cr_expect_str_eq(get(1).last_error, "http_forbidden");
+	cr_expect_str_eq(call_column("notes", 1), "", "the call has its recording");
+	cr_expect_eq(people(LEDGER_RETRY, 1, NULL), 1);
+	cr_assert_eq(claim_by(ledger, 1, &job, NULL), 1);
+	cr_expect(job.stored);
+}
+
+Test(ledger, done_without_an_object_is_refused)
+{
+	struct ledger_job job;
+	forward_one(1, RECORDING_COMPLETED, &job);
+	cr_expect_eq(finish(&job, LEDGER_OUTCOME_DONE, 0, NULL), ERR_INVALID);
+	cr_expect_eq(status_of(1), LEDGER_RUNNING);
+}
+
+Test(ledger, retry_is_charged_and_due_later_and_wait_is_not_charged)
+{
+	struct ledger_job job;
+	int64_t next;
+	forward_one(1, RECORDING_COMPLETED, &job);
+	cr_expect_eq(finish(&job, LEDGER_OUTCOME_RETRY, 20000, "timeout: slow"), 0);
+	cr_expect_eq(claim_by(ledger, 1, &job, &next), 0);
+	cr_expect(next > 10000 && next <= 20000, "%lld", (long long)next);
+	cr_expect_str_eq(get(1).last_error, "timeout: slow");
+	factory_pass_time(20000);
+	cr_assert_eq(claim_by(ledger, 1, &job, NULL), 1);
+	cr_expect_eq(job.attempts, 1);
+	cr_expect_eq(finish(&job, LEDGER_OUTCOME_WAIT, 0, "unavailable"), 0);
+	cr_assert_eq(claim_by(ledger, 1, &job, NULL), 1);
+	cr_expect_eq(job.attempts, 1);
+	cr_expect_eq(job.epoch, 3);
+	cr_expect_eq(finish(&job, LEDGER_OUTCOME_RELEASE, 99999, NULL), 0);
+	cr_assert_eq(claim_by(ledger, 1, &job, NULL), 1, "released is due at once");
+	cr_expect_eq(job.attempts, 1);
+	cr_expect_str_eq(trail_of(1), "received leased retry leased wait leased released leased");
+}
+
+Test(ledger, a_long_outage_is_one_row_of_the_trail)
+{
+	struct ledger_job job;
+	forward_one(1, RECORDING_COMPLETED, &job);
+	for (int i = 0; i < 50; i++) {
+		cr_expect_eq(finish(&job, LEDGER_OUTCOME_WAIT, 0, "unavailable"), 0);
+		cr_assert_eq(claim_by(ledger, 1, &job, NULL), 1);
+	}
+	cr_expect_str_eq(trail_of(1), "received leased wait leased");
+	cr_expect_eq(job.epoch, 51);
+}
+
+Test(ledger, dead_and_failed_leave_a_note_on_the_call)
+{
+	struct ledger_job job;
+	add_call(1, "completed", 1);
+	forward_one(1, RECORDING_COMPLETED, &job);
+	cr_expect_eq(finish(&job, LEDGER_OUTCOME_DEAD, 0, "media_type: text/xml"), 0);
+	cr_expect_eq(status_of(1), LEDGER_DEAD);
+	cr_expect_eq(get(1).job.attempts, 1);
+	const char *notes = call_column("notes", 1);
+	cr_expect_not_null(strstr(notes, make_sid("RE", 1).text));
+	cr_expect_not_null(strstr(notes, "media_type: text/xml"));
+	struct ledger_job other;
+	struct event second = recording_event(2, RECORDING_COMPLETED);
+	second.call_sid = make_sid("CA", 1);
+	forward(&second, 1, 1, &other);
+	cr_expect_eq(finish(&other, LEDGER_OUTCOME_FAILED, 0, "media_gone"), 0);
+	cr_expect_eq(status_of(2), LEDGER_FAILED);
+	notes = call_column("notes", 1);
+	cr_expect_not_null(strchr(notes, '\n'));
+	cr_expect_not_null(strstr(notes, "media_gone"));
+}
+
+Test(ledger, skipped_is_an_end)
+{
+	struct ledger_job job;
+	forward_one(1, RECORDING_COMPLETED, &job);
+	cr_expect_eq(finish(&job, LEDGER_OUTCOME_SKIPPED, 0, "call unknown"), 0);
+	cr_expect_eq(status_of(1), LEDGER_SKIPPED);
+	cr_expect_eq(claim_by(ledger, 1, NULL, NULL), 0);
+}
+
+/* ---- leases ---- */
+
+Test(ledger, a_dead_replicas_work_is_taken_over_and_its_late_writes_change_nothing)
+{
+	struct ledger *other = factory_open(&loop, "b");
+	struct ledger_job old;
+	struct ledger_job taken;
+	add_call(1, "completed", 1);
+	forward_one(1, RECORDING_COMPLETED, &old);
+	cr_expect_eq(claim_by(other, 1, NULL, NULL), 0, "the lease still holds");
+	factory_pass_time(LEDGER_LEASE_MS + 1000);
+	cr_assert_eq(claim_by(other, 1, &taken, NULL), 1);
+	cr_expect_eq(taken.epoch, 2);
+	cr_expect_str_eq(get(1).lease_owner, "b");
+
+	cr_expect_eq(store_by(ledger, &old, false), ERR_LEASE_LOST);
+	for (int outcome = LEDGER_OUTCOME_DONE; outcome <= LEDGER_OUTCOME_DEAD; outcome++)
+		cr_expect_eq(finish(&old, (enum ledger_outcome)outcome, 0, "late"), ERR_LEASE_LOST, "outcome %d", outcome);
+	struct ledger_request beat = {.op = LEDGER_HEARTBEAT, .jobs = &old, .count = 1};
+	cr_expect_eq(wait_for(ledger, &beat), 0);
+	cr_expect(beat.lost[0]);
+	ledger_request_release(&beat);
+	struct ledger_recording row = get(1);
+	cr_expect_eq(row.status, LEDGER_RUNNING);
+	cr_expect_str_eq(row.lease_owner, "b");
+	cr_expect_eq(row.job.attempts, 0);
+	cr_expect_str_eq(row.last_error, "");
+	cr_expect_str_eq(call_column("recording_url", 1), "");
+	cr_expect_str_eq(call_column("notes", 1), "");
+	cr_expect(ledger_up(ledger));
+
+	cr_expect_eq(store_by(other, &taken, false), 0);
+	cr_expect_eq(status_of(1), LEDGER_STORED);
+	close_ledger(other);
+}
+
+Test(ledger, a_heartbeat_keeps_the_lease)
+{
+	struct ledger *other = factory_open(&loop, "b");
+	struct ledger_job jobs[2];
+	forward_one(1, RECORDING_COMPLETED, &jobs[0]);
+	jobs[1] = jobs[0];
+	jobs[1].recording_sid = make_sid("RE", 99);
+	factory_pass_time(LEDGER_LEASE_MS - 1000);
+	struct ledger_request beat = {.op = LEDGER_HEARTBEAT, .jobs = jobs, .count = 2};
+	cr_expect_eq(wait_for(ledger, &beat), 0);
+	cr_expect_not(beat.lost[0]);
+	cr_expect(beat.lost[1], "one that does not exist is lost");
+	ledger_request_release(&beat);
+	factory_pass_time(LEDGER_LEASE_MS - 1000);
+	cr_expect_eq(claim_by(other, 1, NULL, NULL), 0);
+	close_ledger(other);
+}
+
+Test(ledger, finished_work_is_not_finished_twice)
+{
+	struct ledger_job job;
+	forward_one(1, RECORDING_COMPLETED, &job);
+	cr_expect_eq(finish(&job, LEDGER_OUTCOME_RETRY, 0, "x"), 0);
+	cr_expect_eq(finish(&job, LEDGER_OUTCOME_RETRY, 0, "x"), ERR_LEASE_LOST);
+	cr_expect_eq(get(1).job.attempts, 1);
+}
+
+Test(ledger, two_replicas_never_hold_the_same_work)
+{
+	struct ledger *other = factory_open(&loop, "b");
+	struct event events[64];
+	for (unsigned i = 0; i < 64; i++)
+		events[i] = recording_event(i, RECORDING_COMPLETED);
+	forward(events, 64, 0, NULL);
+	size_t got = 0;
+	for (size_t one = 1, two = 1; one + two > 0;) {
+		one = claim_by(ledger, 7, NULL, NULL);
+		two = claim_by(other, 5, NULL, NULL);
+		got += one + two;
+	}
+	cr_expect_eq(got, 64);
+	cr_expect_str_eq(factory_sql("SELECT max(lease_epoch) FROM recordings"), "1");
+	close_ledger(other);
+}
+
+Test(ledger, the_oldest_work_is_claimed_first)
+{
+	struct ledger_job job;
+	forward_one(1, RECORDING_COMPLETED, NULL);
+	forward_one(2, RECORDING_COMPLETED, NULL);
+	cr_assert_eq(claim_by(ledger, 1, &job, NULL), 1);
+	cr_expect_str_eq(job.recording_sid.text, make_sid("RE", 1).text);
+	factory_pass_time(LEDGER_LEASE_MS + 1);
+	forward_one(3, RECORDING_COMPLETED, NULL);
+	cr_assert_eq(claim_by(ledger, 1, &job, NULL), 1);
+	cr_expect_str_eq(job.recording_sid.text, make_sid("RE", 1).text, "what a dead replica left comes before what waits");
+}
+
+/* ---- what people do ---- */
+
+Test(ledger, retry_puts_back_what_is_dead_failed_waiting_or_dropped_and_nothing_else)
+{
+	struct ledger_job job;
+	forward_one(1, RECORDING_COMPLETED, &job);
+	finish(&job, LEDGER_OUTCOME_DEAD, 0, "x");
+	cr_expect_eq(people(LEDGER_RETRY, 1, NULL), 1);
+	cr_assert_eq(claim_by(ledger, 1, &job, NULL), 1);
+	cr_expect_eq(job.attempts, 0, "a new count");
+	cr_expect_eq(people(LEDGER_RETRY, 1, NULL), 0, "it is running");
+	finish(&job, LEDGER_OUTCOME_RETRY, 1000000, "x");
+	cr_expect_eq(people(LEDGER_RETRY, 1, NULL), 1);
+	cr_assert_eq(claim_by(ledger, 1, &job, NULL), 1);
+	finish(&job, LEDGER_OUTCOME_FAILED, 0, "x");
+	cr_expect_eq(people(LEDGER_RETRY, 1, NULL), 1);
+	cr_expect_eq(people(LEDGER_DROP, 1, NULL), 1);
+	cr_expect_eq(people(LEDGER_RETRY, 1, NULL), 1);
+	cr_assert_eq(claim_by(ledger, 1, &job, NULL), 1);
+	store_by(ledger, &job, false);
+	cr_expect_eq(people(LEDGER_RETRY, 1, NULL), 0, "it is stored");
+	int status;
+	people(LEDGER_RETRY, 2, &status);
+	cr_expect_eq(status, ERR_NOT_FOUND);
+}
+
+Test(ledger, retry_of_all_dead_comes_in_bounded_steps)
+{
+	struct event events[7];
+	for (unsigned i = 0; i < 7; i++)
+		events[i] = recording_event(i, RECORDING_COMPLETED);
+	struct ledger_request request = {.op = LEDGER_FORWARD, .events = events, .count = 7, .lease_max = 7};
+	cr_assert_eq(wait_for(ledger, &request), 0);
+	for (unsigned i = 0; i < 7; i++)
+		finish(&request.leased[i], LEDGER_OUTCOME_DEAD, 0, "x");
+	ledger_request_release(&request);
+	static const size_t steps[] = {3, 3, 1, 0};
+	for (size_t i = 0; i < 4; i++) {
+		struct ledger_request retry = {.op = LEDGER_RETRY, .all_dead = true, .limit = 3};
+		cr_expect_eq(wait_for(ledger, &retry), 0);
+		cr_expect_eq(retry.changed, steps[i]);
+		ledger_request_release(&retry);
+	}
+	cr_expect_eq(claim_by(ledger, 100, NULL, NULL), 7);
+}
+
+Test(ledger, drop_ends_work_also_under_a_running_job)
+{
+	struct ledger_job job;
+	forward_one(1, RECORDING_COMPLETED, &job);
+	cr_expect_eq(people(LEDGER_DROP, 1, NULL), 1);
+	cr_expect_eq(status_of(1), LEDGER_SKIPPED);
+	cr_expect_eq(store_by(ledger, &job, false), ERR_LEASE_LOST);
+	cr_expect_eq(people(LEDGER_DROP, 1, NULL), 0);
+	forward_one(2, RECORDING_COMPLETED, &job);
+	store_by(ledger, &job, false);
+	cr_expect_eq(people(LEDGER_DROP, 2, NULL), 0, "what is stored is not dropped");
+}
+
+Test(ledger, a_deleted_object_takes_its_link_from_the_call)
+{
+	struct ledger_job job;
+	add_call(1, "completed", 1);
+	forward_one(1, RECORDING_COMPLETED, &job);
+	cr_expect_eq(people(LEDGER_DELETED_OBJECT, 1, NULL), 0, "there is no object yet");
+	store_by(ledger, &job, false);
+	cr_expect_eq(people(LEDGER_DELETED_OBJECT, 1, NULL), 1);
+	cr_expect_eq(status_of(1), LEDGER_DELETED);
+	cr_expect_str_eq(call_column("recording_url", 1), "");
+	cr_expect_eq(forward_one(1, RECORDING_COMPLETED, NULL), 0);
+	cr_expect_eq(status_of(1), LEDGER_DELETED, "a duplicate does not bring it back");
+}
+
+Test(ledger, counts_are_by_status_and_leave_out_what_waits_for_twilio)
+{
+	struct ledger_job job;
+	forward_one(1, RECORDING_COMPLETED, &job);
+	store_by(ledger, &job, false);
+	forward_one(2, RECORDING_COMPLETED, &job);
+	forward_one(3, RECORDING_COMPLETED, NULL);
+	forward_one(4, RECORDING_IN_PROGRESS, NULL);
+	forward_one(5, RECORDING_FAILED, NULL);
+	struct ledger_request request = {.op = LEDGER_COUNTS};
+	cr_expect_eq(wait_for(ledger, &request), 0);
+	cr_expect_eq(request.counts[LEDGER_STORED], 1);
+	cr_expect_eq(request.counts[LEDGER_RUNNING], 1);
+	cr_expect_eq(request.counts[LEDGER_PENDING], 1);
+	cr_expect_eq(request.counts[LEDGER_FAILED], 1);
+	cr_expect_eq(request.counts[LEDGER_DEAD], 0);
+	ledger_request_release(&request);
+}
+
+/* Walks a list by pages of two and returns how many rows it has in all; the newest must come first. */
+static size_t walk(int status_filter, const char *key_prefix)
+{
+	size_t total = 0;
+	char cursor[64] = "";
+	int64_t last = INT64_MAX;
+	do {
+		struct ledger_request request = {.op = LEDGER_LIST, .status_filter = status_filter, .key_prefix = key_prefix, .cursor = cursor, .limit = 2};
+		cr_assert_eq(wait_for(ledger, &request), 0, "%s", request.error.detail);
+		cr_expect_leq(request.recording_count, 2);
+		for (size_t i = 0; i < request.recording_count; i++) {
+			cr_expect_lt(request.recordings[i].job.received_at_ms, last);
+			last = request.recordings[i].job.received_at_ms;
+		}
+		total += request.recording_count;
+		strcpy(cursor, request.next_cursor);
+		ledger_request_release(&request);
+	} while (cursor[0] != '\0');
+	return total;
+}
+
+Test(ledger, lists_page_through_everything_by_status_and_by_key)
+{
+	struct ledger_job job;
+	for (unsigned i = 1; i <= 3; i++) {
+		forward_one(i, RECORDING_COMPLETED, &job);
+		store_by(ledger, &job, false);
+	}
+	forward_one(4, RECORDING_COMPLETED, &job);
+	finish(&job, LEDGER_OUTCOME_DEAD, 0, "x");
+	forward_one(5, RECORDING_COMPLETED, &job);
+	forward_one(6, RECORDING_COMPLETED, NULL);
+	cr_expect_eq(walk(-1, NULL), 6);
+	cr_expect_eq(walk(-2, NULL), 3);
+	cr_expect_eq(walk(LEDGER_STORED, NULL), 3);
+	cr_expect_eq(walk(LEDGER_ABSENT, NULL), 0);
+	cr_expect_eq(walk(LEDGER_STORED, "recordings/2023/11/"), 3);
+	cr_expect_eq(walk(LEDGER_STORED, "recordings/2024/"), 0);
+	cr_expect_eq(walk(LEDGER_STORED, "%"), 0, "a prefix is not a pattern");
+	struct ledger_request request = {.op = LEDGER_LIST, .status_filter = -1, .cursor = "12; DROP TABLE"};
+	cr_expect_eq(wait_for(ledger, &request), ERR_INVALID);
+	ledger_request_release(&request);
+}
+
+Test(ledger, the_trail_shows_the_newest_200_oldest_first)
+{
+	struct ledger_job job;
+	forward_one(1, RECORDING_COMPLETED, &job);
+	for (int i = 0; i < 130; i++) {
+		char error[16];
+		snprintf(error, sizeof(error), "e%d", i);
+		finish(&job, LEDGER_OUTCOME_RETRY, 0, error);
+		cr_assert_eq(claim_by(ledger, 1, &job, NULL), 1);
+	}
+	struct ledger_request request = {.op = LEDGER_GET, .recording_sid = make_sid("RE", 1)};
+	cr_assert_eq(wait_for(ledger, &request), 0);
+	cr_expect_eq(request.audit_count, 200);
+	cr_expect_str_eq(request.audit[199].what, "leased");
+	cr_expect_not_null(strstr(request.audit[198].detail, "e129"));
+	for (size_t i = 1; i < request.audit_count; i++)
+		cr_expect_geq(request.audit[i].at_ms, request.audit[i - 1].at_ms);
+	ledger_request_release(&request);
+}
+
+/* ---- the interface ---- */
+
+struct many {
+	struct ledger_request requests[40];
+	struct event events[40];
+	unsigned answered;
+	unsigned cancelled;
+	unsigned committed;
+};
+
+static void many_done(struct ledger_request *request, int status)
+{
+	struct many *many = request->data;
+	many->answered++;
+	many->cancelled += status == ERR_CANCELLED;
+	many->committed += status == 0;
+	cr_expect(status == 0 || status == ERR_CANCELLED);
+	ledger_request_release(request);
+}
+
+static void submit_many(struct many *many, unsigned from, unsigned to)
+{
+	for (unsigned i = from; i < to; i++) {
+		many->events[i] = recording_event(i, RECORDING_COMPLETED);
+		many->requests[i] = (struct ledger_request){.op = LEDGER_FORWARD, .events = &many->events[i], .count = 1, .lease_max = 1, .done = many_done,
+							    .data = many};
+		ledger_submit(ledger, &many->requests[i]);
+	}
+}
+
+Test(ledger, closed_at_every_loop_turn_each_request_is_answered_once)
+{
+	unsigned expected = 0;
+	for (int turns = 0; turns < 12; turns++) {
+		static struct many many;
+		memset(&many, 0, sizeof(many));
+		submit_many(&many, 0, 20);
+		for (int i = 0; i < turns; i++)
+			uv_run(&loop, UV_RUN_NOWAIT);
+		bool closed = false;
+		ledger_close(ledger, flag_closed, &closed);
+		submit_many(&many, 20, 40);
+		cr_expect_not(closed);
+		uv_run(&loop, UV_RUN_DEFAULT);
+		cr_expect(closed);
+		cr_expect_eq(many.answered, 40, "%u answers, closed after %d turns", many.answered, turns);
+		cr_expect_eq(many.cancelled, 20, "what came after the close is cancelled");
+		expected += many.committed > 0;
+		ledger = factory_open(&loop, "a");
+		cr_expect_str_eq(factory_sql("SELECT count(*) FROM recordings"), "20");
+	}
+	cr_expect_eq(expected, 12);
+}
+
+Test(ledger, a_committed_answer_is_there_for_another_connection)
+{
+	struct ledger_job job;
+	forward_one(1, RECORDING_COMPLETED, &job);
+	cr_expect_str_eq(factory_sql("SELECT status FROM recordings"), "running");
+	store_by(ledger, &job, false);
+	cr_expect_str_eq(factory_sql("SELECT status FROM recordings"), "stored");
+}
+
+Test(ledger, a_failing_request_takes_nothing_of_its_group_along)
+{
+	static struct many many;
+	memset(&many, 0, sizeof(many));
+	struct event bad = recording_event(1000, RECORDING_COMPLETED);
+	bad.recording_sid.text[0] = '\0';
+	struct event pair[2] = {recording_event(999, RECORDING_COMPLETED), bad};
+	struct waited waited = {.submitted = true};
+	struct ledger_request wrong = {.op = LEDGER_FORWARD, .events = pair, .count = 2, .done = waited_done, .data = &waited};
+	submit_many(&many, 0, 20);
+	ledger_submit(ledger, &wrong);
+	submit_many(&many, 20, 40);
+	while (many.answered < 40 || !waited.done)
+		uv_run(&loop, UV_RUN_ONCE);
+	cr_expect_eq(waited.status, ERR_INVALID);
+	cr_expect_eq(many.committed, 40);
+	cr_expect_str_eq(factory_sql("SELECT count(*) FROM recordings"), "40");
+}
+
+Test(ledger, ping_answers)
+{
+	struct ledger_request request = {.op = LEDGER_PING};
+	cr_expect_eq(wait_for(ledger, &request), 0);
+	cr_expect(ledger_up(ledger));
+}
+
+Test(ledger, releasing_a_request_that_was_never_submitted_is_safe)
+{
+	struct ledger_request request = {0};
+	ledger_request_release(&request);
+}
