@@ -5,6 +5,7 @@
  */
 #include "sandbox/model.h"
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/hex.h"
 #include "sandbox/random.h"
