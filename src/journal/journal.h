@@ -5,7 +5,7 @@
  * One writer thread; everything else, and every callback, on the loop thread. Appends made while the previous batch is
  * being synced are gathered; the batch is one pwrite and one fdatasync into a preallocated, zero-filled segment (group
  * commit). A failed sync is never retried on the same segment and never believed: its batch is written anew into a fresh
- * segment, or refused. Record format: docs/journal.md. Crash points: docs/architecture.md.
+ * segment, or refused. Record format, a segment's life and the crash points: docs/journal.md.
  *
  * Ownership: a journal_append belongs to the journal from journal_append() until its callback, which comes exactly once, never
  * inside the call, also when the journal is closed (ERR_CANCELLED: the event may or may not be on disk).
@@ -47,12 +47,13 @@ struct journal_append {
 	uint64_t sequence; /* set by journal_append */
 	/* private */
 	struct list link;
+	int status;
 };
 
 /*
  * Adds one record: the parts one behind the other, copied before the call returns. 0: `done` will come. Else nothing was taken and
  * `done` does not come: ERR_JOURNAL_FULL (JOURNAL_MAX or max_pending_bytes), ERR_NO_SPACE, ERR_JOURNAL_FAILED, ERR_TOO_LARGE (payload
- * over 1 MiB), ERR_CANCELLED (closing).
+ * over 1 MiB, or over what a segment takes), ERR_NOMEM, ERR_CANCELLED (closing).
  */
 int journal_append(struct journal *journal, struct journal_append *append, const struct slice *parts, size_t count);
 
