@@ -3,8 +3,14 @@
  * An HTTP/1.1 server: listeners, connections, replies. Used by the public listener, the private one and the sandbox.
  *
  * A handler is called once per complete request and gives exactly one reply, then or later, also when the peer has gone meanwhile (the
- * connection object lives until then; the bytes go nowhere). Requests of one connection are handled one at a time, so pipelined ones are
- * answered in order. Idle connections hold no buffer. Loop thread only.
+ * connection object lives until then; the bytes go nowhere). After its reply it does not touch the connection again. Requests of one connection are
+ * handled one at a time, so pipelined ones are answered in order. Idle connections hold no buffer. Loop thread only. The process must
+ * ignore SIGPIPE.
+ *
+ * The request and its slices are valid only during on_request: a request that came in one read is parsed and handled where it was read.
+ *
+ * What the server answers by itself, each with {"error":"…"} and "Connection: close": 400 malformed, 408 slow, 413 and 431 too large, 417 unknown
+ * expectation, 501 unknown transfer coding or CONNECT, 503 too many connections or out of memory, 505.
  */
 #ifndef REELD_INTAKE_CONNECTION_H
 #define REELD_INTAKE_CONNECTION_H
@@ -28,40 +34,70 @@ struct server_options {
 	void *data;
 	size_t max_connections;   /* further ones are accepted and closed at once with 503 */
 	size_t max_body;          /* 413 beyond */
-	size_t max_header;        /* request line and headers; 431 beyond; 0: 16 KiB */
+	size_t max_header;        /* request line and headers; 431 beyond; 0: 16 KiB; at most 1 MiB */
 	uint32_t header_timeout_ms; /* for the whole request from its first byte; 408 */
 	uint32_t idle_timeout_ms;   /* between requests; also for a peer that does not read its answer */
 	struct tls_context *tls;  /* borrowed; NULL: plain */
 	struct metric *connections; /* gauge, may be NULL */
 	struct metrics *metrics;    /* for close reasons, may be NULL */
-	const char *name;         /* "public": in logs */
+	const char *name;         /* "public": in logs; static */
 	size_t pool_data_size;    /* bytes of zeroed per-request memory that connection_data() gives the handler */
 	int backlog;              /* 0: 1024 */
+	size_t max_buffered;      /* bytes of unfinished and pipelined requests, all connections together; 503 beyond; 0: 64 MiB */
 };
 
+/* NULL when out of memory. The options are copied. */
 struct server *server_new(uv_loop_t *loop, const struct server_options *options);
-/* Listens on "host:port" ("0.0.0.0:8080", "[::]:8080", port 0: any). 0 or an error with a message. May be called several times. */
+/* Listens on "host:port" ("0.0.0.0:8080", "[::]:8080" for both families, "localhost:8080", port 0: any). The host is an address, not looked up. 0 or an
+ * error with a message. May be called several times, at most 8. */
 int server_listen(struct server *server, const char *address, struct error *error);
 /* The port of the first listener. */
 int server_port(const struct server *server);
 /* Stop accepting and reading new requests; idle connections are closed, busy ones after their reply ("Connection: close"). */
 void server_drain(struct server *server);
-/* Requests that have no reply yet, and open connections. */
+/* Requests whose reply was not given or not handed to the kernel yet, and open connections. */
 size_t server_busy(const struct server *server);
 size_t server_connections(const struct server *server);
-/* Close everything; `closed` when the last handle is closed and every outstanding reply was given. */
+/* Close everything; `closed` when the last handle is closed and every outstanding reply was given; the server is freed then. */
 void server_close(struct server *server, void (*closed)(void *data), void *data);
 
 /* The handler's memory of this request (pool_data_size bytes, zeroed for each request), valid until the reply was given. */
 void *connection_data(struct connection *connection);
-/* The peer's address. */
+/*
+ * A copy of the request and all its bytes that lives until the reply was given. Only during on_request. NULL when out of memory.
+ */
+const struct request *connection_retain(struct connection *connection);
+/* The peer's address; family AF_UNSPEC when it is not known any more. */
 const struct sockaddr_storage *connection_peer(const struct connection *connection);
 bool connection_is_tls(const struct connection *connection);
-/* False once the peer has gone. */
+/* False once the peer has gone. A peer that only closed its sending side still gets its answer. */
 bool connection_is_open(const struct connection *connection);
 
-/* A complete prepared answer (status line, headers, blank line, body), sent as it is; must be static or live until the loop ends. `close_after` closes
- * afterwards. The fast path: no formatting. Its Connection header must fit. */
+/*
+ * A prepared answer: both variants (keep-alive and close) are formatted once, then sent with one write and no formatting. The fast path.
+ * The Date inside is brought up to date in place.
+ */
+#define REPLY_FIXED_SIZE 512
+struct reply_fixed {
+	int status;
+	/* private */
+	struct reply_fixed_variant {
+		uint32_t len;
+		uint32_t head_len;
+		uint32_t date_at;
+		int64_t date_s;
+		char bytes[REPLY_FIXED_SIZE];
+	} variants[2];
+};
+/* content_type and headers as in struct reply. 0 or ERR_LIMIT when it does not fit. */
+int reply_fixed_build(struct reply_fixed *fixed, int status, const char *content_type, const char *headers, struct slice body);
+/* Sends the variant that fits the request; HEAD gets the headers only. `fixed` may be used again at once. */
+void reply_fixed_send(struct connection *connection, struct reply_fixed *fixed);
+
+/*
+ * Complete bytes (status line, headers, blank line, body), sent as they are; not kept after the call. HEAD gets them up to the blank line. `close_after`
+ * closes afterwards; else the connection goes on as the client asked.
+ */
 void reply_prepared(struct connection *connection, struct slice bytes, bool close_after);
 
 struct reply {
@@ -70,7 +106,7 @@ struct reply {
 	const char *headers;      /* further header lines, each with CRLF; NULL: none */
 	struct slice body;        /* copied */
 };
-/* Formats and sends. HEAD gets the headers only. */
+/* Formats and sends, with Date, Content-Length and Connection. HEAD gets the headers only; its `body` still makes the length. */
 void reply_send(struct connection *connection, const struct reply *reply);
 /* {"error":"message"} with JSON escaping. */
 void reply_error(struct connection *connection, int status, const char *message);
@@ -82,14 +118,18 @@ struct reply_stream {
 	const char *content_type;
 	const char *headers;
 	int64_t length; /* -1: chunked */
-	/* Puts up to cap bytes at out. LATER: call reply_stream_resume. ABORT: cut the connection. */
+	/*
+	 * Puts up to cap bytes at out. LATER: call reply_stream_resume. ABORT: cut the connection. Never called inside reply_stream() or
+	 * reply_stream_resume(). A stream that ends short of `length`, or exceeds it, is cut.
+	 */
 	enum reply_fill (*fill)(void *data, char *out, size_t cap, size_t *len);
-	/* Once, when all was sent or the connection is gone. */
+	/* Once, when all was handed to the kernel or the connection is gone; never inside reply_stream(). */
 	void (*done)(void *data, bool complete);
 	void *data;
 };
-/* The struct is copied. This is the reply of the request. */
+/* The struct is copied, and its texts. This is the reply of the request; the connection may be used for reply_stream_resume() until `done`. */
 void reply_stream(struct connection *connection, const struct reply_stream *stream);
+/* There is more to send after LATER. Harmless when nobody waits. */
 void reply_stream_resume(struct connection *connection);
 /* Cut the connection without an answer (counts as the reply). For the sandbox's faults. */
 void reply_abort(struct connection *connection);
