@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Twilio's REST and media, as far as reeld needs them. URLs are built from the base, the account SID and the recording or call SID, never taken from
- * a request. Each call embeds its request; rules as in adapters/http_client.h.
+ * a request. Each call embeds its request, zeroed or released; rules as in adapters/http_client.h.
+ *
+ * What counts as success: RECORDING, CALL, ACCOUNT: 200 with JSON about the SID that was asked for. MEDIA: 200 alone (after at most three redirects); its bytes
+ * are still to be proved audio. DELETE_RECORDING: 2xx, or 404 with Twilio's code 20404, since then somebody has deleted it before; a 404 without
+ * that code may come from something that is not Twilio.
+ * Sources: Twilio's pages on the Recordings and Calls resources and its OpenAPI document twilio_api_v2010.
  */
 #ifndef REELD_TWILIO_CLIENT_H
 #define REELD_TWILIO_CLIENT_H
 
 #include "adapters/http_client.h"
+#include "base/buffer.h"
 #include "base/sid.h"
 
 #include <stdbool.h>
@@ -42,7 +48,9 @@ struct twilio_request {
 	/* MEDIA: as in http_client. on_headers is called only for a 2xx answer. */
 	bool (*on_headers)(struct twilio_request *request);
 	size_t (*on_receive)(struct twilio_request *request, const char *bytes, size_t len);
-	twilio_cb *done; /* 0; ERR_HTTP_*, transport errors; error.detail has Twilio's code and message where it sent them */
+	/* 0; ERR_HTTP_* of the answer; ERR_MEDIA_CHANNELS (MEDIA: 400 when channels were asked for), ERR_MEDIA_TYPE (MEDIA: 2xx but not 200), ERR_PROTOCOL (JSON that
+	 * is none, or about another SID), transport errors. error.detail has Twilio's code and message where it sent them, never credentials. */
+	twilio_cb *done;
 	void *data;
 
 	/* out */
@@ -67,6 +75,7 @@ struct twilio_request {
 
 	/* private */
 	struct twilio_client *client;
+	struct buffer error_body; /* MEDIA: of an answer that is not audio */
 };
 
 /* 0, or an error when nothing was started (no credentials for this account: ERR_CONFIG; bad SID: ERR_INVALID). */
