@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One pass over the text: a table tells the few bytes that mean something from the many that do not, so a field that needs no
- * decoding costs one table look-up a byte and is handed out where it lies. Only a token with an escape is copied.
+ * One pass over the text: a table tells the few bytes that mean something from the many that do not, so a token without an escape
+ * costs one look-up a byte and is handed out where it lies. From its first escape on a token is decoded into the scratch.
  */
 #include <reeld/form.h>
 
@@ -18,85 +18,100 @@ struct scratch {
 	char *end;
 };
 
-/* A name or a value as it stands in the text. */
+/* A name or a value. */
 struct token {
 	const char *start;
-	const char *end;
-	bool encoded;
+	size_t len;
 };
 
-static int hex_digit(char c)
+/* The value of a hex digit and 1; 0 for any other byte. */
+static const unsigned char hex_digit[256] = {
+	['0'] = 1,  ['1'] = 2,	['2'] = 3,  ['3'] = 4,	['4'] = 5,  ['5'] = 6,	['6'] = 7,  ['7'] = 8,	['8'] = 9,  ['9'] = 10, ['A'] = 11,
+	['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+};
+
+static bool ends_token(unsigned char class, bool is_name)
 {
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
+	return class == AMPERSAND || (class == EQUALS && is_name);
 }
 
-/* Runs to the '&' that ends the piece, or to the '=' that ends the name. False at a NUL. */
-static bool scan_token(struct token *token, const char *at, const char *end, bool is_name)
+/* "%41" at `at`; the byte goes to *decoded. */
+static enum reeld_form_result decode_escape(const char *at, const char *end, char *decoded)
 {
-	token->start = at;
-	token->encoded = false;
-	for (;; at++) {
-		while (at < end && byte_class[(unsigned char)*at] == PLAIN)
-			at++;
-		if (at == end)
-			break;
-		unsigned char class = byte_class[(unsigned char)*at];
-		if (class == NUL)
-			return false;
-		if (class == AMPERSAND || (class == EQUALS && is_name))
-			break;
-		if (class == ENCODED)
-			token->encoded = true;
-	}
-	token->end = at;
-	return true;
+	if (end - at < 3)
+		return REELD_FORM_BAD_ESCAPE;
+	unsigned int high = hex_digit[(unsigned char)at[1]];
+	unsigned int low = hex_digit[(unsigned char)at[2]];
+	if (high == 0 || low == 0)
+		return REELD_FORM_BAD_ESCAPE;
+	*decoded = (char)((high - 1) << 4 | (low - 1));
+	return *decoded == '\0' ? REELD_FORM_NUL : REELD_FORM_OK;
 }
 
-/* Decodes one token into the scratch and makes it point there. */
-static enum reeld_form_result decode_token(struct token *token, struct scratch *scratch)
+/* Decodes from *at, where the first escape is, to the end of the token. */
+static enum reeld_form_result decode_tail(const char **at, const char *end, bool is_name, struct scratch *scratch)
 {
-	char *start = scratch->next;
-	char *out = start;
+	const char *in = *at;
+	char *out = scratch->next;
 
-	for (const char *at = token->start; at < token->end; at++) {
-		char c = *at;
-		if (c == '+') {
-			c = ' ';
-		} else if (c == '%') {
-			if (token->end - at < 3)
-				return REELD_FORM_BAD_ESCAPE;
-			int high = hex_digit(at[1]);
-			int low = hex_digit(at[2]);
-			if (high < 0 || low < 0)
-				return REELD_FORM_BAD_ESCAPE;
-			c = (char)(high << 4 | low);
-			if (c == '\0')
+	for (; in < end; in++) {
+		char c = *in;
+		unsigned char class = byte_class[(unsigned char)c];
+		if (class != PLAIN) {
+			if (ends_token(class, is_name))
+				break;
+			if (class == NUL)
 				return REELD_FORM_NUL;
-			at += 2;
+			if (c == '+') {
+				c = ' ';
+			} else if (c == '%') {
+				enum reeld_form_result result = decode_escape(in, end, &c);
+				if (result != REELD_FORM_OK)
+					return result;
+				in += 2;
+			}
 		}
 		if (out == scratch->end)
 			return REELD_FORM_NO_ROOM;
 		*out++ = c;
 	}
+	*at = in;
 	scratch->next = out;
-	token->start = start;
-	token->end = out;
 	return REELD_FORM_OK;
 }
 
-static enum reeld_form_result take_token(struct token *token, const char *at, const char *end, bool is_name, struct scratch *scratch,
-					 const char **next)
+/* The first byte from `at` on that is not plain, or the end. */
+static const char *skip_plain(const char *at, const char *end)
 {
-	if (!scan_token(token, at, end, is_name))
+	while (at < end && byte_class[(unsigned char)*at] == PLAIN)
+		at++;
+	return at;
+}
+
+/* Takes the token at *at and leaves *at at what ended it. */
+static enum reeld_form_result take_token(struct token *token, const char **at, const char *end, bool is_name, struct scratch *scratch)
+{
+	const char *start = *at;
+	const char *stop = skip_plain(start, end);
+
+	while (stop < end && *stop == '=' && !is_name)
+		stop = skip_plain(stop + 1, end);
+	*at = stop;
+	*token = (struct token){start, (size_t)(stop - start)};
+	if (stop == end || *stop == '&' || *stop == '=')
+		return REELD_FORM_OK;
+	if (*stop == '\0')
 		return REELD_FORM_NUL;
-	*next = token->end;
-	return token->encoded ? decode_token(token, scratch) : REELD_FORM_OK;
+
+	if (token->len > (size_t)(scratch->end - scratch->next))
+		return REELD_FORM_NO_ROOM;
+	token->start = scratch->next;
+	if (token->len > 0)
+		memcpy(scratch->next, start, token->len);
+	scratch->next += token->len;
+	enum reeld_form_result result = decode_tail(at, end, is_name, scratch);
+	token->len = (size_t)(scratch->next - token->start);
+	return result;
 }
 
 enum reeld_form_result reeld_form_parse(const char *text, size_t len, struct reeld_form_field *fields, size_t max_fields,
@@ -118,17 +133,17 @@ enum reeld_form_result reeld_form_parse(const char *text, size_t len, struct ree
 			return REELD_FORM_TOO_MANY_FIELDS;
 
 		struct token name;
-		enum reeld_form_result result = take_token(&name, at, end, true, &room, &at);
+		enum reeld_form_result result = take_token(&name, &at, end, true, &room);
 		if (result != REELD_FORM_OK)
 			return result;
-		struct token value = {at, at, false};
+		struct token value = {at, 0};
 		if (at < end && *at == '=') {
-			result = take_token(&value, at + 1, end, false, &room, &at);
+			at++;
+			result = take_token(&value, &at, end, false, &room);
 			if (result != REELD_FORM_OK)
 				return result;
 		}
-		fields[(*count)++] = (struct reeld_form_field){name.start, (size_t)(name.end - name.start), value.start,
-							       (size_t)(value.end - value.start)};
+		fields[(*count)++] = (struct reeld_form_field){name.start, name.len, value.start, value.len};
 	}
 	return REELD_FORM_OK;
 }
