@@ -3,9 +3,12 @@
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct crypto_digest {
+	bool with_md5;
 	EVP_MD *md5_type; /* fetched once: an implicit fetch takes OpenSSL's lock at every reset */
 	EVP_MD *sha256_type;
 	EVP_MD_CTX *md5;
@@ -27,19 +30,21 @@ static int fetch_failed(struct error *error, const char *algorithm)
 int crypto_digest_reset(struct crypto_digest *digest)
 {
 	digest->bytes = 0;
-	if (EVP_DigestInit_ex2(digest->md5, digest->md5_type, NULL) != 1 || EVP_DigestInit_ex2(digest->sha256, digest->sha256_type, NULL) != 1)
+	if (digest->with_md5 && EVP_DigestInit_ex2(digest->md5, digest->md5_type, NULL) != 1)
 		return ERR_IO;
-	return 0;
+	return EVP_DigestInit_ex2(digest->sha256, digest->sha256_type, NULL) == 1 ? 0 : ERR_IO;
 }
 
-int crypto_digest_new(struct crypto_digest **ret, struct error *error)
+static int digest_new(struct crypto_digest **ret, bool with_md5, struct error *error)
 {
 	int status;
 	struct crypto_digest *digest = calloc(1, sizeof(*digest));
 	if (digest == NULL)
 		return error_set(error, ERR_NOMEM, "out of memory for a digest");
-	digest->md5_type = EVP_MD_fetch(NULL, "MD5", "-fips");
-	if (digest->md5_type == NULL) {
+	digest->with_md5 = with_md5;
+	if (with_md5)
+		digest->md5_type = EVP_MD_fetch(NULL, "MD5", "-fips");
+	if (with_md5 && digest->md5_type == NULL) {
 		status = fetch_failed(error, "MD5");
 		goto failed;
 	}
@@ -61,6 +66,16 @@ failed:
 	return status;
 }
 
+int crypto_digest_new(struct crypto_digest **ret, struct error *error)
+{
+	return digest_new(ret, true, error);
+}
+
+int crypto_digest_new_sha256(struct crypto_digest **ret, struct error *error)
+{
+	return digest_new(ret, false, error);
+}
+
 void crypto_digest_free(struct crypto_digest **digest)
 {
 	if (*digest == NULL)
@@ -75,7 +90,9 @@ void crypto_digest_free(struct crypto_digest **digest)
 
 int crypto_digest_update(struct crypto_digest *digest, const void *bytes, size_t len)
 {
-	if (EVP_DigestUpdate(digest->md5, bytes, len) != 1 || EVP_DigestUpdate(digest->sha256, bytes, len) != 1)
+	if (digest->with_md5 && EVP_DigestUpdate(digest->md5, bytes, len) != 1)
+		return ERR_IO;
+	if (EVP_DigestUpdate(digest->sha256, bytes, len) != 1)
 		return ERR_IO;
 	digest->bytes += len;
 	return 0;
@@ -83,10 +100,11 @@ int crypto_digest_update(struct crypto_digest *digest, const void *bytes, size_t
 
 int crypto_digest_final(struct crypto_digest *digest, struct crypto_digest_result *result)
 {
+	memset(result, 0, sizeof(*result));
 	result->bytes = digest->bytes;
-	if (EVP_DigestFinal_ex(digest->md5, result->md5, NULL) != 1 || EVP_DigestFinal_ex(digest->sha256, result->sha256, NULL) != 1)
+	if (digest->with_md5 && EVP_DigestFinal_ex(digest->md5, result->md5, NULL) != 1)
 		return ERR_IO;
-	return 0;
+	return EVP_DigestFinal_ex(digest->sha256, result->sha256, NULL) == 1 ? 0 : ERR_IO;
 }
 
 int crypto_sha256(const void *bytes, size_t len, uint8_t out[CRYPTO_SHA256_SIZE])

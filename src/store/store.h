@@ -87,8 +87,14 @@ void store_submit(struct store *store, struct store_request *request);
 int store_url(const struct store *store, const char *key, char *out, size_t size);
 /* A link a browser can open for a while: a presigned URL, or the file:// URL. */
 int store_link(const struct store *store, const char *key, int64_t valid_s, char *out, size_t size);
+/* True for keys that stay below their root: not empty, relative, no empty, "." or ".." component, none that begins with a dot, no control characters. Pure. */
+bool store_key_is_valid(const char *key);
 const char *store_kind(const struct store *store); /* "directory" or "s3" */
-bool store_up(const struct store *store);
+bool store_up(const struct store *store); /* the last operation did not fail for the store's own reasons */
+/*
+ * Nothing new begins (ERR_CANCELLED). What is in flight is finished and open puts may go on; they must be committed or aborted, for `closed` comes, from the
+ * loop, after the last of them. The store is gone then.
+ */
 void store_close(struct store *store, void (*closed)(void *data), void *data);
 
 struct store_ops {
@@ -107,7 +113,14 @@ struct store {
 	const struct store_ops *ops;
 };
 
-/* Recordings under `directory` (created, made absolute); 0 or an error with a message. Blocking; before the loop runs. */
+/*
+ * Recordings under `directory` (created, made absolute); 0 or an error with a message. Blocking; before the loop runs.
+ *
+ * A put writes to `directory`/.tmp/put-… and renames: file synced, then named, then the directories synced. Commit compares lengths (what was written, the
+ * digest's and the file's own); STORE_VERIFY reads the file again and compares its SHA-256. STORE_CLEAN may run beside other processes on the same directory:
+ * a temporary in use is locked by its writer (flock), and what is not locked belongs to nobody.
+ * The process must ignore SIGXFSZ to be told of a file size limit.
+ */
 int store_directory_open(struct store **ret, uv_loop_t *loop, const char *directory, struct error *error);
 
 #endif

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+#include "store/store.h"
+
+#include "base/check.h"
+
+#include <string.h>
+
+bool store_key_is_valid(const char *key)
+{
+	bool at_start = true; /* of a component */
+	for (const char *at = key; *at != '\0'; at++) {
+		unsigned char c = (unsigned char)*at;
+		if (c < 0x20 || c == 0x7f || (at_start && (c == '/' || c == '.')))
+			return false;
+		at_start = c == '/';
+	}
+	return !at_start;
+}
+
+void store_put_open(struct store *store, struct store_put *put, const struct store_object *object, store_put_cb *done)
+{
+	put->store = store;
+	put->done = done;
+	put->impl = NULL;
+	put->error = (struct error){0};
+	store->ops->put_open(store, put, object);
+}
+
+void store_put_write(struct store_put *put, struct slice bytes, store_put_cb *done)
+{
+	REQUIRE(put->store != NULL);
+	put->done = done;
+	put->error = (struct error){0};
+	put->store->ops->put_write(put, bytes);
+}
+
+void store_put_commit(struct store_put *put, const struct store_digest *digest, store_put_cb *done)
+{
+	REQUIRE(put->store != NULL);
+	put->done = done;
+	put->error = (struct error){0};
+	put->store->ops->put_commit(put, digest);
+}
+
+void store_put_abort(struct store_put *put, store_put_cb *done)
+{
+	REQUIRE(put->store != NULL);
+	put->done = done;
+	put->store->ops->put_abort(put);
+}
+
+void store_submit(struct store *store, struct store_request *request)
+{
+	request->store = store;
+	request->impl = NULL;
+	request->error = (struct error){0};
+	store->ops->submit(store, request);
+}
+
+int store_url(const struct store *store, const char *key, char *out, size_t size)
+{
+	return store->ops->url(store, key, out, size);
+}
+
+int store_link(const struct store *store, const char *key, int64_t valid_s, char *out, size_t size)
+{
+	return store->ops->link(store, key, valid_s, out, size);
+}
+
+const char *store_kind(const struct store *store)
+{
+	return store->ops->kind;
+}
+
+bool store_up(const struct store *store)
+{
+	return store->ops->up(store);
+}
+
+void store_close(struct store *store, void (*closed)(void *data), void *data)
+{
+	store->ops->close(store, closed, data);
+}

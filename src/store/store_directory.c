@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: MIT */
+/* The directory store's side of the loop: each operation is one visit to libuv's pool, where directory_files.c does the work. */
+#include "store/store.h"
+
+#include "base/buffer.h"
+#include "base/check.h"
+#include "base/log.h"
+#include "store/directory_files.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct directory_store {
+	struct store store;
+	uv_loop_t *loop;
+	struct directory_files *files;
+	/* Operations that ended before they began are answered from here; chained by their impl, their error holds the status. */
+	uv_idle_t soon;
+	struct store_put *soon_puts;
+	struct store_request *soon_requests;
+	size_t open_puts;
+	size_t running; /* pool visits */
+	bool up;
+	bool closing;
+	bool soon_closed;
+	void (*closed)(void *data);
+	void *closed_data;
+};
+
+enum put_step { PUT_OPEN, PUT_WRITE, PUT_COMMIT, PUT_ABORT };
+
+struct directory_put {
+	uv_work_t work;
+	struct directory_store *owner;
+	struct store_put *put;
+	struct directory_temporary temporary;
+	enum put_step step;
+	struct slice bytes;
+	int64_t length;
+	int status;
+	struct error error;
+	char key[];
+};
+
+struct directory_request {
+	uv_work_t work;
+	struct directory_store *owner;
+	struct store_request *request;
+	unsigned removed;
+	int status;
+	struct error error;
+	char key[];
+};
+
+static struct directory_store *store_of(struct store *store)
+{
+	return CONTAINER_OF(store, struct directory_store, store);
+}
+
+/* ---- Close ---- */
+
+static void soon_closed(uv_handle_t *handle)
+{
+	struct directory_store *store = handle->data;
+	void (*closed)(void *) = store->closed;
+	void *data = store->closed_data;
+	directory_files_close(&store->files);
+	free(store);
+	closed(data);
+}
+
+static void store_maybe_close(struct directory_store *store)
+{
+	bool busy = store->open_puts > 0 || store->running > 0 || store->soon_puts != NULL || store->soon_requests != NULL;
+	if (!store->closing || busy || store->soon_closed)
+		return;
+	store->soon_closed = true;
+	uv_close((uv_handle_t *)&store->soon, soon_closed);
+}
+
+static void directory_close(struct store *base, void (*closed)(void *data), void *data)
+{
+	struct directory_store *store = store_of(base);
+	REQUIRE(!store->closing);
+	store->closing = true;
+	store->closed = closed;
+	store->closed_data = data;
+	store_maybe_close(store);
+}
+
+/* ---- Answers without work ---- */
+
+static void answer_soon(uv_idle_t *idle)
+{
+	struct directory_store *store = idle->data;
+	struct store_put *puts = store->soon_puts;
+	struct store_request *requests = store->soon_requests;
+	store->soon_puts = NULL;
+	store->soon_requests = NULL;
+	uv_idle_stop(idle);
+	while (puts != NULL) {
+		struct store_put *put = puts;
+		puts = put->impl;
+		put->impl = NULL;
+		put->done(put, put->error.code);
+	}
+	while (requests != NULL) {
+		struct store_request *request = requests;
+		requests = request->impl;
+		request->impl = NULL;
+		request->done(request, request->error.code);
+	}
+	store_maybe_close(store);
+}
+
+static void put_answer_soon(struct directory_store *store, struct store_put *put)
+{
+	put->impl = store->soon_puts;
+	store->soon_puts = put;
+	uv_idle_start(&store->soon, answer_soon);
+}
+
+static void request_answer_soon(struct directory_store *store, struct store_request *request)
+{
+	request->impl = store->soon_requests;
+	store->soon_requests = request;
+	uv_idle_start(&store->soon, answer_soon);
+}
+
+/* 0, or why an operation on this key is not begun. */
+static int refuse(const struct directory_store *store, const char *key, struct error *error)
+{
+	if (store->closing)
+		return error_set(error, ERR_CANCELLED, "the store is closing");
+	if (key != NULL && !store_key_is_valid(key))
+		return error_set(error, ERR_INVALID, "object key \"%s\" is not a path below the store", key);
+	return 0;
+}
+
+/* Which failures are the store's and not the object's. */
+static void note_status(struct directory_store *store, int status)
+{
+	if (status == 0)
+		store->up = true;
+	else if (status == ERR_IO || status == ERR_NO_SPACE || status == ERR_DENIED)
+		store->up = false;
+}
+
+/* ---- Put ---- */
+
+static void put_work(uv_work_t *work)
+{
+	struct directory_put *op = work->data;
+	struct directory_files *files = op->owner->files;
+	switch (op->step) {
+	case PUT_OPEN:
+		op->status = directory_temporary_open(files, &op->temporary, &op->error);
+		break;
+	case PUT_WRITE:
+		op->status = directory_temporary_write(files, &op->temporary, op->bytes, &op->error);
+		break;
+	case PUT_COMMIT:
+		op->status = directory_temporary_publish(files, &op->temporary, op->key, op->length, &op->error);
+		break;
+	case PUT_ABORT:
+		directory_temporary_remove(files, &op->temporary);
+		op->status = 0;
+		break;
+	}
+}
+
+static void put_worked(uv_work_t *work, int cancelled)
+{
+	struct directory_put *op = work->data;
+	struct directory_store *store = op->owner;
+	struct store_put *put = op->put;
+	int status = op->status;
+	(void)cancelled; /* we never do */
+	store->running--;
+	if (op->step != PUT_ABORT)
+		note_status(store, status);
+	if (status != 0)
+		put->error = op->error;
+	bool ended = op->step == PUT_ABORT || (op->step == PUT_COMMIT && status == 0);
+	if (ended) {
+		store->open_puts--;
+		put->impl = NULL;
+		free(op);
+	}
+	put->done(put, status); /* may free the put */
+	store_maybe_close(store);
+}
+
+static void put_run(struct directory_put *op, enum put_step step)
+{
+	op->step = step;
+	op->owner->running++;
+	int status = uv_queue_work(op->owner->loop, &op->work, put_work, put_worked);
+	REQUIRE(status == 0); /* fails only without a function */
+}
+
+static void directory_put_open(struct store *base, struct store_put *put, const struct store_object *object)
+{
+	struct directory_store *store = store_of(base);
+	if (refuse(store, object->key, &put->error) != 0) {
+		put_answer_soon(store, put);
+		return;
+	}
+	size_t key_size = strlen(object->key) + 1;
+	struct directory_put *op = calloc(1, sizeof(*op) + key_size);
+	if (op == NULL) {
+		error_set(&put->error, ERR_NOMEM, "out of memory for %s", object->key);
+		put_answer_soon(store, put);
+		return;
+	}
+	memcpy(op->key, object->key, key_size);
+	op->work.data = op;
+	op->owner = store;
+	op->put = put;
+	op->temporary.fd = -1;
+	put->impl = op;
+	store->open_puts++;
+	put_run(op, PUT_OPEN);
+}
+
+static struct directory_put *put_opened(struct store_put *put)
+{
+	struct directory_put *op = put->impl;
+	REQUIRE(op != NULL && op->temporary.fd >= 0);
+	return op;
+}
+
+static void directory_put_write(struct store_put *put, struct slice bytes)
+{
+	struct directory_put *op = put_opened(put);
+	op->bytes = bytes;
+	put_run(op, PUT_WRITE);
+}
+
+static void directory_put_commit(struct store_put *put, const struct store_digest *digest)
+{
+	struct directory_put *op = put_opened(put);
+	op->length = digest->bytes;
+	put_run(op, PUT_COMMIT);
+}
+
+static void directory_put_abort(struct store_put *put)
+{
+	if (put->impl != NULL) {
+		put_run(put->impl, PUT_ABORT);
+		return;
+	}
+	/* The opening was refused: there is nothing to undo. */
+	put->error = (struct error){0};
+	put_answer_soon(store_of(put->store), put);
+}
+
+/* ---- Requests ---- */
+
+static void request_work(uv_work_t *work)
+{
+	struct directory_request *op = work->data;
+	struct directory_files *files = op->owner->files;
+	switch (op->request->op) {
+	case STORE_VERIFY:
+		op->status = directory_files_verify(files, op->key, &op->request->digest, &op->error);
+		break;
+	case STORE_DELETE:
+		op->status = directory_files_delete(files, op->key, &op->error);
+		break;
+	case STORE_PROBE:
+		op->status = directory_files_probe(files, &op->error);
+		break;
+	case STORE_CLEAN:
+		op->status = directory_files_clean(files, &op->removed, &op->error);
+		break;
+	}
+}
+
+static void request_worked(uv_work_t *work, int cancelled)
+{
+	struct directory_request *op = work->data;
+	struct directory_store *store = op->owner;
+	struct store_request *request = op->request;
+	int status = op->status;
+	(void)cancelled;
+	store->running--;
+	note_status(store, status);
+	if (status != 0)
+		request->error = op->error;
+	if (op->removed > 0)
+		log_event(LOG_INFO, "store.cleaned", LOG_U64("removed", op->removed));
+	request->impl = NULL;
+	free(op);
+	request->done(request, status); /* may free the request */
+	store_maybe_close(store);
+}
+
+static void directory_submit(struct store *base, struct store_request *request)
+{
+	struct directory_store *store = store_of(base);
+	bool keyed = request->op == STORE_VERIFY || request->op == STORE_DELETE;
+	const char *key = keyed ? request->key : NULL;
+	if (refuse(store, key, &request->error) != 0) {
+		request_answer_soon(store, request);
+		return;
+	}
+	size_t key_len = key != NULL ? strlen(key) : 0;
+	struct directory_request *op = calloc(1, sizeof(*op) + key_len + 1);
+	if (op == NULL) {
+		error_set(&request->error, ERR_NOMEM, "out of memory");
+		request_answer_soon(store, request);
+		return;
+	}
+	if (key != NULL)
+		memcpy(op->key, key, key_len);
+	op->work.data = op;
+	op->owner = store;
+	op->request = request;
+	request->impl = op;
+	store->running++;
+	int status = uv_queue_work(store->loop, &op->work, request_work, request_worked);
+	REQUIRE(status == 0);
+}
+
+/* ---- Names ---- */
+
+static int directory_url(const struct store *base, const char *key, char *out, size_t size)
+{
+	const struct directory_store *store = CONTAINER_OF(base, struct directory_store, store);
+	const char *root = directory_files_root(store->files);
+	struct buffer url;
+	buffer_init(&url, size);
+	buffer_append_cstr(&url, "file://");
+	buffer_append_percent(&url, slice_from_cstr(root), true);
+	if (strcmp(root, "/") != 0)
+		buffer_append_char(&url, '/');
+	buffer_append_percent(&url, slice_from_cstr(key), true);
+	const char *text = buffer_cstr(&url);
+	int status = text == NULL || url.failed || url.len >= size ? ERR_LIMIT : 0;
+	if (status == 0)
+		memcpy(out, text, url.len + 1);
+	buffer_free(&url);
+	return status;
+}
+
+static int directory_link(const struct store *base, const char *key, int64_t valid_s, char *out, size_t size)
+{
+	(void)valid_s; /* a file's link does not expire */
+	return directory_url(base, key, out, size);
+}
+
+static bool directory_up(const struct store *base)
+{
+	return CONTAINER_OF(base, struct directory_store, store)->up;
+}
+
+static const struct store_ops directory_ops = {
+	.kind = "directory",
+	.put_open = directory_put_open,
+	.put_write = directory_put_write,
+	.put_commit = directory_put_commit,
+	.put_abort = directory_put_abort,
+	.submit = directory_submit,
+	.url = directory_url,
+	.link = directory_link,
+	.up = directory_up,
+	.close = directory_close,
+};
+
+int store_directory_open(struct store **ret, uv_loop_t *loop, const char *directory, struct error *error)
+{
+	struct directory_store *store = calloc(1, sizeof(*store));
+	if (store == NULL)
+		return error_set(error, ERR_NOMEM, "out of memory");
+	int status = directory_files_open(&store->files, directory, error);
+	if (status != 0) {
+		free(store);
+		return status;
+	}
+	store->store.ops = &directory_ops;
+	store->loop = loop;
+	store->up = true;
+	uv_idle_init(loop, &store->soon); /* cannot fail */
+	store->soon.data = store;
+	*ret = &store->store;
+	return 0;
+}
