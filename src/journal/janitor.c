@@ -26,11 +26,17 @@ static unsigned full_size_spares(const struct journal *journal)
 	return count;
 }
 
-/* Takes a segment that is in no list. One of another size serves only until there is a proper one. */
+/* So many spares are made. When nothing is active the next commit takes one at once. */
+static unsigned spares_wanted(const struct journal *journal)
+{
+	return journal->active == NULL ? 2 : 1;
+}
+
+/* One of another size than configured serves only until there is a proper one. */
 void janitor_add_spare(struct journal *journal, struct segment *segment)
 {
 	bool full_size = segment->size == journal->segment_bytes;
-	if (segment->poisoned || (full_size ? full_size_spares(journal) >= JOURNAL_SPARES_MAX : journal->spare_count > 0)) {
+	if (segment->poisoned || (full_size ? full_size_spares(journal) >= JOURNAL_SPARES_MAX : journal->spare_count >= spares_wanted(journal))) {
 		janitor_doom(journal, segment);
 		return;
 	}
@@ -143,7 +149,7 @@ static void start_round(struct journal *journal, bool make, bool save)
 		janitor->make_id = journal->next_id++;
 		/* With a smaller one in reserve only the real thing is worth the trouble. */
 		janitor->make_smallest = journal->segment_bytes;
-		if (journal->spare_count == 0 && SEGMENT_SIZE_MIN < journal->segment_bytes)
+		if (journal->spare_count < spares_wanted(journal) && SEGMENT_SIZE_MIN < journal->segment_bytes)
 			janitor->make_smallest = SEGMENT_SIZE_MIN;
 	}
 	if (save) {
@@ -164,7 +170,8 @@ static bool wants_spare(const struct journal *journal)
 {
 	if (journal->closing && journal->pending == 0)
 		return false;
-	return full_size_spares(journal) == 0 && journal->held_bytes + journal->segment_bytes <= journal->max_bytes;
+	unsigned ready = full_size_spares(journal);
+	return ready < spares_wanted(journal) && journal->held_bytes + (ready + 1) * journal->segment_bytes <= journal->max_bytes;
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
