@@ -1,2 +1,541 @@
 /* SPDX-License-Identifier: MIT */
-#include "config.h"
+/*
+ * Start order: metrics, accounts, journal, ledger, filter, http client, Twilio client, store, pipeline, forwarder, public listener, private listener.
+ * Stop order: drain (listener and pipeline together, within the grace), then the listeners, which ask all others for their health, then the rest so that
+ * nobody outlives what it uses. Each stage of stop_stages closes one room and calls
+ * app_stage_closed when it is done; a room that was never opened is skipped.
+ */
+#include "app.h"
+
+#include "adapters/http_client.h"
+#include "admin/admin.h"
+#include "base/buffer.h"
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/notify.h"
+#include "intake/connection.h"
+#include "intake/tls.h"
+#include "intake/webhook.h"
+#include "journal/journal.h"
+#include "ledger/forwarder.h"
+#include "ledger/idempotency.h"
+#include "pipeline/pipeline.h"
+#include "store/store.h"
+#include "twilio/accounts.h"
+#include "twilio/client.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define APP_LAG_INTERVAL_MS 100
+#define APP_DRAIN_POLL_MS 20
+#define APP_FILTER_ENTRIES 65536
+/* Directory storage: a key names a file below DATA_DIR, so recordings are found in DATA_DIR/recordings. */
+#define APP_DIRECTORY_PREFIX "recordings/"
+
+struct app {
+	uv_loop_t *loop;
+	const struct config *config;
+	struct metrics *metrics;
+	struct twilio_accounts *accounts;
+	struct journal *journal;
+	struct ledger *ledger;
+	struct idempotency *filter;
+	struct http_client *http;
+	struct twilio_client *twilio;
+	struct store *store;
+	struct pipeline *pipeline;
+	struct forwarder *forwarder;
+	struct tls_context *tls;
+	struct webhook *webhook;
+	struct admin *admin;
+
+	uv_timer_t lag_timer;
+	uint64_t lag_expected_ns;
+	struct histogram *lag;
+	uv_timer_t drain_timer;
+	uint64_t drain_until_ms;
+	bool pipeline_drained;
+
+	app_outcome_cb *on_outcome;
+	void *on_outcome_data;
+
+	bool stopping;
+	size_t stage;
+	unsigned open_timers;
+	void (*stopped)(void *data);
+	void *stopped_data;
+};
+
+/* ---- between the rooms ---- */
+
+static size_t app_capacity(void *data)
+{
+	struct app *app = data;
+	return app->stopping || app->pipeline == NULL ? 0 : pipeline_capacity(app->pipeline);
+}
+
+static void app_leased(void *data, const struct ledger_job *jobs, size_t count)
+{
+	struct app *app = data;
+	pipeline_take(app->pipeline, jobs, count);
+}
+
+static void app_forwarded(void *data, size_t count)
+{
+	struct app *app = data;
+	(void)count;
+	if (!app->stopping)
+		pipeline_wake(app->pipeline);
+}
+
+static void app_pipeline_outcome(void *data, const struct sid *recording_sid, enum ledger_outcome outcome, int code,
+				 const char *step, const char *url)
+{
+	struct app *app = data;
+	if (app->webhook != NULL)
+		webhook_outcome(app->webhook, recording_sid, outcome, step, url);
+	if (app->on_outcome != NULL)
+		app->on_outcome(app->on_outcome_data, recording_sid, outcome, code, step, url);
+}
+
+static void append_dependency(struct buffer *body, const char *name, const char *kind, bool up, bool last)
+{
+	buffer_printf(body, "\"%s\":{\"kind\":\"%s\",\"up\":%s}%s", name, kind, up ? "true" : "false", last ? "" : ",");
+}
+
+/* A dead dependency does not make us unready: events are safe on disk and wait there. */
+static bool app_health(void *data, struct buffer *body)
+{
+	struct app *app = data;
+	struct journal_stats journal;
+	journal_stats(app->journal, &journal);
+	bool ready = journal.accepting && !app->stopping;
+	buffer_printf(body, "{\"ready\":%s,\"stopping\":%s,\"inbox\":{\"writable\":%s,\"events\":%llu", ready ? "true" : "false",
+		      app->stopping ? "true" : "false", journal.accepting ? "true" : "false", (unsigned long long)journal.events);
+	if (!journal.accepting)
+		buffer_printf(body, ",\"reason\":\"%s\"", err_name(journal.last_error));
+	buffer_append_cstr(body, "},\"dependencies\":{");
+	append_dependency(body, "ledger", ledger_kind(app->ledger), ledger_up(app->ledger), false);
+	append_dependency(body, "idempotency", idempotency_kind(app->filter), idempotency_up(app->filter), false);
+	append_dependency(body, "twilio", "rest", pipeline_twilio_up(app->pipeline), false);
+	append_dependency(body, "store", store_kind(app->store), pipeline_store_up(app->pipeline), true);
+	buffer_append_cstr(body, "}}");
+	return ready;
+}
+
+static void app_collect(void *data)
+{
+	struct app *app = data;
+	struct journal_stats journal;
+	journal_stats(app->journal, &journal);
+	double oldest = journal.events == 0 || journal.oldest_ms < 0 ? 0 : (double)(clock_wall_ms() - journal.oldest_ms) / 1000.0;
+	metrics_get(app->metrics, METRIC_INBOX_EVENTS)->value = (double)journal.events;
+	metrics_get(app->metrics, METRIC_INBOX_OLDEST)->value = oldest < 0 ? 0 : oldest;
+	metrics_get(app->metrics, METRIC_LOG_DROPPED)->value = (double)log_dropped();
+	metrics_get(app->metrics, METRIC_DEPENDENCY_UP, "ledger")->value = ledger_up(app->ledger);
+	metrics_get(app->metrics, METRIC_DEPENDENCY_UP, "idempotency")->value = idempotency_up(app->filter);
+}
+
+static void app_measure_lag(uv_timer_t *timer)
+{
+	struct app *app = timer->data;
+	uint64_t now = clock_mono_ns();
+	double late = now > app->lag_expected_ns ? (double)(now - app->lag_expected_ns) / 1e9 : 0;
+	histogram_observe(app->lag, late);
+	app->lag_expected_ns = now + APP_LAG_INTERVAL_MS * UINT64_C(1000000);
+}
+
+/* ---- start ---- */
+
+int app_build_accounts(const struct config *config, struct twilio_accounts **ret, struct error *error)
+{
+	struct twilio_accounts *accounts = twilio_accounts_new();
+	if (accounts == NULL)
+		return error_set(error, ERR_NOMEM, "accounts: out of memory");
+	int err = 0;
+	if (config->twilio_auth_token != NULL)
+		err = twilio_accounts_add(accounts, config->twilio_account_sid == NULL ? "" : config->twilio_account_sid,
+					  config->twilio_auth_token, config->twilio_api_key, config->twilio_api_secret, error);
+	if (err == 0 && config->twilio_accounts_file != NULL)
+		err = twilio_accounts_load(accounts, config->twilio_accounts_file, error);
+	if (err != 0) {
+		twilio_accounts_free(&accounts);
+		return err;
+	}
+	*ret = accounts;
+	return 0;
+}
+
+static int app_open_data(struct app *app, struct error *error)
+{
+	const struct config *config = app->config;
+	char path[4096];
+	char owner[LEDGER_OWNER_SIZE];
+	char host[32] = "localhost";
+	uint32_t nonce;
+
+	if (mkdir(config->data_dir, 0700) != 0 && errno != EEXIST)
+		return error_set(error, err_from_errno(errno), "DATA_DIR: cannot create %s: %s", config->data_dir, strerror(errno));
+	if (snprintf(path, sizeof(path), "%s/journal", config->data_dir) >= (int)sizeof(path))
+		return error_set(error, ERR_CONFIG, "DATA_DIR: path is too long");
+	struct journal_options journal_options = {
+		.directory = path,
+		.max_bytes = config->journal_max,
+		.segment_bytes = config->journal_segment,
+		.metrics = app->metrics,
+	};
+	int err = journal_open(&app->journal, app->loop, &journal_options, error);
+	if (err != 0)
+		return err;
+
+	(void)gethostname(host, sizeof(host) - 1);
+	random_bytes(&nonce, sizeof(nonce));
+	snprintf(owner, sizeof(owner), "%s:%ld:%08x", host, (long)getpid(), nonce);
+	snprintf(path, sizeof(path), "%s/ledger.db", config->data_dir);
+	err = ledger_sqlite_open(&app->ledger, app->loop, path, owner, config->migrate, error);
+	if (err != 0)
+		return err;
+
+	app->filter = idempotency_local_new(app->loop, APP_FILTER_ENTRIES);
+	if (app->filter == NULL)
+		return error_set(error, ERR_NOMEM, "idempotency filter: out of memory");
+
+	return store_directory_open(&app->store, app->loop, config->data_dir, error);
+}
+
+static int app_open_clients(struct app *app, struct error *error)
+{
+	const struct config *config = app->config;
+	struct http_client_options http_options = {
+		.max_connections = config->max_transfers * 2 + 8,
+		.buffer_bytes = config->transfer_buffer / 4,
+		.user_agent = "reeld/" REELD_VERSION,
+	};
+	app->http = http_client_new(app->loop, &http_options);
+	if (app->http == NULL)
+		return error_set(error, ERR_NOMEM, "HTTP client: cannot start");
+	struct twilio_client_options twilio_options = {
+		.http = app->http,
+		.base = config->twilio_api_base,
+		.accounts = app->accounts,
+	};
+	app->twilio = twilio_client_new(&twilio_options);
+	if (app->twilio == NULL)
+		return error_set(error, ERR_NOMEM, "Twilio client: cannot start");
+	return 0;
+}
+
+static int app_open_pipeline(struct app *app, struct error *error)
+{
+	const struct config *config = app->config;
+	static const enum unknown_call unknown_calls[] = {
+		[CONFIG_UNKNOWN_CALL_FETCH] = UNKNOWN_CALL_FETCH,
+		[CONFIG_UNKNOWN_CALL_ARCHIVE] = UNKNOWN_CALL_ARCHIVE,
+		[CONFIG_UNKNOWN_CALL_SKIP] = UNKNOWN_CALL_SKIP,
+	};
+	struct pipeline_options pipeline_options = {
+		.ledger = app->ledger,
+		.filter = app->filter,
+		.twilio = app->twilio,
+		.store = app->store,
+		.metrics = app->metrics,
+		.max_transfers = config->max_transfers,
+		.transfer_buffer = config->transfer_buffer,
+		.max_attempts = (int)config->max_attempts,
+		.retry_base_ms = config->retry_base_ms,
+		.retry_max_ms = config->retry_max_ms,
+		.mp3 = config->recording_format == CONFIG_FORMAT_MP3,
+		.channels = config->recording_channels,
+		.unknown_call = unknown_calls[config->unknown_call],
+		.delete_from_twilio = config->delete_from_twilio,
+		.key_prefix = APP_DIRECTORY_PREFIX,
+		.on_outcome = app_pipeline_outcome,
+		.data = app,
+	};
+	app->pipeline = pipeline_new(app->loop, &pipeline_options);
+	if (app->pipeline == NULL)
+		return error_set(error, ERR_NOMEM, "pipeline: out of memory");
+	struct forwarder_options forwarder_options = {
+		.journal = app->journal,
+		.ledger = app->ledger,
+		.filter = app->filter,
+		.metrics = app->metrics,
+		.capacity = app_capacity,
+		.leased = app_leased,
+		.forwarded = app_forwarded,
+		.data = app,
+	};
+	app->forwarder = forwarder_new(app->loop, &forwarder_options);
+	if (app->forwarder == NULL)
+		return error_set(error, ERR_NOMEM, "forwarder: out of memory");
+	return 0;
+}
+
+static int app_open_listeners(struct app *app, struct error *error)
+{
+	const struct config *config = app->config;
+	if (config->tls_cert != NULL) {
+		app->tls = tls_context_new(config->tls_cert, config->tls_key, error);
+		if (app->tls == NULL)
+			return error->code;
+	}
+	struct webhook_options webhook_options = {
+		.listen = config->listen,
+		.journal = app->journal,
+		.filter = app->filter,
+		.accounts = app->accounts,
+		.metrics = app->metrics,
+		.tls = app->tls,
+		.public_url = config->public_url,
+		.trusted_proxies = config->trusted_proxies,
+		.validate_signature = config->validate_signature,
+		.ack_archived = config->ack == CONFIG_ACK_ARCHIVED,
+		.ack_timeout_ms = config->ack_timeout_ms,
+		.max_connections = config->max_connections,
+		.max_body = config->max_body,
+		.header_timeout_ms = (uint32_t)config->header_timeout_ms,
+		.idle_timeout_ms = (uint32_t)config->idle_timeout_ms,
+		.health = app_health,
+		.data = app,
+	};
+	int err = webhook_new(&app->webhook, app->loop, &webhook_options, error);
+	if (err != 0 || config->admin_listen == NULL)
+		return err;
+	struct admin_options admin_options = {
+		.listen = config->admin_listen,
+		.metrics = app->metrics,
+		.ledger = app->ledger,
+		.collect = app_collect,
+		.health = app_health,
+		.data = app,
+	};
+	return admin_new(&app->admin, app->loop, &admin_options, error);
+}
+
+static int app_start(struct app *app, struct error *error)
+{
+	app->metrics = metrics_new();
+	if (app->metrics == NULL)
+		return error_set(error, ERR_NOMEM, "metrics: out of memory");
+	metrics_get(app->metrics, METRIC_BUILD_INFO, REELD_VERSION)->value = 1;
+	int err = app_build_accounts(app->config, &app->accounts, error);
+	if (err == 0)
+		err = app_open_data(app, error);
+	if (err == 0)
+		err = app_open_clients(app, error);
+	if (err == 0)
+		err = app_open_pipeline(app, error);
+	if (err == 0)
+		err = app_open_listeners(app, error);
+	if (err != 0)
+		return err;
+	app->lag = metrics_histogram(app->metrics, METRIC_LOOP_LAG);
+	app->lag_expected_ns = clock_mono_ns() + APP_LAG_INTERVAL_MS * UINT64_C(1000000);
+	REQUIRE(uv_timer_start(&app->lag_timer, app_measure_lag, APP_LAG_INTERVAL_MS, APP_LAG_INTERVAL_MS) == 0);
+	return 0;
+}
+
+static void app_ignore_stopped(void *data)
+{
+	(void)data;
+}
+
+int app_new(struct app **ret, uv_loop_t *loop, const struct config *config, struct error *error)
+{
+	struct app *app = calloc(1, sizeof(*app));
+	*ret = NULL;
+	if (app == NULL)
+		return error_set(error, ERR_NOMEM, "out of memory");
+	app->loop = loop;
+	app->config = config;
+	REQUIRE(uv_timer_init(loop, &app->lag_timer) == 0);
+	REQUIRE(uv_timer_init(loop, &app->drain_timer) == 0);
+	app->lag_timer.data = app;
+	app->drain_timer.data = app;
+	app->open_timers = 2;
+	int err = app_start(app, error);
+	if (err != 0) {
+		app_stop(app, app_ignore_stopped, NULL);
+		return err;
+	}
+	struct journal_stats journal;
+	journal_stats(app->journal, &journal);
+	if (journal.events > 0)
+		log_event(LOG_INFO, "journal.replay", LOG_U64("events", journal.events));
+	if (!config->validate_signature)
+		log_event(LOG_WARN, "config.signatures_not_validated",
+			  LOG_STR("advice", "VALIDATE_TWILIO_SIGNATURE=false lets anybody post events: for local work only"));
+	log_event(LOG_INFO, "reeld.started", LOG_STR("version", REELD_VERSION), LOG_STR("listen", config->listen),
+		  LOG_I64("port", app_public_port(app)), LOG_STR("admin_listen", config->admin_listen),
+		  LOG_STR("data_dir", config->data_dir), LOG_STR("ledger", ledger_kind(app->ledger)),
+		  LOG_STR("store", store_kind(app->store)));
+	*ret = app;
+	return 0;
+}
+
+int app_public_port(const struct app *app)
+{
+	return webhook_port(app->webhook);
+}
+
+int app_admin_port(const struct app *app)
+{
+	return app->admin == NULL ? 0 : admin_port(app->admin);
+}
+
+void app_on_outcome(struct app *app, app_outcome_cb *callback, void *data)
+{
+	app->on_outcome = callback;
+	app->on_outcome_data = data;
+}
+
+/* ---- reload ---- */
+
+void app_reload(struct app *app)
+{
+	struct config fresh;
+	struct error error = {0};
+	notify_reloading();
+	if (config_load(&fresh, app->config->env_file, &error) != 0) {
+		log_event(LOG_ERROR, "reload.failed", LOG_STR("detail", error.detail), LOG_STR("advice", "the old settings stay in force"));
+		notify_send("READY=1");
+		return;
+	}
+	struct twilio_accounts *accounts = NULL;
+	if (app_build_accounts(&fresh, &accounts, &error) == 0) {
+		webhook_set_accounts(app->webhook, accounts);
+		twilio_client_set_accounts(app->twilio, accounts);
+		twilio_accounts_free(&app->accounts);
+		app->accounts = accounts;
+		log_event(LOG_INFO, "reload.accounts", LOG_U64("accounts", twilio_accounts_count(accounts)));
+	} else {
+		log_event(LOG_ERROR, "reload.failed", LOG_STR("detail", error.detail), LOG_STR("advice", "the old tokens stay in force"));
+	}
+	if (app->tls != NULL && fresh.tls_cert != NULL) {
+		if (tls_context_reload(app->tls, fresh.tls_cert, fresh.tls_key, &error) == 0)
+			log_event(LOG_INFO, "reload.certificate");
+		else
+			log_event(LOG_ERROR, "reload.failed", LOG_STR("detail", error.detail),
+				  LOG_STR("advice", "the old certificate stays in use"));
+	}
+	config_free(&fresh);
+	notify_send("READY=1");
+}
+
+/* ---- stop ---- */
+
+static void app_stage_next(struct app *app);
+
+static void app_stage_closed(void *data)
+{
+	app_stage_next(data);
+}
+
+static void app_timer_closed(uv_handle_t *handle)
+{
+	struct app *app = handle->data;
+	if (--app->open_timers == 0)
+		app_stage_next(app);
+}
+
+static void app_close_timers(struct app *app)
+{
+	uv_close((uv_handle_t *)&app->lag_timer, app_timer_closed);
+	uv_close((uv_handle_t *)&app->drain_timer, app_timer_closed);
+}
+
+/* Each closes one room and returns true when app_stage_closed will come, false when there is nothing to wait for. */
+#define APP_STAGE(name, member, close_call)                                                                \
+	static bool app_stop_##name(struct app *app)                                                       \
+	{                                                                                                  \
+		if (app->member == NULL)                                                                   \
+			return false;                                                                      \
+		close_call(app->member, app_stage_closed, app);                                            \
+		app->member = NULL;                                                                        \
+		return true;                                                                               \
+	}
+APP_STAGE(webhook, webhook, webhook_close)
+APP_STAGE(forwarder, forwarder, forwarder_close)
+APP_STAGE(pipeline, pipeline, pipeline_close)
+APP_STAGE(http, http, http_client_close)
+APP_STAGE(store, store, store_close)
+APP_STAGE(filter, filter, idempotency_close)
+APP_STAGE(admin, admin, admin_close)
+APP_STAGE(ledger, ledger, ledger_close)
+APP_STAGE(journal, journal, journal_close)
+
+static bool app_stop_timers(struct app *app)
+{
+	app_close_timers(app);
+	return true;
+}
+
+static bool (*const stop_stages[])(struct app *app) = {
+	app_stop_webhook, app_stop_admin,  app_stop_forwarder, app_stop_pipeline, app_stop_http,
+	app_stop_store,	  app_stop_filter, app_stop_ledger,    app_stop_journal,  app_stop_timers,
+};
+#define STOP_STAGES (sizeof(stop_stages) / sizeof(stop_stages[0]))
+
+static void app_free(struct app *app)
+{
+	void (*stopped)(void *data) = app->stopped;
+	void *data = app->stopped_data;
+	twilio_client_free(&app->twilio);
+	twilio_accounts_free(&app->accounts);
+	tls_context_free(&app->tls);
+	metrics_free(&app->metrics);
+	free(app);
+	stopped(data);
+}
+
+static void app_stage_next(struct app *app)
+{
+	while (app->stage < STOP_STAGES) {
+		if (stop_stages[app->stage++](app))
+			return;
+	}
+	app_free(app);
+}
+
+static void app_poll_drained(uv_timer_t *timer)
+{
+	struct app *app = timer->data;
+	bool drained = app->pipeline_drained && (app->webhook == NULL || webhook_busy(app->webhook) == 0);
+	if (!drained && uv_now(app->loop) < app->drain_until_ms)
+		return;
+	uv_timer_stop(&app->drain_timer);
+	uv_timer_stop(&app->lag_timer);
+	log_event(drained ? LOG_INFO : LOG_WARN, drained ? "reeld.drained" : "reeld.grace_over",
+		  LOG_U64("running_jobs", app->pipeline == NULL ? 0 : pipeline_running(app->pipeline)),
+		  LOG_U64("open_requests", app->webhook == NULL ? 0 : webhook_busy(app->webhook)));
+	app_stage_next(app);
+}
+
+static void app_pipeline_drained(void *data)
+{
+	struct app *app = data;
+	app->pipeline_drained = true;
+}
+
+void app_stop(struct app *app, void (*stopped)(void *data), void *data)
+{
+	REQUIRE(!app->stopping);
+	app->stopping = true;
+	app->stopped = stopped;
+	app->stopped_data = data;
+	app->drain_until_ms = uv_now(app->loop) + (uint64_t)app->config->shutdown_grace_ms;
+	if (app->webhook != NULL)
+		webhook_drain(app->webhook);
+	if (app->pipeline != NULL)
+		pipeline_drain(app->pipeline, app_pipeline_drained, app);
+	else
+		app->pipeline_drained = true;
+	REQUIRE(uv_timer_start(&app->drain_timer, app_poll_drained, 0, APP_DRAIN_POLL_MS) == 0);
+}

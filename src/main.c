@@ -1,5 +1,168 @@
 /* SPDX-License-Identifier: MIT */
-int main(void)
+/* Arguments → command. Options that every command knows are handled here. */
+#include "base/err.h"
+#include "base/log.h"
+#include "cmd/cmd.h"
+#include "config.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+struct command {
+	const char *name;
+	int (*run)(const struct config *config, int argc, char **argv);
+	const char *summary;
+	const char *usage;
+};
+
+static const struct command commands[] = {
+	{"serve", cmd_serve, "run the daemon (the default)", "reeld serve"},
+	{"sandbox", cmd_sandbox, "run a local stand-in for Twilio",
+	 "reeld sandbox [--listen ADDRESS] [--target URL] [--rate N] [--count N] [--size SIZE] [--fault LIST] (see reeld sandbox --help)"},
+	{"check", cmd_check, "validate the configuration and reach every dependency", "reeld check"},
+	{"migrate", cmd_migrate, "apply database migrations", "reeld migrate"},
+	{"jobs", cmd_jobs, "what is pending, running or dead; put it back or drop it",
+	 "reeld jobs list | show SID | retry SID | retry --all-dead | drop SID"},
+	{"recordings", cmd_recordings, "what is stored; a link to it; delete it",
+	 "reeld recordings list [--prefix P] | url SID | delete SID"},
+	{"healthcheck", cmd_healthcheck, "ask the local /healthz (for containers)", "reeld healthcheck"},
+	{"sign", cmd_sign, "print or verify an X-Twilio-Signature",
+	 "reeld sign --url URL [--token T] [--verify SIG] [--body FILE] [k=v ...]"},
+};
+#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
+static void print_usage(FILE *out)
 {
-	return 0;
+	fputs("usage: reeld [--env-file FILE] [COMMAND] [options]\n"
+	      "\n"
+	      "Keeps Twilio call recordings: every one once, none lost.\n"
+	      "\n"
+	      "commands:\n",
+	      out);
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		fprintf(out, "  %-12s %s\n", commands[i].name, commands[i].summary);
+	fputs("\n"
+	      "options:\n"
+	      "  --env-file FILE  read KEY=VALUE lines; the environment wins\n"
+	      "  --help           this text; after a command, its usage\n"
+	      "  --version        the version\n"
+	      "\n"
+	      "Settings are environment variables: docs/configuration.md. First try: reeld demo\n",
+	      out);
+}
+
+static const struct command *find_command(const char *name)
+{
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	return NULL;
+}
+
+int cmd_usage_error(const char *command, const char *usage, const char *format, ...)
+{
+	va_list args;
+	fprintf(stderr, "reeld %s: ", command);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fprintf(stderr, "\nusage: %s\n", usage);
+	return CMD_USAGE;
+}
+
+struct arguments {
+	const char *env_file;
+	bool help;
+	bool version;
+	bool missing_env_file;
+	int argc; /* what is left: the command and its own arguments */
+	char **argv;
+};
+
+/* Takes the options that every command knows out of argv, wherever they stand before a "--". */
+static void take_common_options(struct arguments *arguments, int argc, char **argv)
+{
+	int kept = 0;
+	*arguments = (struct arguments){.argv = argv + 1};
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--") == 0) {
+			while (i < argc)
+				arguments->argv[kept++] = argv[i++];
+			break;
+		}
+		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+			arguments->help = true;
+		} else if (strcmp(argv[i], "--version") == 0) {
+			arguments->version = true;
+		} else if (strncmp(argv[i], "--env-file=", 11) == 0) {
+			arguments->env_file = argv[i] + 11;
+		} else if (strcmp(argv[i], "--env-file") == 0) {
+			if (i + 1 < argc)
+				arguments->env_file = argv[++i];
+			else
+				arguments->missing_env_file = true;
+		} else {
+			arguments->argv[kept++] = argv[i];
+		}
+	}
+	arguments->argc = kept;
+	arguments->argv[kept] = NULL;
+}
+
+static int run_command(const struct command *command, const struct arguments *arguments, int argc, char **argv)
+{
+	struct config config;
+	struct error error = {0};
+	if (config_load(&config, arguments->env_file, &error) != 0) {
+		fprintf(stderr, "reeld: %s\n", error.detail);
+		return CMD_FAILED;
+	}
+	log_configure((enum log_level)config.log_level, (enum log_format)config.log_format);
+	int status = command->run(&config, argc, argv);
+	config_free(&config);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments arguments;
+	/* A peer that closes its end must be an error of that write, not the end of the process. */
+	signal(SIGPIPE, SIG_IGN);
+	take_common_options(&arguments, argc, argv);
+
+	if (arguments.version) {
+		puts("reeld " REELD_VERSION);
+		return CMD_OK;
+	}
+	if (arguments.missing_env_file) {
+		fputs("reeld: --env-file needs a file name\n", stderr);
+		print_usage(stderr);
+		return CMD_USAGE;
+	}
+	static char serve_name[] = "serve";
+	static char *serve_argv[] = {serve_name, NULL};
+	int command_argc = arguments.argc;
+	char **command_argv = arguments.argv;
+	if (command_argc == 0) {
+		if (arguments.help) {
+			print_usage(stdout);
+			return CMD_OK;
+		}
+		command_argc = 1;
+		command_argv = serve_argv;
+	}
+	const struct command *command = find_command(command_argv[0]);
+	if (command == NULL) {
+		fprintf(stderr, "reeld: unknown %s '%s'\n", command_argv[0][0] == '-' ? "option" : "command", command_argv[0]);
+		print_usage(stderr);
+		return CMD_USAGE;
+	}
+	if (arguments.help) {
+		printf("usage: %s\n\n%s\n", command->usage, command->summary);
+		return CMD_OK;
+	}
+	return run_command(command, &arguments, command_argc, command_argv);
 }

@@ -96,7 +96,7 @@ int media_check_length(const struct media_info *info, int64_t content_length, in
 	return 0;
 }
 
-const char *media_content_type(enum media_format format)
+const char *media_type_of(enum media_format format)
 {
 	return format == MEDIA_WAV ? "audio/wav" : "audio/mpeg";
 }

@@ -36,7 +36,7 @@ int media_probe(enum media_format format, const char *content_type, struct slice
  */
 int media_check_length(const struct media_info *info, int64_t content_length, int64_t received, struct error *error);
 
-const char *media_content_type(enum media_format format); /* "audio/wav", "audio/mpeg" */
+const char *media_type_of(enum media_format format); /* "audio/wav", "audio/mpeg" */
 const char *media_extension(enum media_format format);    /* "wav", "mp3" */
 
 #endif

@@ -65,7 +65,7 @@ enum step_result step_record(struct job *job)
 				.bytes = job->digest.bytes,
 				.md5 = job->md5_hex,
 				.sha256 = job->sha256_hex,
-				.content_type = media_content_type(job->format),
+				.content_type = media_type_of(job->format),
 				.duration_s = work->duration_s,
 				.channels = job->stored_channels,
 				.keep_lease = options->delete_from_twilio,

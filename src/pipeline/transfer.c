@@ -297,7 +297,7 @@ static void transfer_open(struct transfer *transfer)
 	struct store_object object = {
 		.key = transfer->key,
 		.length = transfer->request.http.content_length,
-		.content_type = media_content_type(transfer->format),
+		.content_type = media_type_of(transfer->format),
 		.call_sid = transfer->call_sid.text,
 		.recording_sid = transfer->recording_sid.text,
 		.account_sid = transfer->account_sid.text,

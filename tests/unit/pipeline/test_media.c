@@ -141,8 +141,8 @@ Test(media, a_header_that_announces_more_than_4_GiB_minus_one_does_not_overflow)
 
 Test(media, names_of_formats)
 {
-	cr_assert_str_eq(media_content_type(MEDIA_WAV), "audio/wav");
-	cr_assert_str_eq(media_content_type(MEDIA_MP3), "audio/mpeg");
+	cr_assert_str_eq(media_type_of(MEDIA_WAV), "audio/wav");
+	cr_assert_str_eq(media_type_of(MEDIA_MP3), "audio/mpeg");
 	cr_assert_str_eq(media_extension(MEDIA_WAV), "wav");
 	cr_assert_str_eq(media_extension(MEDIA_MP3), "mp3");
 }

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * reeld check: the configuration was read by main already; here every dependency that it names is reached, one after the other, one line each.
+ */
+#include "adapters/http_client.h"
+#include "app.h"
+#include "base/check.h"
+#include "cmd/cmd.h"
+#include "journal/journal.h"
+#include "ledger/ledger.h"
+#include "store/store.h"
+#include "twilio/accounts.h"
+#include "twilio/client.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+struct check_run {
+	const struct config *config;
+	uv_loop_t loop;
+	bool failed;
+	bool answered;
+	int status;
+	struct ledger_request ping;
+	struct store_request probe;
+	struct twilio_request account;
+};
+
+static void check_report(struct check_run *run, const char *what, int status, const char *detail)
+{
+	printf("%-4s  %-8s  %s\n", status == 0 ? "ok" : "FAIL", what, detail);
+	if (status != 0)
+		run->failed = true;
+}
+
+static void check_closed(void *data)
+{
+	(void)data;
+}
+
+/* Turns the loop until the request under way has answered and everything is closed. */
+static void check_wait(struct check_run *run)
+{
+	while (!run->answered && uv_run(&run->loop, UV_RUN_ONCE) != 0)
+		;
+}
+
+static void check_ledger_done(struct ledger_request *request, int status)
+{
+	struct check_run *run = request->data;
+	run->status = status;
+	run->answered = true;
+}
+
+static void check_ledger(struct check_run *run)
+{
+	struct ledger *ledger = NULL;
+	struct error error = {0};
+	char path[4096];
+	char detail[4352];
+	snprintf(path, sizeof(path), "%s/ledger.db", run->config->data_dir);
+	if (ledger_sqlite_open(&ledger, &run->loop, path, "check", false, &error) != 0) {
+		check_report(run, "ledger", error.code, error.detail);
+		return;
+	}
+	run->answered = false;
+	run->ping = (struct ledger_request){.op = LEDGER_PING, .done = check_ledger_done, .data = run};
+	ledger_submit(ledger, &run->ping);
+	check_wait(run);
+	snprintf(detail, sizeof(detail), "%s %s%s%s", ledger_kind(ledger), path, run->status == 0 ? "" : ": ",
+		 run->status == 0 ? "" : err_text(run->status));
+	check_report(run, "ledger", run->status, detail);
+	ledger_request_release(&run->ping);
+	ledger_close(ledger, check_closed, NULL);
+	uv_run(&run->loop, UV_RUN_DEFAULT);
+}
+
+static void check_store_done(struct store_request *request, int status)
+{
+	struct check_run *run = request->data;
+	run->status = status;
+	run->answered = true;
+}
+
+static void check_store(struct check_run *run)
+{
+	struct store *store = NULL;
+	struct error error = {0};
+	char detail[4352];
+	if (store_directory_open(&store, &run->loop, run->config->data_dir, &error) != 0) {
+		check_report(run, "storage", error.code, error.detail);
+		return;
+	}
+	run->answered = false;
+	run->probe = (struct store_request){.op = STORE_PROBE, .done = check_store_done, .data = run};
+	store_submit(store, &run->probe);
+	check_wait(run);
+	if (run->status == 0)
+		snprintf(detail, sizeof(detail), "%s %s/recordings: wrote, read and deleted a probe", store_kind(store), run->config->data_dir);
+	else
+		snprintf(detail, sizeof(detail), "%s: %s", err_text(run->status), run->probe.error.detail);
+	check_report(run, "storage", run->status, detail);
+	store_close(store, check_closed, NULL);
+	uv_run(&run->loop, UV_RUN_DEFAULT);
+}
+
+static void check_twilio_done(struct twilio_request *request, int status)
+{
+	struct check_run *run = request->data;
+	run->status = status;
+	run->answered = true;
+}
+
+static void check_twilio_account(struct check_run *run, struct twilio_accounts *accounts)
+{
+	char detail[512];
+	struct http_client *http = http_client_new(&run->loop, &(struct http_client_options){.user_agent = "reeld/" REELD_VERSION});
+	struct twilio_client *twilio = http == NULL ? NULL
+						    : twilio_client_new(&(struct twilio_client_options){
+							      .http = http, .base = run->config->twilio_api_base, .accounts = accounts});
+	int status = twilio == NULL ? ERR_NOMEM : 0;
+	if (status == 0) {
+		run->answered = false;
+		run->account = (struct twilio_request){.op = TWILIO_ACCOUNT, .done = check_twilio_done, .data = run};
+		(void)sid_parse(slice_from_cstr(twilio_accounts_first(accounts)), "AC", &run->account.account_sid);
+		status = twilio_start(twilio, &run->account);
+	}
+	if (status == 0) {
+		check_wait(run);
+		status = run->status;
+	}
+	if (status == 0)
+		snprintf(detail, sizeof(detail), "%s accepts the credentials of %s", run->config->twilio_api_base, run->account.account_sid.text);
+	else
+		snprintf(detail, sizeof(detail), "%s: %s", err_text(status), run->account.error.detail);
+	check_report(run, "twilio", status, detail);
+	twilio_request_release(&run->account);
+	twilio_client_free(&twilio);
+	if (http != NULL)
+		http_client_close(http, check_closed, NULL);
+	uv_run(&run->loop, UV_RUN_DEFAULT);
+}
+
+static void check_twilio(struct check_run *run)
+{
+	struct twilio_accounts *accounts = NULL;
+	struct error error = {0};
+	if (app_build_accounts(run->config, &accounts, &error) != 0) {
+		check_report(run, "twilio", error.code, error.detail);
+		return;
+	}
+	if (twilio_accounts_first(accounts)[0] == '\0')
+		check_report(run, "twilio", 0, "no TWILIO_ACCOUNT_SID: signatures can be checked, credentials cannot; media will be fetched per AccountSid");
+	else
+		check_twilio_account(run, accounts);
+	twilio_accounts_free(&accounts);
+}
+
+static void check_journal(struct check_run *run)
+{
+	struct journal *journal = NULL;
+	struct error error = {0};
+	char path[4096];
+	snprintf(path, sizeof(path), "%s/journal", run->config->data_dir);
+	struct journal_options options = {
+		.directory = path, .max_bytes = run->config->journal_max, .segment_bytes = run->config->journal_segment};
+	int status = journal_open(&journal, &run->loop, &options, &error);
+	if (status == ERR_LOCKED) {
+		check_report(run, "journal", 0, "in use by a running reeld");
+		return;
+	}
+	if (status != 0) {
+		check_report(run, "journal", status, error.detail);
+		return;
+	}
+	struct journal_stats stats;
+	char detail[4352];
+	journal_stats(journal, &stats);
+	snprintf(detail, sizeof(detail), "%s: %s, %llu events waiting", path, stats.accepting ? "writable" : err_text(stats.last_error),
+		 (unsigned long long)stats.events);
+	check_report(run, "journal", stats.accepting ? 0 : stats.last_error, detail);
+	journal_close(journal, check_closed, NULL);
+	uv_run(&run->loop, UV_RUN_DEFAULT);
+}
+
+int cmd_check(const struct config *config, int argc, char **argv)
+{
+	if (argc > 1)
+		return cmd_usage_error("check", "reeld check", "unexpected argument '%s'", argv[1]);
+	struct check_run run = {.config = config};
+	struct error error = {0};
+	if (config_require_serve(config, &error) != 0)
+		check_report(&run, "config", error.code, error.detail);
+	else
+		check_report(&run, "config", 0, "valid");
+	if (mkdir(config->data_dir, 0700) != 0 && errno != EEXIST) {
+		char detail[4352];
+		snprintf(detail, sizeof(detail), "DATA_DIR: cannot create %s: %s", config->data_dir, strerror(errno));
+		check_report(&run, "journal", ERR_DENIED, detail);
+		return CMD_FAILED;
+	}
+	REQUIRE(uv_loop_init(&run.loop) == 0);
+	check_journal(&run);
+	check_ledger(&run);
+	check_store(&run);
+	check_twilio(&run);
+	uv_run(&run.loop, UV_RUN_DEFAULT);
+	REQUIRE(uv_loop_close(&run.loop) == 0);
+	return run.failed ? CMD_FAILED : CMD_OK;
+}
