@@ -261,25 +261,27 @@ static uint64_t stall_timeout(const struct http_client_request *request)
 static void transfer_finish(struct http_transfer *transfer, CURLcode code);
 
 /* Bytes that curl holds in its upload buffer move without our read callback being called: ask curl. */
-static bool transfer_is_stalled(struct http_transfer *transfer, uint64_t now_ms)
+static bool transfer_is_stalled(struct http_transfer *transfer)
 {
 	curl_off_t uploaded = 0;
 	curl_easy_getinfo(transfer->easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
 	if (uploaded != transfer->uploaded || transfer->paused_receive || transfer->paused_send) {
 		transfer->uploaded = uploaded;
-		transfer->progress_ms = now_ms;
+		transfer->idle_ms = 0;
+		return false;
 	}
-	return transfer->begun && now_ms - transfer->progress_ms >= stall_timeout(transfer->request);
+	if (transfer->begun)
+		transfer->idle_ms += transfer->client->watchdog_ms;
+	return transfer->idle_ms > stall_timeout(transfer->request);
 }
 
 static void watchdog_expired(uv_timer_t *timer)
 {
 	struct http_client *client = timer->data;
-	uint64_t now_ms = uv_now(client->loop);
 	for (struct list *link = client->active.next, *next; link != &client->active; link = next) {
 		next = link->next;
 		struct http_transfer *transfer = LIST_ENTRY(link, struct http_client_request, link)->impl;
-		if (!transfer_is_stalled(transfer, now_ms))
+		if (!transfer_is_stalled(transfer))
 			continue;
 		transfer->status = ERR_TIMEOUT;
 		transfer_finish(transfer, CURLE_OPERATION_TIMEDOUT);
@@ -287,7 +289,7 @@ static void watchdog_expired(uv_timer_t *timer)
 	client_run(client);
 }
 
-/* Looks often enough for the most impatient request; a stall is found at most a quarter late. */
+/* Looks often enough for the most impatient request; a stall is found at most half its time late. */
 static void watchdog_watch(struct http_client *client, const struct http_client_request *request)
 {
 	uint64_t every_ms = stall_timeout(request) / 4;
@@ -343,7 +345,7 @@ static void transfer_resume(struct http_transfer *transfer)
 		transfer->paused_send = false;
 	transfer->resume_receive = false;
 	transfer->resume_send = false;
-	transfer->progress_ms = uv_now(transfer->client->loop);
+	transfer->idle_ms = 0;
 	int paused = (transfer->paused_receive ? CURLPAUSE_RECV : 0) | (transfer->paused_send ? CURLPAUSE_SEND : 0);
 	CURLcode code = curl_easy_pause(transfer->easy, paused);
 	if (code != CURLE_OK)

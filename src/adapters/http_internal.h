@@ -78,7 +78,7 @@ struct http_transfer {
 	size_t header_bytes;     /* of this header section */
 
 	bool begun;              /* connected, the stall clock runs */
-	uint64_t progress_ms;    /* loop time of the last byte either way */
+	uint64_t idle_ms;        /* how long the watchdog has seen no byte move; counted in its looks, so that a blocked loop is not a stall */
 	curl_off_t uploaded;     /* what curl had sent at the last look */
 };
 

@@ -20,11 +20,6 @@
 #define CONNECT_TIMEOUT_DEFAULT_MS 10000
 #define SPARE_MAX 64
 
-static void transfer_progressed(struct http_transfer *transfer)
-{
-	transfer->progress_ms = uv_now(transfer->client->loop);
-}
-
 /* ---- The answer ---- */
 
 /* A blank line ended a header section. False: stop here. */
@@ -55,7 +50,7 @@ static size_t on_curl_header(char *bytes, size_t size, size_t count, void *data)
 	struct slice line = slice_make(bytes, len);
 	if (transfer->cancelled)
 		return 0;
-	transfer_progressed(transfer);
+	transfer->idle_ms = 0;
 	if (transfer->headers_done)
 		return len; /* trailers */
 	if (slice_starts_with(line, SLICE("HTTP/"))) {
@@ -96,7 +91,7 @@ static size_t on_curl_write(char *bytes, size_t size, size_t count, void *data)
 	size_t len = size * count;
 	if (transfer->cancelled)
 		return 0;
-	transfer_progressed(transfer);
+	transfer->idle_ms = 0;
 	size_t taken = request->on_receive == NULL ? collect(transfer, bytes, len) : request->on_receive(request, bytes, len);
 	if (taken == HTTP_CLIENT_PAUSE) {
 		transfer->paused_receive = true;
@@ -122,7 +117,7 @@ static size_t on_curl_read(char *out, size_t size, size_t count, void *data)
 	size_t cap = size * count;
 	if (transfer->cancelled)
 		return CURL_READFUNC_ABORT;
-	transfer_progressed(transfer);
+	transfer->idle_ms = 0;
 	if (request->on_send == NULL) {
 		size_t len = request->body.len - transfer->sent;
 		if (len > cap)
@@ -190,7 +185,7 @@ static int on_curl_prereq(void *data, char *peer, char *local, int peer_port, in
 		return CURL_PREREQFUNC_ABORT;
 	}
 	transfer->begun = true;
-	transfer_progressed(transfer);
+	transfer->idle_ms = 0;
 	return CURL_PREREQFUNC_OK;
 }
 
@@ -492,8 +487,8 @@ static int translate(const struct http_transfer *transfer, CURLcode code)
 	case CURLE_WEIRD_SERVER_REPLY:
 	case CURLE_BAD_CONTENT_ENCODING:
 		return ERR_PROTOCOL;
-	case CURLE_OUT_OF_MEMORY:
-		return ERR_NOMEM;
+	case CURLE_OUT_OF_MEMORY: /* also what curl 7.88 says of a header line of more than 100 KB */
+		return transfer->begun && !transfer->headers_done ? ERR_PROTOCOL : ERR_NOMEM;
 	default:
 		return ERR_IO;
 	}
