@@ -137,7 +137,7 @@ Test(cmd_sign, binds_a_raw_body_by_its_hash_and_shows_the_url)
 	cr_expect_eq(run("12345", "--url", url, "--body", path, NULL), CMD_OK);
 	cr_expect_str_eq(out, BODY_SIGNATURE "\n");
 	cr_expect_str_eq(err, "URL: https://mycompany.com/myapp.php?foo=1&bar=2&bodySHA256=" BODY_HASH "\n");
-	cr_expect_eq(run("12345", "--url", "https://mycompany.com/myapp.php", "--body", path, NULL), CMD_OK);
+	cr_expect_eq(run("12345", "--url", "https://mycompany.com/myapp.php#rc=5", "--body", path, NULL), CMD_OK);
 	cr_expect_str_eq(err, "URL: https://mycompany.com/myapp.php?bodySHA256=" BODY_HASH "\n");
 }
 

@@ -109,6 +109,18 @@ Test(form, refuses_malformed_escapes)
 	EXPECT_ERROR("a=%\xff\xff", REELD_FORM_BAD_ESCAPE, 0);
 }
 
+Test(form, does_not_read_an_escape_past_the_end)
+{
+	struct reeld_form_field fields[1];
+	char scratch[8];
+	size_t count;
+
+	/* the digits that follow belong to somebody else */
+	cr_expect_eq(reeld_form_parse("a=%41", 4, fields, 1, scratch, sizeof(scratch), &count), REELD_FORM_BAD_ESCAPE);
+	cr_expect_eq(reeld_form_parse("a=%41", 3, fields, 1, scratch, sizeof(scratch), &count), REELD_FORM_BAD_ESCAPE);
+	cr_expect_eq(reeld_form_parse("a=%41", 5, fields, 1, scratch, sizeof(scratch), &count), REELD_FORM_OK);
+}
+
 Test(form, refuses_nul_raw_and_escaped)
 {
 	EXPECT_ERROR("a=1&b\0=2", REELD_FORM_NUL, 1);
