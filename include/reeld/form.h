@@ -28,9 +28,10 @@ enum reeld_form_result {
 };
 
 /*
- * Decodes `len` bytes at `text` into at most `max_fields` entries of `fields`, in order of appearance. Empty pieces ("a=1&&b=2") are
- * skipped; a piece without '=' is a name with an empty value. Names and values point into `text` where nothing had to be decoded
- * and into `scratch` otherwise; `scratch_len` of `len` bytes always suffices. Sets *count (also on error: the fields so far).
+ * Decodes `len` bytes at `text` into at most `max_fields` entries of `fields`, in order of appearance. Empty pieces
+ * ("a=1&&b=2") are skipped; a piece without '=' is a name with an empty value. Names and values point into `text`
+ * where nothing had to be decoded and into `scratch` otherwise; `scratch_len` of `len` bytes always suffices. Sets
+ * *count (also on error: the fields so far).
  */
 enum reeld_form_result reeld_form_parse(const char *text, size_t len, struct reeld_form_field *fields, size_t max_fields,
 					char *scratch, size_t scratch_len, size_t *count);

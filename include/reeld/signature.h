@@ -22,7 +22,10 @@ extern "C" {
 
 struct reeld_signature_key;
 
-/* NULL when out of memory, and for an empty token, whose signatures anybody could make. The token goes into the HMAC state and is not kept. */
+/*
+ * NULL when out of memory, and for an empty token, whose signatures anybody could make. The token goes into the HMAC
+ * state and is not kept.
+ */
 struct reeld_signature_key *reeld_signature_key_new(const char *token, size_t len);
 void reeld_signature_key_free(struct reeld_signature_key **key);
 
@@ -45,14 +48,16 @@ struct reeld_signature_request {
  * Signs: writes the NUL-terminated base64 signature for the URL as given. Repeated names: distinct values sorted, the name
  * before each (the rule of Twilio's node, python and php SDKs). False only when the crypto library fails.
  */
-bool reeld_signature_sign(struct reeld_signature_key *key, struct reeld_signature_request *request, char out[REELD_SIGNATURE_SIZE]);
+bool reeld_signature_sign(struct reeld_signature_key *key, struct reeld_signature_request *request,
+			  char out[REELD_SIGNATURE_SIZE]);
 
 /*
  * True when `signature` is right for one of: the URL as given, without its port, with the scheme's standard port (443, 80)
  * added when it has none, and each of these without its userinfo; and, for a raw body, when the bodySHA256 in the query
  * matches. Anything malformed is false.
  */
-bool reeld_signature_verify(struct reeld_signature_key *key, struct reeld_signature_request *request, const char *signature, size_t signature_len);
+bool reeld_signature_verify(struct reeld_signature_key *key, struct reeld_signature_request *request, const char *signature,
+			    size_t signature_len);
 
 #ifdef __cplusplus
 }

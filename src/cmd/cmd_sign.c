@@ -52,9 +52,9 @@ static int failed(const char *subject, const char *reason)
 static int parse_options(struct sign *sign, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"url", required_argument, NULL, 'u'},	{"token", required_argument, NULL, 't'},
+		{"url", required_argument, NULL, 'u'},  {"token", required_argument, NULL, 't'},
 		{"body", required_argument, NULL, 'b'}, {"verify", required_argument, NULL, 'v'},
-		{"form", no_argument, NULL, 'f'},	{NULL, 0, NULL, 0},
+		{"form", no_argument, NULL, 'f'},       {NULL, 0, NULL, 0},
 	};
 	int option;
 
@@ -94,8 +94,8 @@ static int parse_fields(struct sign *sign, int argc, char **argv)
 			return usage_error("expected NAME=VALUE, not ", argv[i]);
 		if (sign->field_count == MAX_FIELDS)
 			return usage_error("too many parameters", "");
-		sign->fields[sign->field_count++] =
-			(struct reeld_form_field){argv[i], (size_t)(equals - argv[i]), equals + 1, strlen(equals + 1)};
+		sign->fields[sign->field_count++] = (struct reeld_form_field){argv[i], (size_t)(equals - argv[i]), equals + 1,
+									      strlen(equals + 1)};
 	}
 	return CMD_OK;
 }
@@ -148,7 +148,8 @@ static int parse_form(struct sign *sign)
 	if (buffer_reserve(&sign->scratch, sign->body.len) != 0)
 		return failed(sign->body_path, err_text(ERR_NOMEM));
 	enum reeld_form_result result = reeld_form_parse(sign->body.data, sign->body.len, sign->fields + sign->field_count,
-							 MAX_FIELDS - sign->field_count, sign->scratch.data, sign->body.len, &count);
+							 MAX_FIELDS - sign->field_count, sign->scratch.data, sign->body.len,
+							 &count);
 	sign->field_count += count;
 	return result == REELD_FORM_OK ? CMD_OK : failed(sign->body_path, reeld_form_message(result));
 }
@@ -191,7 +192,9 @@ static int build_request(struct sign *sign, struct reeld_signature_request *requ
 		.fields = sign->fields,
 		.field_count = sign->field_count,
 		/* an empty file has no memory, but is a body all the same */
-		.body = !raw ? NULL : sign->body.len == 0 ? "" : sign->body.data,
+		.body = !raw                  ? NULL
+			: sign->body.len == 0 ? ""
+					      : sign->body.data,
 		.body_len = sign->body.len,
 	};
 	return status;

@@ -26,8 +26,9 @@ struct token {
 
 /* The value of a hex digit and 1; 0 for any other byte. */
 static const unsigned char hex_digit[256] = {
-	['0'] = 1,  ['1'] = 2,	['2'] = 3,  ['3'] = 4,	['4'] = 5,  ['5'] = 6,	['6'] = 7,  ['7'] = 8,	['8'] = 9,  ['9'] = 10, ['A'] = 11,
-	['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+	['0'] = 1,  ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
+	['8'] = 9,  ['9'] = 10, ['A'] = 11, ['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
+	['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
 };
 
 static bool ends_token(unsigned char class, bool is_name)
@@ -89,7 +90,8 @@ static const char *skip_plain(const char *at, const char *end)
 }
 
 /* Takes the token at *at and leaves *at at what ended it. */
-static enum reeld_form_result take_token(struct token *token, const char **at, const char *end, bool is_name, struct scratch *scratch)
+static enum reeld_form_result take_token(struct token *token, const char **at, const char *end, bool is_name,
+					 struct scratch *scratch)
 {
 	const char *start = *at;
 	const char *stop = skip_plain(start, end);

@@ -324,7 +324,8 @@ static bool body_matches(const struct url *url, const struct reeld_signature_req
 
 /* Public */
 
-bool reeld_signature_sign(struct reeld_signature_key *key, struct reeld_signature_request *request, char out[REELD_SIGNATURE_SIZE])
+bool reeld_signature_sign(struct reeld_signature_key *key, struct reeld_signature_request *request,
+			  char out[REELD_SIGNATURE_SIZE])
 {
 	struct url url;
 

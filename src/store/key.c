@@ -18,8 +18,8 @@ static bool is_sid(const char *text, const char *prefix)
 }
 
 /*
- * Days since 1970-01-01 to a Gregorian date. The year is taken to begin in March, so that the leap day is its last day and the month
- * lengths follow one straight line: five months are 153 days.
+ * Days since 1970-01-01 to a Gregorian date. The year is taken to begin in March, so that the leap day is its last
+ * day and the month lengths follow one straight line: five months are 153 days.
  */
 static void date_from_days(int64_t days, int *year, int *month, int *day)
 {
@@ -49,6 +49,7 @@ int reeld_storage_key(char *out, size_t size, const char *prefix, int64_t instan
 
 	int year, month, day;
 	date_from_days(instant_ms / DAY_MS, &year, &month, &day);
-	int len = snprintf(out, size, "%s%04d/%02d/%02d/%s/%s.%s", prefix, year, month, day, parent_sid, recording_sid, extension);
+	int len = snprintf(out, size, "%s%04d/%02d/%02d/%s/%s.%s", prefix, year, month, day, parent_sid, recording_sid,
+			   extension);
 	return len < 0 || (size_t)len >= size ? -1 : len;
 }

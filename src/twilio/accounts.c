@@ -28,7 +28,8 @@ struct twilio_accounts {
 	/* in the order they were added: what is tried for a request without AccountSid */
 	struct account *first[TWILIO_ACCOUNTS_TRIED];
 	const char *first_sid;
-	struct reeld_signature_key *decoy; /* of a random token: checked for unknown accounts, so that the time does not tell them */
+	struct reeld_signature_key
+		*decoy; /* of a random token: checked for unknown accounts, so that the time does not tell them */
 };
 
 /* One account */
@@ -91,7 +92,8 @@ static bool is_token(struct slice s)
 static int account_add_token(struct account *account, struct slice token, struct error *error)
 {
 	if (!is_token(token))
-		return error_set(error, ERR_CONFIG, "auth token %zu is empty or has a space or unreadable character in it", account->key_count + 1);
+		return error_set(error, ERR_CONFIG, "auth token %zu is empty or has a space or unreadable character in it",
+				 account->key_count + 1);
 	if (account->key_count == TWILIO_ACCOUNT_TOKENS_MAX)
 		return error_set(error, ERR_CONFIG, "more than %d auth tokens for one account", TWILIO_ACCOUNT_TOKENS_MAX);
 	struct reeld_signature_key *key = reeld_signature_key_new(token.ptr, token.len);
@@ -211,12 +213,14 @@ static int build_account(struct account *account, const char *sid, const char *t
 			 struct error *error)
 {
 	if (sid[0] != '\0' && !sid_parse(slice_from_cstr(sid), "AC", &account->sid))
-		return error_set(error, ERR_CONFIG, "the account SID is not AC and 32 hex digits (it has %zu characters)", strlen(sid));
+		return error_set(error, ERR_CONFIG, "the account SID is not AC and 32 hex digits (it has %zu characters)",
+				 strlen(sid));
 	int status = account_add_tokens(account, tokens, error);
 	return status != 0 ? status : account_set_credentials(account, username, password, error);
 }
 
-int twilio_accounts_add(struct twilio_accounts *accounts, const char *sid, const char *tokens, const char *username, const char *password, struct error *error)
+int twilio_accounts_add(struct twilio_accounts *accounts, const char *sid, const char *tokens, const char *username,
+			const char *password, struct error *error)
 {
 	struct account *account = calloc(1, sizeof(*account));
 	bool found;
@@ -226,7 +230,9 @@ int twilio_accounts_add(struct twilio_accounts *accounts, const char *sid, const
 	int status = build_account(account, sid, tokens, username, password, error);
 	size_t at = find_position(accounts, account->sid.text, &found);
 	if (status == 0 && found)
-		status = error_set(error, ERR_CONFIG, sid[0] == '\0' ? "the account without a SID is given twice" : "the account SID is given twice");
+		status = error_set(error, ERR_CONFIG,
+				   sid[0] == '\0' ? "the account without a SID is given twice"
+						  : "the account SID is given twice");
 	if (status == 0)
 		status = reserve_account(accounts, error);
 	if (status != 0) {
@@ -299,7 +305,8 @@ size_t twilio_accounts_count(const struct twilio_accounts *accounts)
 	return accounts->count;
 }
 
-static bool account_verify(const struct account *account, struct reeld_signature_request *request, const char *signature, size_t signature_len)
+static bool account_verify(const struct account *account, struct reeld_signature_request *request, const char *signature,
+			   size_t signature_len)
 {
 	for (size_t i = 0; i < account->key_count; i++) {
 		if (reeld_signature_verify(account->keys[i], request, signature, signature_len))
@@ -308,8 +315,8 @@ static bool account_verify(const struct account *account, struct reeld_signature
 	return false;
 }
 
-bool twilio_accounts_verify(struct twilio_accounts *accounts, const struct sid *account_sid, struct reeld_signature_request *request,
-			    const char *signature, size_t signature_len)
+bool twilio_accounts_verify(struct twilio_accounts *accounts, const struct sid *account_sid,
+			    struct reeld_signature_request *request, const char *signature, size_t signature_len)
 {
 	if (sid_is_set(account_sid)) {
 		const struct account *account = find_account(accounts, account_sid);
@@ -325,7 +332,8 @@ bool twilio_accounts_verify(struct twilio_accounts *accounts, const struct sid *
 	return false;
 }
 
-bool twilio_accounts_credentials(const struct twilio_accounts *accounts, const struct sid *account_sid, const char **username, const char **password)
+bool twilio_accounts_credentials(const struct twilio_accounts *accounts, const struct sid *account_sid, const char **username,
+				 const char **password)
 {
 	const struct account *account = find_account(accounts, account_sid);
 

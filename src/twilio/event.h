@@ -40,7 +40,10 @@ struct event {
 	int channels;          /* 0: not given */
 	int64_t start_time_ms; /* RecordingStartTime; -1: not given, not readable or not in the years 1970 to 9999 */
 	int64_t error_code;    /* 0: none; at most INT32_MAX */
-	/* Texts: "" when not given, cut to fit between characters; always valid UTF-8 without control characters ('?' stands for what was not). */
+	/*
+	 * Texts: "" when not given, cut to fit between characters; always valid UTF-8 without control characters ('?'
+	 * stands for what was not).
+	 */
 	char source[32]; /* "DialVerb" */
 	char track[16];
 	/* call events */
@@ -53,7 +56,7 @@ struct event {
 /* Why a recording or call event is refused; the texts are the contract's. */
 enum event_problem {
 	EVENT_OK,
-	EVENT_MISSING_FIELDS,  /* "Missing required fields: CallSid or RecordingSid" */
+	EVENT_MISSING_FIELDS, /* "Missing required fields: CallSid or RecordingSid" */
 	EVENT_BAD_ACCOUNT_SID,
 	EVENT_BAD_CALL_SID,
 	EVENT_BAD_CONFERENCE_SID,
@@ -66,17 +69,21 @@ enum event_problem {
 const char *event_problem_message(enum event_problem problem);
 
 /*
- * Fills the typed view from decoded fields. `params` and received_at_ms are left for the caller. Needed: RecordingSid and one of CallSid and ConferenceSid for a
- * recording, CallSid for a call. A parameter with an empty value counts as not given. Of a repeated name the smallest value (as bytes) counts, so that the sorted
- * fields of a verified request and those of the journal, in order of arrival, give the same event. An unreadable start time is not a problem (-1).
+ * Fills the typed view from decoded fields. `params` and received_at_ms are left for the caller. Needed: RecordingSid
+ * and one of CallSid and ConferenceSid for a recording, CallSid for a call. A parameter with an empty value counts as
+ * not given. Of a repeated name the smallest value (as bytes) counts, so that the sorted fields of a verified request
+ * and those of the journal, in order of arrival, give the same event. An unreadable start time is not a problem (-1).
  */
-enum event_problem event_from_form(struct event *event, enum event_kind kind, const struct reeld_form_field *fields, size_t count);
+enum event_problem event_from_form(struct event *event, enum event_kind kind, const struct reeld_form_field *fields,
+				   size_t count);
 
 /* The 16 header bytes that go before the raw params in a journal record. */
 void event_encode_header(unsigned char out[EVENT_HEADER_SIZE], enum event_kind kind, int64_t received_at_ms, size_t params_len);
 
-/* Decodes a journal payload. 0 or ERR_CORRUPT (also for parameters that event_from_form refuses). event->params points into payload. scratch: at least payload.len
- * bytes, used only during the call. */
+/*
+ * Decodes a journal payload. 0 or ERR_CORRUPT (also for parameters that event_from_form refuses). event->params
+ * points into payload. scratch: at least payload.len bytes, used only during the call.
+ */
 int event_decode(struct event *event, struct slice payload, char *scratch, size_t scratch_len);
 
 const char *recording_status_name(enum recording_status status); /* "completed" */

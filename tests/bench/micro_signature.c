@@ -46,15 +46,19 @@ static void fail(const char *what)
 
 static void parse(struct work *work)
 {
-	if (reeld_form_parse(form, sizeof(form) - 1, work->fields, MAX_FIELDS, work->scratch, sizeof(work->scratch), &work->count) !=
-	    REELD_FORM_OK)
+	if (reeld_form_parse(form, sizeof(form) - 1, work->fields, MAX_FIELDS, work->scratch, sizeof(work->scratch),
+			     &work->count) != REELD_FORM_OK)
 		fail("parse");
 }
 
 static struct reeld_signature_request request_of(struct work *work)
 {
-	return (struct reeld_signature_request){.base = base, .base_len = sizeof(base) - 1, .target = target,
-						.target_len = sizeof(target) - 1, .fields = work->fields, .field_count = work->count};
+	return (struct reeld_signature_request){.base = base,
+						.base_len = sizeof(base) - 1,
+						.target = target,
+						.target_len = sizeof(target) - 1,
+						.fields = work->fields,
+						.field_count = work->count};
 }
 
 static void verify(struct work *work)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Journal payloads: whatever the disk gives back, an event is whole or refused, and does not depend on the order of its parameters. */
+/*
+ * Journal payloads: whatever the disk gives back, an event is whole or refused, and does not depend on the order of
+ * its parameters.
+ */
 #include "base/buffer.h"
 #include "base/check.h"
 #include "twilio/event.h"
@@ -39,7 +42,8 @@ static void check_event(const struct event *event)
 	check_sid(&event->conference_sid, "CF");
 	check_sid(&event->recording_sid, "RE");
 	if (event->kind == EVENT_RECORDING)
-		REQUIRE(sid_is_set(&event->recording_sid) && (sid_is_set(&event->call_sid) || sid_is_set(&event->conference_sid)));
+		REQUIRE(sid_is_set(&event->recording_sid) &&
+			(sid_is_set(&event->call_sid) || sid_is_set(&event->conference_sid)));
 	else
 		REQUIRE(sid_is_set(&event->call_sid));
 	REQUIRE(event->duration_s >= -1 && event->duration_s <= INT32_MAX);
@@ -59,11 +63,13 @@ static void check_other_order(const struct event *event, char *scratch)
 	struct event other = {0};
 	size_t count;
 
-	REQUIRE(reeld_form_parse(event->params.ptr, event->params.len, fields, EVENT_MAX_FIELDS, scratch, event->params.len, &count) == REELD_FORM_OK);
+	REQUIRE(reeld_form_parse(event->params.ptr, event->params.len, fields, EVENT_MAX_FIELDS, scratch, event->params.len,
+				 &count) == REELD_FORM_OK);
 	for (size_t i = 0; i < count; i++)
 		reversed[i] = fields[count - 1 - i];
 	REQUIRE(event_from_form(&other, event->kind, reversed, count) == EVENT_OK);
-	REQUIRE(strcmp(other.recording_sid.text, event->recording_sid.text) == 0 && strcmp(other.call_sid.text, event->call_sid.text) == 0);
+	REQUIRE(strcmp(other.recording_sid.text, event->recording_sid.text) == 0 &&
+		strcmp(other.call_sid.text, event->call_sid.text) == 0);
 	REQUIRE(other.status == event->status && other.duration_s == event->duration_s && other.channels == event->channels);
 	REQUIRE(strcmp(other.from, event->from) == 0 && strcmp(other.source, event->source) == 0);
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The form parser: what it hands out lies in the text or the scratch, has no NUL, and encodes and parses back to the same fields. */
+/*
+ * The form parser: what it hands out lies in the text or the scratch, has no NUL, and encodes and parses back to the
+ * same fields.
+ */
 #include "base/buffer.h"
 #include "base/check.h"
 
@@ -40,8 +43,10 @@ static void check_round_trip(const struct reeld_form_field *fields, size_t count
 	REQUIRE(reeld_form_parse(text.data, text.len, again, MAX_FIELDS, scratch, text.len, &again_count) == REELD_FORM_OK);
 	REQUIRE(again_count == count);
 	for (size_t i = 0; i < count; i++) {
-		REQUIRE(slice_equal(slice_make(fields[i].name, fields[i].name_len), slice_make(again[i].name, again[i].name_len)));
-		REQUIRE(slice_equal(slice_make(fields[i].value, fields[i].value_len), slice_make(again[i].value, again[i].value_len)));
+		REQUIRE(slice_equal(slice_make(fields[i].name, fields[i].name_len),
+				    slice_make(again[i].name, again[i].name_len)));
+		REQUIRE(slice_equal(slice_make(fields[i].value, fields[i].value_len),
+				    slice_make(again[i].value, again[i].value_len)));
 	}
 	free(scratch);
 	buffer_free(&text);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The signature of whatever URL and parameters: what was signed verifies, in any order of the fields, and a changed signature does
- * not. Input: lines of URL, signature, raw body; the rest is the form.
+ * The signature of whatever URL and parameters: what was signed verifies, in any order of the fields, and a changed
+ * signature does not. Input: lines of URL, signature, raw body; the rest is the form.
  */
 #include "base/check.h"
 #include "base/slice.h"

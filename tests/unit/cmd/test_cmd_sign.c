@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 /* The worked example of https://www.twilio.com/docs/usage/security */
-#define EXAMPLE "--url", "https://example.com/myapp.php?foo=1&bar=2", "Digits=1234", "To=+18005551212", "From=+14158675310", "Caller=+14158675310", "CallSid=CA1234567890ABCDE"
+#define EXAMPLE                                                                                                      \
+	"--url", "https://example.com/myapp.php?foo=1&bar=2", "Digits=1234", "To=+18005551212", "From=+14158675310", \
+		"Caller=+14158675310", "CallSid=CA1234567890ABCDE"
 #define EXAMPLE_SIGNATURE "L/OH5YylLD5NRKLltdqwSvS0BnU="
 /* A vector of twilio-node's tests */
 #define BODY "{\"property\": \"value\", \"boolean\": true}"
@@ -104,8 +106,8 @@ Test(cmd_sign, takes_the_first_token_of_the_configuration_and_prefers_the_option
 
 Test(cmd_sign, leaves_the_fragment_out)
 {
-	cr_expect_eq(run("12345", "--url", "https://mycompany.com/myapp.php?foo=1&bar=2#rc=5&rp=all", "CallSid=CA1234567890ABCDE", "Caller=+14158675309", "Digits=1234",
-			 "From=+14158675309", "To=+18005551212", NULL),
+	cr_expect_eq(run("12345", "--url", "https://mycompany.com/myapp.php?foo=1&bar=2#rc=5&rp=all", "CallSid=CA1234567890ABCDE",
+			 "Caller=+14158675309", "Digits=1234", "From=+14158675309", "To=+18005551212", NULL),
 		     CMD_OK);
 	cr_expect_str_eq(out, "RSOYDt4T1cUTdK1PDd93/VVr8B8=\n");
 }
@@ -125,7 +127,9 @@ Test(cmd_sign, reads_a_form_body_and_adds_the_parameters_given)
 {
 	const char *path = body_file("To=%2B18005551212&From=%2B14158675310&Caller=%2B14158675310&CallSid=CA1234567890ABCDE");
 
-	cr_expect_eq(run("12345", "--url", "https://example.com/myapp.php?foo=1&bar=2", "--form", "--body", path, "Digits=1234", NULL), CMD_OK);
+	cr_expect_eq(
+		run("12345", "--url", "https://example.com/myapp.php?foo=1&bar=2", "--form", "--body", path, "Digits=1234", NULL),
+		CMD_OK);
 	cr_expect_str_eq(out, EXAMPLE_SIGNATURE "\n");
 }
 

@@ -49,8 +49,9 @@ static void expect_fields(const char *text, const char *expected)
 
 	cr_assert_eq(p.result, REELD_FORM_OK, "%s: %s", text, reeld_form_message(p.result));
 	for (size_t i = 0; i < p.count; i++)
-		used += (size_t)snprintf(got + used, sizeof(got) - used, "%s%.*s=%.*s", i == 0 ? "" : "|", (int)p.fields[i].name_len,
-					 p.fields[i].name, (int)p.fields[i].value_len, p.fields[i].value);
+		used += (size_t)snprintf(got + used, sizeof(got) - used, "%s%.*s=%.*s", i == 0 ? "" : "|",
+					 (int)p.fields[i].name_len, p.fields[i].name, (int)p.fields[i].value_len,
+					 p.fields[i].value);
 	cr_expect_str_eq(got, expected, "%s gave %s", text, got);
 	release(&p);
 }
@@ -70,7 +71,8 @@ Test(form, decodes_percent_escapes_and_plus)
 {
 	expect_fields("a=1&b=2", "a=1|b=2");
 	expect_fields("From=%2B14158675309&Body=It%27s+amazing", "From=+14158675309|Body=It's amazing");
-	expect_fields("RecordingStartTime=Wed%2C%2020%20Apr%202022%2023%3A45%3A25%20%2B0000", "RecordingStartTime=Wed, 20 Apr 2022 23:45:25 +0000");
+	expect_fields("RecordingStartTime=Wed%2C%2020%20Apr%202022%2023%3A45%3A25%20%2B0000",
+		      "RecordingStartTime=Wed, 20 Apr 2022 23:45:25 +0000");
 	expect_fields("%61%5b%5D=%e2%82%ac%E2%82%AC", "a[]=\xe2\x82\xac\xe2\x82\xac");
 	expect_fields("a%3Db=c%26d%3d", "a=b=c&d=");
 }
@@ -176,7 +178,7 @@ Test(form, has_a_message_for_every_result)
 	for (int result = REELD_FORM_OK; result >= REELD_FORM_NO_ROOM; result--)
 		cr_expect(strlen(reeld_form_message((enum reeld_form_result)result)) > 0);
 	cr_expect_str_eq(reeld_form_message(REELD_FORM_BAD_ESCAPE), "malformed percent escape");
-	cr_expect_str_eq(reeld_form_message((enum reeld_form_result)-99), "unknown form error");
+	cr_expect_str_eq(reeld_form_message((enum reeld_form_result) - 99), "unknown form error");
 }
 
 /* Encodes each byte in one of the ways the format allows and must get it back. */

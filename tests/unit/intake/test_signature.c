@@ -72,12 +72,14 @@ static void check_vector(size_t index, json_t *vector)
 	const char *body = NULL;
 	json_t *params;
 
-	cr_assert_eq(json_unpack(vector, "{s:s, s:s, s:o, s:s, s:s, s:s, s:s, s?s}", "source", &source, "url", &url, "params", &params,
-				 "auth_token", &token, "signature", &signature, "expect", &expect, "note", &note, "body", &body),
+	cr_assert_eq(json_unpack(vector, "{s:s, s:s, s:o, s:s, s:s, s:s, s:s, s?s}", "source", &source, "url", &url, "params",
+				 &params, "auth_token", &token, "signature", &signature, "expect", &expect, "note", &note, "body",
+				 &body),
 		     0, "vector %zu", index);
 	/*
-	 * twilio-node re-encodes the query before it signs (' becomes %27) and its test was written from its own output. Twilio signs
-	 * the URL as it is (twilio-node issues 1059 and 1183), so we sign raw bytes and must refuse this one.
+	 * twilio-node re-encodes the query before it signs (' becomes %27) and its test was written from its own
+	 * output. Twilio signs the URL as it is (twilio-node issues 1059 and 1183), so we sign raw bytes and must
+	 * refuse this one.
 	 */
 	bool mirrors_node = strstr(url, "Body=It's+amazing") != NULL;
 	bool expected = strcmp(expect, "valid") == 0 && !mirrors_node;
@@ -86,18 +88,21 @@ static void check_vector(size_t index, json_t *vector)
 	size_t count = 0;
 	size_t i;
 	json_t *pair;
-	json_array_foreach(params, i, pair) {
+	json_array_foreach(params, i, pair)
+	{
 		fields[count++] = field(json_string_value(json_array_get(pair, 0)), json_string_value(json_array_get(pair, 1)));
 	}
 	struct reeld_signature_key *own = reeld_signature_key_new(token, strlen(token));
 	struct reeld_signature_request r = request(url, fields, count);
 	r.body = body;
 	r.body_len = body == NULL ? 0 : strlen(body);
-	cr_expect_eq(reeld_signature_verify(own, &r, signature, strlen(signature)), expected, "vector %zu of %s: %s", index, source, note);
+	cr_expect_eq(reeld_signature_verify(own, &r, signature, strlen(signature)), expected, "vector %zu of %s: %s", index,
+		     source, note);
 	if (mirrors_node) {
 		r.base = "https://mycompany.com/myapp.php?foo=1&bar=2&Body=It%27s+amazing";
 		r.base_len = strlen(r.base);
-		cr_expect(reeld_signature_verify(own, &r, signature, strlen(signature)), "the vector is node's own spelling of the URL");
+		cr_expect(reeld_signature_verify(own, &r, signature, strlen(signature)),
+			  "the vector is node's own spelling of the URL");
 	}
 	reeld_signature_key_free(&own);
 }
@@ -111,8 +116,7 @@ Test(signature, decides_every_published_vector)
 
 	cr_assert_not_null(vectors, "%s", error.text);
 	cr_expect_eq(json_array_size(vectors), 40);
-	json_array_foreach(vectors, index, vector)
-		check_vector(index, vector);
+	json_array_foreach(vectors, index, vector) check_vector(index, vector);
 	json_decref(vectors);
 }
 
@@ -183,7 +187,8 @@ Test(signature, is_the_same_for_a_url_in_one_piece_and_in_two)
 	static const char url[] = "https://user:pw@h.example:8443/p?bodySHA256=x#frag";
 	size_t target_at = strlen("https://user:pw@h.example:8443");
 	char whole[REELD_SIGNATURE_SIZE], split[REELD_SIGNATURE_SIZE], as_target[REELD_SIGNATURE_SIZE];
-	struct reeld_signature_request r = {.base = url, .base_len = target_at, .target = url + target_at, .target_len = strlen(url) - target_at};
+	struct reeld_signature_request r = {
+		.base = url, .base_len = target_at, .target = url + target_at, .target_len = strlen(url) - target_at};
 
 	sign_url(url, whole);
 	cr_assert(reeld_signature_sign(key, &r, split));
@@ -195,7 +200,8 @@ Test(signature, is_the_same_for_a_url_in_one_piece_and_in_two)
 
 Test(signature, survives_urls_that_are_none)
 {
-	static const char *const urls[] = {"", "/", "#", "https://", "https://#", "://", ":", "https://@", "https://:@:", "https://[", "https://[:", "?", "?bodySHA256"};
+	static const char *const urls[] = {"",          "/",           "#",         "https://",   "https://#", "://",        ":",
+					   "https://@", "https://:@:", "https://[", "https://[:", "?",         "?bodySHA256"};
 
 	for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
 		char signature[REELD_SIGNATURE_SIZE];
@@ -209,8 +215,9 @@ Test(signature, survives_urls_that_are_none)
 
 Test(signature, sorts_names_whole_and_repeats_the_name_before_each_distinct_value)
 {
-	struct reeld_form_field fields[] = {field("Sid", "CA123"), field("SidAccount", "AC123"), field("Digits", "5678"),
-					    field("Digits", "1234"), field("Digits", "1234"), field("Empty", ""), field("Empty", "")};
+	struct reeld_form_field fields[] = {field("Sid", "CA123"),   field("SidAccount", "AC123"), field("Digits", "5678"),
+					    field("Digits", "1234"), field("Digits", "1234"),      field("Empty", ""),
+					    field("Empty", "")};
 	struct reeld_signature_request r = request("https://h.example/", fields, sizeof(fields) / sizeof(fields[0]));
 	static const char text[] = "https://h.example/Digits1234Digits5678EmptySidCA123SidAccountAC123";
 	char expected[REELD_SIGNATURE_SIZE], got[REELD_SIGNATURE_SIZE];
@@ -262,14 +269,16 @@ Test(signature, binds_a_raw_body_to_the_hash_in_the_signed_url)
 
 	cr_expect(verify_body("https://h.example/?bodySHA256=" BODY_HASH, BODY, len));
 	cr_expect(verify_body("https://h.example/?a=1&bodySHA256=" BODY_HASH "&b=2", BODY, len));
-	cr_expect(verify_body("https://h.example/?bodySHA256=0A1FF7634D9AB3B95DB5C9A2DFE9416E41502B283A80C7CF19632632F96E6620", BODY, len));
+	cr_expect(verify_body("https://h.example/?bodySHA256=0A1FF7634D9AB3B95DB5C9A2DFE9416E41502B283A80C7CF19632632F96E6620",
+			      BODY, len));
 	cr_expect_not(verify_body("https://h.example/?bodySHA256=" BODY_HASH, BODY, len - 1));
 	cr_expect_not(verify_body("https://h.example/?bodySHA256=" BODY_HASH, "", 0));
 	cr_expect_not(verify_body("https://h.example/", BODY, len));
 	cr_expect_not(verify_body("https://h.example/?bodySHA256", BODY, len));
 	cr_expect_not(verify_body("https://h.example/?bodySHA256=", BODY, len));
 	cr_expect_not(verify_body("https://h.example/?bodySHA256=" BODY_HASH "00", BODY, len));
-	cr_expect_not(verify_body("https://h.example/?bodySHA256=zz1ff7634d9ab3b95db5c9a2dfe9416e41502b283a80c7cf19632632f96e6620", BODY, len));
+	cr_expect_not(verify_body(
+		"https://h.example/?bodySHA256=zz1ff7634d9ab3b95db5c9a2dfe9416e41502b283a80c7cf19632632f96e6620", BODY, len));
 	cr_expect_not(verify_body("https://h.example/?xbodySHA256=" BODY_HASH, BODY, len));
 	cr_expect_not(verify_body("https://h.example/?bodysha256=" BODY_HASH, BODY, len));
 	cr_expect_not(verify_body("https://h.example/#?bodySHA256=" BODY_HASH, BODY, len));
@@ -279,7 +288,8 @@ Test(signature, binds_a_raw_body_to_the_hash_in_the_signed_url)
 
 Test(signature, checks_the_hash_of_an_empty_raw_body_too)
 {
-	cr_expect(verify_body("https://h.example/?bodySHA256=e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "", 0));
+	cr_expect(verify_body("https://h.example/?bodySHA256=e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+			      "", 0));
 	cr_expect_not(verify_body("https://h.example/", "", 0));
 }
 
@@ -330,7 +340,8 @@ static void random_sample(struct sample *s, size_t max_fields)
 {
 	char *next = s->bytes;
 
-	snprintf(s->url, sizeof(s->url), "http%s://h%d.example%s/p?x=%d", rand() % 2 ? "s" : "", rand(), rand() % 2 ? ":8080" : "", rand());
+	snprintf(s->url, sizeof(s->url), "http%s://h%d.example%s/p?x=%d", rand() % 2 ? "s" : "", rand(),
+		 rand() % 2 ? ":8080" : "", rand());
 	s->count = (size_t)rand() % (max_fields + 1);
 	for (size_t i = 0; i < s->count; i++) {
 		size_t name_len = (size_t)rand() % 4; /* short names repeat */
@@ -432,13 +443,15 @@ Test(signature, refuses_one_flipped_bit_in_url_names_values_or_signature)
 	struct {
 		char *bytes;
 		size_t len;
-	} parts[] = {{url, sizeof(url) - 1}, {name, sizeof(name) - 1}, {value, sizeof(value) - 1}, {signature, sizeof(signature) - 1}};
+	} parts[] = {
+		{url, sizeof(url) - 1}, {name, sizeof(name) - 1}, {value, sizeof(value) - 1}, {signature, sizeof(signature) - 1}};
 
 	cr_assert(reeld_signature_sign(key, &r, signature));
 	for (size_t part = 0; part < sizeof(parts) / sizeof(parts[0]); part++) {
 		for (size_t bit = 0; bit < parts[part].len * 8; bit++) {
 			parts[part].bytes[bit / 8] ^= (char)(1u << bit % 8);
-			cr_expect_not(reeld_signature_verify(key, &r, signature, sizeof(signature) - 1), "part %zu bit %zu", part, bit);
+			cr_expect_not(reeld_signature_verify(key, &r, signature, sizeof(signature) - 1), "part %zu bit %zu", part,
+				      bit);
 			parts[part].bytes[bit / 8] ^= (char)(1u << bit % 8);
 		}
 	}

@@ -69,8 +69,17 @@ Test(key, refuses_instants_that_have_no_four_digit_year)
 Test(key, refuses_anything_that_is_no_sid_or_format)
 {
 	static const char *const parents[] = {
-		"", "CA", "CA0123456789abcdef0123456789abcde", CALL "0", "CA0123456789abcdef0123456789abcdeg", "ca0123456789abcdef0123456789abcdef",
-		RECORDING, "CA../../../../../../../../../../etc", "CA0123456789abcdef/123456789abcdef", CALL "/", NULL,
+		"",
+		"CA",
+		"CA0123456789abcdef0123456789abcde",
+		CALL "0",
+		"CA0123456789abcdef0123456789abcdeg",
+		"ca0123456789abcdef0123456789abcdef",
+		RECORDING,
+		"CA../../../../../../../../../../etc",
+		"CA0123456789abcdef/123456789abcdef",
+		CALL "/",
+		NULL,
 	};
 	char key[160];
 

@@ -20,7 +20,8 @@ static enum event_problem from_form(struct event *event, enum event_kind kind, c
 	size_t count;
 
 	memset(event, 0xA5, sizeof(*event)); /* every field must be set, whatever was there */
-	cr_assert_eq(reeld_form_parse(form, strlen(form), fields, EVENT_MAX_FIELDS, scratch, sizeof(scratch), &count), REELD_FORM_OK);
+	cr_assert_eq(reeld_form_parse(form, strlen(form), fields, EVENT_MAX_FIELDS, scratch, sizeof(scratch), &count),
+		     REELD_FORM_OK);
 	return event_from_form(event, kind, fields, count);
 }
 
@@ -44,8 +45,10 @@ static void expect_problem(enum event_kind kind, const char *form, enum event_pr
 Test(event, reads_a_real_recording_callback)
 {
 	struct event e = recording("RecordingSource=StartCallRecordingAPI&RecordingTrack=both&RecordingSid=" RE
-				   "&RecordingUrl=https%3A%2F%2Fapi.twilio.com%2F2010-04-01&RecordingStatus=completed&RecordingChannels=2&ErrorCode=0&CallSid=" CA
-				   "&RecordingStartTime=Wed%2C%2020%20Apr%202022%2023%3A45%3A25%20%2B0000&AccountSid=" AC "&RecordingDuration=11");
+				   "&RecordingUrl=https%3A%2F%2Fapi.twilio.com%2F2010-04-01&RecordingStatus=completed&"
+				   "RecordingChannels=2&ErrorCode=0&CallSid=" CA
+				   "&RecordingStartTime=Wed%2C%2020%20Apr%202022%2023%3A45%3A25%20%2B0000&AccountSid=" AC
+				   "&RecordingDuration=11");
 
 	cr_expect_eq(e.kind, EVENT_RECORDING);
 	cr_expect_str_eq(e.account_sid.text, AC);
@@ -67,8 +70,9 @@ Test(event, reads_a_real_recording_callback)
 Test(event, takes_what_was_not_given_or_is_empty_as_none)
 {
 	struct event bare = recording(REQUIRED);
-	struct event empty = recording(REQUIRED "&AccountSid=&ConferenceSid=&RecordingStatus=&RecordingDuration=&RecordingChannels=&ErrorCode="
-						"&RecordingStartTime=&RecordingSource=&RecordingTrack=&From=");
+	struct event empty = recording(
+		REQUIRED "&AccountSid=&ConferenceSid=&RecordingStatus=&RecordingDuration=&RecordingChannels=&ErrorCode="
+			 "&RecordingStartTime=&RecordingSource=&RecordingTrack=&From=");
 
 	for (int i = 0; i < 2; i++) {
 		struct event *e = i == 0 ? &bare : &empty;
@@ -109,7 +113,8 @@ Test(event, refuses_malformed_sids)
 
 Test(event, refuses_numbers_that_are_none_or_overflow)
 {
-	static const char *const bad[] = {"x", "-1", "%2B1", "1.5", "1+", "+1", "0x10", "1e3", "2147483648", "99999999999999999999999999"};
+	static const char *const bad[] = {"x",  "-1",   "%2B1", "1.5",        "1+",
+					  "+1", "0x10", "1e3",  "2147483648", "99999999999999999999999999"};
 	char form[256];
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -145,14 +150,17 @@ Test(event, reads_the_status_in_any_case_and_keeps_unknown_words)
 Test(event, takes_an_unreadable_start_time_as_none)
 {
 	cr_expect_eq(recording(REQUIRED "&RecordingStartTime=yesterday").start_time_ms, -1);
-	cr_expect_eq(recording(REQUIRED "&RecordingStartTime=Wed%2C%2031%20Dec%201969%2023%3A59%3A59%20%2B0000").start_time_ms, -1);
-	cr_expect_eq(recording(REQUIRED "&RecordingStartTime=Thu%2C%2001%20Jan%201970%2000%3A00%3A00%20%2B0000").start_time_ms, 0);
+	cr_expect_eq(recording(REQUIRED "&RecordingStartTime=Wed%2C%2031%20Dec%201969%2023%3A59%3A59%20%2B0000").start_time_ms,
+		     -1);
+	cr_expect_eq(recording(REQUIRED "&RecordingStartTime=Thu%2C%2001%20Jan%201970%2000%3A00%3A00%20%2B0000").start_time_ms,
+		     0);
 }
 
 Test(event, cuts_texts_between_characters)
 {
 	/* source takes 31 bytes, track 15: the last euro sign (3 bytes) does not fit whole */
-	struct event e = recording(REQUIRED "&RecordingSource=0123456789012345678901234567890123456789&RecordingTrack=1234567890123%E2%82%AC");
+	struct event e = recording(
+		REQUIRED "&RecordingSource=0123456789012345678901234567890123456789&RecordingTrack=1234567890123%E2%82%AC");
 
 	cr_expect_str_eq(e.source, "0123456789012345678901234567890");
 	cr_expect_str_eq(e.track, "1234567890123");
@@ -163,9 +171,19 @@ Test(event, cuts_texts_between_characters)
 Test(event, replaces_what_is_no_utf8_and_control_characters)
 {
 	static const char *const pairs[][2] = {
-		{"a%FFb", "a?b"},	   {"%C3%A9", "\xc3\xa9"},   {"%C3", "?"},	      {"%C0%80", "??"},	  {"%ED%A0%80", "???"},
-		{"%F0%9F%98%80", "\xf0\x9f\x98\x80"}, {"%F4%90%80%80", "????"}, {"%E0%80%80", "???"}, {"%F0%80%80%80", "????"}, {"%80", "?"},
-		{"a%0Ab%7F", "a?b?"},	   {"%F5%80", "??"},	     {"%EF%BF%BD", "\xef\xbf\xbd"},
+		{"a%FFb", "a?b"},
+		{"%C3%A9", "\xc3\xa9"},
+		{"%C3", "?"},
+		{"%C0%80", "??"},
+		{"%ED%A0%80", "???"},
+		{"%F0%9F%98%80", "\xf0\x9f\x98\x80"},
+		{"%F4%90%80%80", "????"},
+		{"%E0%80%80", "???"},
+		{"%F0%80%80%80", "????"},
+		{"%80", "?"},
+		{"a%0Ab%7F", "a?b?"},
+		{"%F5%80", "??"},
+		{"%EF%BF%BD", "\xef\xbf\xbd"},
 	};
 	char form[200];
 
@@ -188,8 +206,10 @@ Test(event, reads_call_events_and_leaves_their_recording_aside)
 {
 	struct event e;
 
-	cr_assert_eq(from_form(&e, EVENT_CALL_STATUS, "CallSid=" CA "&AccountSid=" AC "&From=%2B14158675309&To=client:earl&CallStatus=completed&CallDuration=42"
-						      "&RecordingSid=nonsense&RecordingDuration=x"),
+	cr_assert_eq(from_form(&e, EVENT_CALL_STATUS,
+			       "CallSid=" CA "&AccountSid=" AC
+			       "&From=%2B14158675309&To=client:earl&CallStatus=completed&CallDuration=42"
+			       "&RecordingSid=nonsense&RecordingDuration=x"),
 		     EVENT_OK);
 	cr_expect_eq(e.kind, EVENT_CALL_STATUS);
 	cr_expect_str_eq(e.call_sid.text, CA);
@@ -221,7 +241,8 @@ static size_t encode(char *out, enum event_kind kind, int64_t received_at_ms, co
 Test(event, header_has_the_documented_bytes)
 {
 	unsigned char header[EVENT_HEADER_SIZE];
-	static const unsigned char expected[EVENT_HEADER_SIZE] = {1, 2, 0, 0, 0x04, 0x03, 0x02, 0x01, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11};
+	static const unsigned char expected[EVENT_HEADER_SIZE] = {1,    2,    0,    0,    0x04, 0x03, 0x02, 0x01,
+								  0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11};
 
 	event_encode_header(header, EVENT_CALL_INCOMING, 0x1122334455667788, 0x01020304);
 	cr_expect_eq(memcmp(header, expected, sizeof(expected)), 0);
@@ -251,7 +272,8 @@ Test(event, finds_every_cut_and_wrong_header_byte_corrupt)
 	struct event e;
 
 	for (size_t cut = 0; cut < len; cut++)
-		cr_expect_eq(event_decode(&e, slice_make(payload, cut), scratch, sizeof(scratch)), ERR_CORRUPT, "cut to %zu", cut);
+		cr_expect_eq(event_decode(&e, slice_make(payload, cut), scratch, sizeof(scratch)), ERR_CORRUPT, "cut to %zu",
+			     cut);
 	for (size_t at = 0; at < 8; at++) {
 		payload[at] ^= 0x40;
 		cr_expect_eq(event_decode(&e, slice_make(payload, len), scratch, sizeof(scratch)), ERR_CORRUPT, "byte %zu", at);
