@@ -97,7 +97,7 @@ static int take_texts(struct sandbox_command *command, const struct sandbox_text
 		return cmd_usage_error("sandbox", USAGE, "--size '%s' is not a size, like 1MB, 64KiB or 10KB-2MB", texts->size);
 	if (texts->format != NULL && strcmp(texts->format, "wav") != 0 && strcmp(texts->format, "mp3") != 0)
 		return cmd_usage_error("sandbox", USAGE, "--format is wav or mp3, not '%s'", texts->format);
-	options->format = texts->format != NULL && strcmp(texts->format, "mp3") == 0 ? MEDIA_MP3 : MEDIA_WAV;
+	options->format = texts->format != NULL && strcmp(texts->format, "mp3") == 0 ? AUDIO_MP3 : AUDIO_WAV;
 	if (texts->stall != NULL && (!config_parse_duration(slice_from_cstr(texts->stall), &stall_ms) || stall_ms > INT32_MAX))
 		return cmd_usage_error("sandbox", USAGE, "--stall '%s' is not a duration, like 500ms or 60s", texts->stall);
 	options->stall_ms = (uint32_t)stall_ms;
@@ -159,11 +159,9 @@ static void print_summary(const struct sandbox_command *command)
 	       " other; %" PRIu64 " unauthorized; %" PRIu64 " media bytes\n",
 	       stats.requests[SANDBOX_MEDIA], stats.requests[SANDBOX_RECORDING], stats.requests[SANDBOX_CALL], stats.requests[SANDBOX_LIST],
 	       stats.requests[SANDBOX_DELETE], stats.requests[SANDBOX_ACCOUNT] + stats.requests[SANDBOX_UNKNOWN], stats.unauthorized, stats.media_bytes);
-	fputs("faults:", stdout);
 	for (int i = 0; i < FAULT_COUNT; i++)
 		if (stats.faults[i] > 0)
-			printf(" %s %" PRIu64, fault_name((enum fault)i), stats.faults[i]);
-	puts("");
+			printf("fault %s: %" PRIu64 "\n", fault_name((enum fault)i), stats.faults[i]);
 	fflush(stdout);
 }
 

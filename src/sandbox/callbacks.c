@@ -282,6 +282,7 @@ static bool slot_retries(struct callback_slot *slot, long status)
 	if ((now - slot->first_ns) / NS_PER_MS + delay_ms >= TOTAL_TIMEOUT_MS)
 		return false;
 	slot->tries++;
+	callbacks->stats.retried++;
 	slot->due_ns = now + delay_ms * NS_PER_MS;
 	list_append(&callbacks->waiting, &slot->link);
 	return true;

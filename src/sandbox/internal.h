@@ -72,7 +72,7 @@ enum fault sandbox_strike(struct sandbox *sandbox, uint64_t index, enum fault_re
 
 /* GET of a recording's media. */
 void media_reply(struct sandbox *sandbox, struct connection *connection, const struct request *request, const struct model_recording *recording,
-		 enum media_format format);
+		 enum audio_format format);
 /* GET …/Recordings.json; `only`: the recordings of one call, or NULL. */
 void list_reply(struct sandbox *sandbox, struct connection *connection, const struct request *request, const uint64_t *only);
 /* GET /sandbox/recordings */

@@ -19,7 +19,7 @@ struct listing {
 	struct connection *connection;
 	uint64_t next;
 	uint64_t end;
-	enum media_format format;
+	enum audio_format format;
 	int channels;
 	bool hashes;
 	struct buffer text;   /* what is to be sent next */
@@ -30,7 +30,7 @@ struct listing {
 	bool working;
 	bool failed;          /* a hash could not be computed */
 	uv_work_t work;
-	struct media media;
+	struct audio media;
 	uint8_t sha256[32];
 	int hash_code;
 };
@@ -38,13 +38,13 @@ struct listing {
 static void write_item(struct listing *listing)
 {
 	struct model_recording recording;
-	struct media media;
+	struct audio media;
 	char start[CLOCK_ISO8601_SIZE];
 	struct buffer *out = &listing->text;
 	struct model_state state = model_look(listing->sandbox->model, listing->next);
 	model_recording(listing->sandbox->model, listing->next, &recording);
-	if (!model_media(listing->sandbox->model, &recording, listing->format, listing->channels, &media))
-		(void)model_media(listing->sandbox->model, &recording, listing->format, 0, &media);
+	if (!model_audio(listing->sandbox->model, &recording, listing->format, listing->channels, &media))
+		(void)model_audio(listing->sandbox->model, &recording, listing->format, 0, &media);
 	clock_format_iso8601(recording.start_ms, start);
 	buffer_printf(out,
 		      "%s{\"index\":%" PRIu64 ",\"sid\":\"%s\",\"call_sid\":\"%s\",\"channels\":%d,\"duration\":%" PRIu64 ",\"start_time\":\"%s\","
@@ -77,7 +77,7 @@ static void listing_free(struct listing *listing)
 static void hash_work(uv_work_t *work)
 {
 	struct listing *listing = work->data;
-	listing->hash_code = sandbox_media_sha256(&listing->media, listing->sha256);
+	listing->hash_code = sandbox_audio_sha256(&listing->media, listing->sha256);
 }
 
 static void hash_done(uv_work_t *work, int status)
@@ -110,8 +110,8 @@ static bool prepare(struct listing *listing)
 		return true;
 	}
 	model_recording(listing->sandbox->model, listing->next, &recording);
-	if (!model_media(listing->sandbox->model, &recording, listing->format, listing->channels, &listing->media))
-		(void)model_media(listing->sandbox->model, &recording, listing->format, 0, &listing->media);
+	if (!model_audio(listing->sandbox->model, &recording, listing->format, listing->channels, &listing->media))
+		(void)model_audio(listing->sandbox->model, &recording, listing->format, 0, &listing->media);
 	listing->work.data = listing;
 	listing->working = true;
 	REQUIRE(uv_queue_work(listing->sandbox->loop, &listing->work, hash_work, hash_done) == 0);
@@ -167,7 +167,7 @@ void listing_reply(struct sandbox *sandbox, struct connection *connection, const
 		.connection = connection,
 		.next = from,
 		.end = limit < count - from ? from + limit : count,
-		.format = format.ptr == NULL ? sandbox->options.format : slice_equal(format, SLICE("mp3")) ? MEDIA_MP3 : MEDIA_WAV,
+		.format = format.ptr == NULL ? sandbox->options.format : slice_equal(format, SLICE("mp3")) ? AUDIO_MP3 : AUDIO_WAV,
 		.channels = (int)channels,
 		.hashes = hashes != 0,
 		.first = true,

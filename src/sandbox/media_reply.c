@@ -16,7 +16,7 @@
 struct media_stream {
 	struct sandbox *sandbox;
 	struct connection *connection;
-	struct media media;
+	struct audio media;
 	uint64_t index;
 	uint64_t offset;
 	uint64_t end;      /* what is sent, less than the file for wrong-length */
@@ -56,7 +56,7 @@ static enum reply_fill stream_fill(void *data, char *out, size_t cap, size_t *le
 	if (left > stream->pause_at - stream->offset)
 		left = stream->pause_at - stream->offset;
 	*len = left < cap ? (size_t)left : cap;
-	media_read(&stream->media, stream->offset, out, *len);
+	audio_read(&stream->media, stream->offset, out, *len);
 	stream->offset += *len;
 	stream->sandbox->stats.media_bytes += *len;
 	return stream->offset == stream->end ? REPLY_END : REPLY_MORE;
@@ -81,7 +81,7 @@ static void stream_done(void *data, bool complete)
 	uv_close((uv_handle_t *)&stream->timer, stream_timer_closed);
 }
 
-static void stream_start(struct sandbox *sandbox, struct connection *connection, const struct media *media, uint64_t index, enum fault fault)
+static void stream_start(struct sandbox *sandbox, struct connection *connection, const struct audio *media, uint64_t index, enum fault fault)
 {
 	char headers[REPLY_HEADERS_SIZE];
 	struct media_stream *stream = calloc(1, sizeof(*stream));
@@ -107,7 +107,7 @@ static void stream_start(struct sandbox *sandbox, struct connection *connection,
 	sandbox->open_streams++;
 	const struct reply_stream reply = {
 		.status = 200,
-		.content_type = media_content_type(media->format),
+		.content_type = audio_content_type(media->format),
 		.headers = reply_headers(sandbox, headers, NULL),
 		.length = (int64_t)stream->end,
 		.fill = stream_fill,
@@ -149,10 +149,10 @@ static void reply_redirect(struct sandbox *sandbox, struct connection *connectio
 }
 
 void media_reply(struct sandbox *sandbox, struct connection *connection, const struct request *request, const struct model_recording *recording,
-		 enum media_format format)
+		 enum audio_format format)
 {
 	struct query query;
-	struct media media;
+	struct audio media;
 	uint64_t channels;
 	unsigned attempt = 0;
 	enum fault fault = FAULT_NONE;
@@ -166,7 +166,7 @@ void media_reply(struct sandbox *sandbox, struct connection *connection, const s
 		reply_not_found(sandbox, connection, request);
 		return;
 	}
-	if (!model_media(sandbox->model, recording, format, (int)channels, &media)) {
+	if (!model_audio(sandbox->model, recording, format, (int)channels, &media)) {
 		reply_twilio_error(sandbox, connection, request, 400, 16113, "Requested channels are not available for this recording", NULL);
 		return;
 	}
@@ -176,10 +176,10 @@ void media_reply(struct sandbox *sandbox, struct connection *connection, const s
 	if (reply_fault(sandbox, connection, request, fault, variant))
 		return;
 	/* An MP3 does not say how long it is, so only a cut connection can be noticed. */
-	if (fault == FAULT_WRONG_LENGTH && format == MEDIA_MP3)
+	if (fault == FAULT_WRONG_LENGTH && format == AUDIO_MP3)
 		fault = FAULT_TRUNCATE;
 	if (fault == FAULT_XML_BODY)
-		reply_xml_body(sandbox, connection, variant ? "application/xml" : media_content_type(format));
+		reply_xml_body(sandbox, connection, variant ? "application/xml" : audio_content_type(format));
 	else if (fault == FAULT_REDIRECT)
 		reply_redirect(sandbox, connection, request);
 	else

@@ -100,7 +100,7 @@ void model_recording(const struct model *model, uint64_t index, struct model_rec
 {
 	const struct model_options *options = &model->options;
 	uint64_t span = options->bytes_max - options->bytes_min + 1;
-	struct media media;
+	struct audio media;
 
 	REQUIRE(index < model->count);
 	recording->index = index;
@@ -109,24 +109,24 @@ void model_recording(const struct model *model, uint64_t index, struct model_rec
 	recording->channels = options->channels != 0 ? options->channels : 1 + (int)(draw(model, index, SALT_CHANNELS) & 1);
 	recording->bytes = options->bytes_min + draw(model, index, SALT_BYTES) % span;
 	recording->start_ms = options->base_ms + (int64_t)(index % SECONDS_PER_DAY) * 1000;
-	media = media_make(MEDIA_WAV, recording->channels, 0, recording->bytes);
+	media = audio_make(AUDIO_WAV, recording->channels, 0, recording->bytes);
 	recording->bytes = media.bytes;
-	recording->duration_s = media_seconds(&media);
+	recording->duration_s = audio_seconds(&media);
 }
 
-bool model_media(const struct model *model, const struct model_recording *recording, enum media_format format, int channels, struct media *media)
+bool model_audio(const struct model *model, const struct model_recording *recording, enum audio_format format, int channels, struct audio *media)
 {
 	uint64_t bytes = recording->bytes;
 	if (channels == 0)
 		channels = recording->channels;
 	if (channels > recording->channels)
 		return false;
-	if (format == MEDIA_WAV && channels < recording->channels)
-		bytes = MEDIA_WAV_HEADER + (bytes - MEDIA_WAV_HEADER) / 2;
-	if (bytes < MEDIA_MIN_BYTES)
-		bytes = MEDIA_MIN_BYTES;
+	if (format == AUDIO_WAV && channels < recording->channels)
+		bytes = AUDIO_WAV_HEADER + (bytes - AUDIO_WAV_HEADER) / 2;
+	if (bytes < AUDIO_MIN_BYTES)
+		bytes = AUDIO_MIN_BYTES;
 	uint64_t key = draw(model, recording->index, SALT_MEDIA) + (uint64_t)format * 2 + (uint64_t)channels;
-	*media = media_make(format, channels, scramble(key), bytes);
+	*media = audio_make(format, channels, scramble(key), bytes);
 	return true;
 }
 

@@ -11,7 +11,7 @@
 #include "base/buffer.h"
 #include "base/sid.h"
 #include "sandbox/faults.h"
-#include "sandbox/media.h"
+#include "sandbox/audio.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -62,7 +62,7 @@ void model_recording(const struct model *model, uint64_t index, struct model_rec
 bool model_find(const struct model *model, struct slice sid, const char prefix[2], uint64_t *index);
 
 /* The file: `channels` 0 is as created. False when 2 channels of a mono recording are asked for. */
-bool model_media(const struct model *model, const struct model_recording *recording, enum media_format format, int channels, struct media *media);
+bool model_audio(const struct model *model, const struct model_recording *recording, enum audio_format format, int channels, struct audio *media);
 
 /* For changing; NULL when out of memory. */
 struct model_state *model_touch(struct model *model, uint64_t index);

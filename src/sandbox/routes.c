@@ -14,11 +14,11 @@
 
 const char *reply_headers(struct sandbox *sandbox, char out[REPLY_HEADERS_SIZE], const char *more)
 {
-	uint64_t number = scramble(sandbox->options.seed ^ ++sandbox->request_number);
+	uint64_t number = scramble3(sandbox->options.seed, ++sandbox->request_number, 0);
 	snprintf(out, REPLY_HEADERS_SIZE,
 		 "Twilio-Request-Id: RQ%016" PRIx64 "%016" PRIx64 "\r\nTwilio-Request-Duration: 0.004\r\nTwilio-Concurrent-Requests: %zu\r\n"
 		 "X-Home-Region: us1\r\nX-API-Domain: api.twilio.com\r\n%s",
-		 number, scramble(number), server_busy(sandbox->server) + sandbox->open_streams, more == NULL ? "" : more);
+		 number, scramble(number), server_busy(sandbox->server), more == NULL ? "" : more);
 	return out;
 }
 
@@ -180,8 +180,8 @@ static void handle_recording(struct sandbox *sandbox, struct connection *connect
 	uint64_t index;
 	struct slice extension = take_extension(&name);
 	bool json = slice_equal(extension, SLICE("json"));
-	enum media_format format = slice_equal(extension, SLICE("mp3"))	  ? MEDIA_MP3
-				   : slice_equal(extension, SLICE("wav")) ? MEDIA_WAV
+	enum audio_format format = slice_equal(extension, SLICE("mp3"))	  ? AUDIO_MP3
+				   : slice_equal(extension, SLICE("wav")) ? AUDIO_WAV
 									  : sandbox->options.format;
 	if (!json && extension.ptr != NULL && !slice_equal(extension, SLICE("mp3")) && !slice_equal(extension, SLICE("wav"))) {
 		sandbox->stats.requests[SANDBOX_UNKNOWN]++;

@@ -70,8 +70,8 @@ static int take_options(struct sandbox *sandbox, const struct sandbox_options *o
 		return error_set(error, ERR_INVALID, "the target URL is too long");
 	own->bytes_min = own->bytes_min == 0 ? DEFAULT_BYTES : own->bytes_min;
 	own->bytes_max = own->bytes_max == 0 ? own->bytes_min : own->bytes_max;
-	if (own->bytes_min < MEDIA_MIN_BYTES || own->bytes_max > MEDIA_MAX_BYTES || own->bytes_min > own->bytes_max)
-		return error_set(error, ERR_INVALID, "the size of a recording must lie between %d bytes and 4 GiB, like 1MB or 64KiB-2MiB", MEDIA_MIN_BYTES);
+	if (own->bytes_min < AUDIO_MIN_BYTES || own->bytes_max > AUDIO_MAX_BYTES || own->bytes_min > own->bytes_max)
+		return error_set(error, ERR_INVALID, "the size of a recording must lie between %d bytes and 4 GiB, like 1MB or 64KiB-2MiB", AUDIO_MIN_BYTES);
 	own->stall_ms = own->stall_ms == 0 ? DEFAULT_STALL_MS : own->stall_ms;
 	if (own->base_ms == 0)
 		own->base_ms = clock_wall_ms() / DAY_MS * DAY_MS - DAY_MS;
@@ -289,7 +289,7 @@ enum fault sandbox_strike(struct sandbox *sandbox, uint64_t index, enum fault_re
 	return fault;
 }
 
-int sandbox_media_sha256(const struct media *media, uint8_t out[32])
+int sandbox_audio_sha256(const struct audio *media, uint8_t out[32])
 {
 	struct crypto_digest *digest = NULL;
 	struct crypto_digest_result result;
@@ -297,7 +297,7 @@ int sandbox_media_sha256(const struct media *media, uint8_t out[32])
 	int code = chunk == NULL ? ERR_NOMEM : crypto_digest_new(&digest, NULL);
 	for (uint64_t offset = 0; code == 0 && offset < media->bytes;) {
 		size_t len = media->bytes - offset < HASH_CHUNK ? (size_t)(media->bytes - offset) : HASH_CHUNK;
-		media_read(media, offset, chunk, len);
+		audio_read(media, offset, chunk, len);
 		code = crypto_digest_update(digest, chunk, len);
 		offset += len;
 	}

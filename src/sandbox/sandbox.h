@@ -41,7 +41,7 @@ struct sandbox_options {
 	uint64_t bytes_min;      /* 0: 64 KiB; of a recording in whatever format */
 	uint64_t bytes_max;      /* 0: bytes_min */
 	int channels;            /* 1, 2, or 0: some of each */
-	enum media_format format; /* what a media URL without extension gives */
+	enum audio_format format; /* what a media URL without extension gives */
 	uint64_t existing;       /* recordings that are there from the start, without a callback */
 	int64_t base_ms;         /* start time of the first recording; 0: the start of yesterday (UTC) */
 	struct fault_plan faults;
@@ -88,7 +88,7 @@ const struct fault_plan *sandbox_faults(const struct sandbox *sandbox);
 /* The recordings; owned by the sandbox. */
 struct model *sandbox_model(struct sandbox *sandbox);
 /* A media file's SHA-256. Computes all of it: 0.5 s for a GiB. Any thread. 0 or ERR_NOMEM. */
-int sandbox_media_sha256(const struct media *media, uint8_t out[32]);
+int sandbox_audio_sha256(const struct audio *media, uint8_t out[32]);
 
 void sandbox_stats(const struct sandbox *sandbox, struct sandbox_stats *stats);
 

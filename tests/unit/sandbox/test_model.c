@@ -74,14 +74,14 @@ Test(model, the_same_seed_makes_the_same_recordings)
 	bool mono = false, dual = false;
 	for (uint64_t i = 0; i < 100; i++) {
 		struct model_recording x, y;
-		struct media m, n;
+		struct audio m, n;
 		model_recording(a, i, &x);
 		model_recording(b, i, &y);
 		cr_assert_str_eq(x.recording_sid.text, y.recording_sid.text);
 		cr_assert_eq(x.bytes, y.bytes);
 		cr_assert(x.bytes >= 997 && x.bytes <= 9000);
-		cr_assert(model_media(a, &x, MEDIA_WAV, 0, &m));
-		cr_assert(model_media(b, &y, MEDIA_WAV, 0, &n));
+		cr_assert(model_audio(a, &x, AUDIO_WAV, 0, &m));
+		cr_assert(model_audio(b, &y, AUDIO_WAV, 0, &n));
 		cr_assert_eq(m.key, n.key);
 		cr_assert_eq(m.bytes, x.bytes);
 		mono = mono || x.channels == 1;
@@ -97,11 +97,11 @@ Test(model, two_channels_of_a_mono_recording_are_refused)
 	struct model *model = make(5, 100);
 	for (uint64_t i = 0; i < 100; i++) {
 		struct model_recording recording;
-		struct media one, two, own;
+		struct audio one, two, own;
 		model_recording(model, i, &recording);
-		cr_assert(model_media(model, &recording, MEDIA_WAV, 1, &one));
-		cr_assert(model_media(model, &recording, MEDIA_WAV, 0, &own));
-		cr_assert_eq(model_media(model, &recording, MEDIA_WAV, 2, &two), recording.channels == 2);
+		cr_assert(model_audio(model, &recording, AUDIO_WAV, 1, &one));
+		cr_assert(model_audio(model, &recording, AUDIO_WAV, 0, &own));
+		cr_assert_eq(model_audio(model, &recording, AUDIO_WAV, 2, &two), recording.channels == 2);
 		cr_assert_eq(one.channels, 1);
 		if (recording.channels == 2)
 			cr_assert_eq(one.bytes - 44, (own.bytes - 44) / 2, "half the samples");

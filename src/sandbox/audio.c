@@ -3,7 +3,7 @@
  * A file is a head (WAV header or ID3 tag with its padding) and a body of 8-byte words, each a function of the key and its number. The padding of the ID3 tag takes up
  * what is not a whole number of MP3 frames, so that every length can be had exactly.
  */
-#include "sandbox/media.h"
+#include "sandbox/audio.h"
 
 #include "base/check.h"
 #include "sandbox/random.h"
@@ -26,25 +26,25 @@
 #define TONE_STEPS_MIN 3
 #define TONE_STEPS_MAX 8
 
-static size_t wav_align(const struct media *media)
+static size_t wav_align(const struct audio *media)
 {
 	return (size_t)media->channels * 2;
 }
 
-static uint64_t head_bytes(const struct media *media)
+static uint64_t head_bytes(const struct audio *media)
 {
-	if (media->format == MEDIA_WAV)
-		return MEDIA_WAV_HEADER;
+	if (media->format == AUDIO_WAV)
+		return AUDIO_WAV_HEADER;
 	return ID3_MIN + (media->bytes - ID3_MIN) % MP3_FRAME;
 }
 
-struct media media_make(enum media_format format, int channels, uint64_t key, uint64_t bytes)
+struct audio audio_make(enum audio_format format, int channels, uint64_t key, uint64_t bytes)
 {
-	struct media media = {.format = format, .channels = channels, .key = key, .bytes = bytes};
+	struct audio media = {.format = format, .channels = channels, .key = key, .bytes = bytes};
 	REQUIRE(channels == 1 || channels == 2);
-	REQUIRE(bytes >= MEDIA_MIN_BYTES && bytes <= MEDIA_MAX_BYTES);
-	if (format == MEDIA_WAV)
-		media.bytes -= (bytes - MEDIA_WAV_HEADER) % wav_align(&media);
+	REQUIRE(bytes >= AUDIO_MIN_BYTES && bytes <= AUDIO_MAX_BYTES);
+	if (format == AUDIO_WAV)
+		media.bytes -= (bytes - AUDIO_WAV_HEADER) % wav_align(&media);
 	return media;
 }
 
@@ -60,18 +60,18 @@ static void put_u32(unsigned char *out, uint32_t value)
 	memcpy(out, &value, sizeof(value));
 }
 
-static void wav_head(const struct media *media, unsigned char out[MEDIA_WAV_HEADER])
+static void wav_head(const struct audio *media, unsigned char out[AUDIO_WAV_HEADER])
 {
-	uint32_t data = (uint32_t)(media->bytes - MEDIA_WAV_HEADER);
+	uint32_t data = (uint32_t)(media->bytes - AUDIO_WAV_HEADER);
 	uint16_t align = (uint16_t)wav_align(media);
 	memcpy(out, "RIFF", 4);
-	put_u32(out + 4, data + MEDIA_WAV_HEADER - 8);
+	put_u32(out + 4, data + AUDIO_WAV_HEADER - 8);
 	memcpy(out + 8, "WAVEfmt ", 8);
 	put_u32(out + 16, 16);
 	put_u16(out + 20, 1); /* PCM */
 	put_u16(out + 22, (uint16_t)media->channels);
-	put_u32(out + 24, MEDIA_SAMPLE_RATE);
-	put_u32(out + 28, (uint32_t)MEDIA_SAMPLE_RATE * align);
+	put_u32(out + 24, AUDIO_SAMPLE_RATE);
+	put_u32(out + 28, (uint32_t)AUDIO_SAMPLE_RATE * align);
 	put_u16(out + 32, align);
 	put_u16(out + 34, 16);
 	memcpy(out + 36, "data", 4);
@@ -79,7 +79,7 @@ static void wav_head(const struct media *media, unsigned char out[MEDIA_WAV_HEAD
 }
 
 /* The tag's size field counts what follows its 10 bytes, seven bits to a byte. The rest up to the first frame is zero padding. */
-static void id3_head(const struct media *media, unsigned char out[ID3_MIN])
+static void id3_head(const struct audio *media, unsigned char out[ID3_MIN])
 {
 	static const char title[] = "Recording of the sandbox";
 	uint64_t size = head_bytes(media) - 10;
@@ -116,7 +116,7 @@ static struct tone tone_make(uint64_t key)
  * Frame header (MPEG-2, layer III, no CRC, 32 kbit/s, 16 kHz, mono), nine zero bytes of side information (no main data: silence), then bytes that decoders skip;
  * their top bit is clear so that none looks like the start of a frame.
  */
-static uint64_t mp3_word(const struct media *media, uint64_t number)
+static uint64_t mp3_word(const struct audio *media, uint64_t number)
 {
 	static const unsigned char head[WORD] = {0xff, 0xf3, 0x48, 0xc0, 0, 0, 0, 0};
 	uint64_t word = 0;
@@ -130,9 +130,9 @@ static uint64_t mp3_word(const struct media *media, uint64_t number)
 }
 
 /* Calls for whole words from `number` on; each is written little endian. */
-static void write_words(const struct media *media, uint64_t number, unsigned char *out, size_t count)
+static void write_words(const struct audio *media, uint64_t number, unsigned char *out, size_t count)
 {
-	if (media->format == MEDIA_MP3) {
+	if (media->format == AUDIO_MP3) {
 		for (size_t i = 0; i < count; i++) {
 			uint64_t word = htole64(mp3_word(media, number + i));
 			memcpy(out + i * WORD, &word, WORD);
@@ -148,7 +148,7 @@ static void write_words(const struct media *media, uint64_t number, unsigned cha
 	}
 }
 
-static void read_body(const struct media *media, uint64_t offset, unsigned char *out, size_t len)
+static void read_body(const struct audio *media, uint64_t offset, unsigned char *out, size_t len)
 {
 	unsigned char word[WORD];
 	size_t skip = (size_t)(offset % WORD);
@@ -167,17 +167,17 @@ static void read_body(const struct media *media, uint64_t offset, unsigned char 
 	}
 }
 
-void media_read(const struct media *media, uint64_t offset, void *out, size_t len)
+void audio_read(const struct audio *media, uint64_t offset, void *out, size_t len)
 {
 	unsigned char head[ID3_MIN];
 	unsigned char *at = out;
 	uint64_t head_end = head_bytes(media);
-	size_t head_written = media->format == MEDIA_WAV ? MEDIA_WAV_HEADER : ID3_MIN;
+	size_t head_written = media->format == AUDIO_WAV ? AUDIO_WAV_HEADER : ID3_MIN;
 
 	REQUIRE(offset <= media->bytes && len <= media->bytes - offset);
 	if (offset < head_end) {
 		size_t take = head_end - offset < len ? (size_t)(head_end - offset) : len;
-		if (media->format == MEDIA_WAV)
+		if (media->format == AUDIO_WAV)
 			wav_head(media, head);
 		else
 			id3_head(media, head);
@@ -194,15 +194,15 @@ void media_read(const struct media *media, uint64_t offset, void *out, size_t le
 		read_body(media, offset - head_end, at, len);
 }
 
-uint64_t media_seconds(const struct media *media)
+uint64_t audio_seconds(const struct audio *media)
 {
-	uint64_t rate = media->format == MEDIA_WAV ? (uint64_t)MEDIA_SAMPLE_RATE * wav_align(media) : MP3_BYTES_PER_SECOND;
+	uint64_t rate = media->format == AUDIO_WAV ? (uint64_t)AUDIO_SAMPLE_RATE * wav_align(media) : MP3_BYTES_PER_SECOND;
 	uint64_t data = media->bytes - head_bytes(media);
 	uint64_t seconds = (data + rate - 1) / rate;
 	return seconds == 0 ? 1 : seconds;
 }
 
-const char *media_content_type(enum media_format format)
+const char *audio_content_type(enum audio_format format)
 {
-	return format == MEDIA_WAV ? "audio/x-wav" : "audio/mpeg";
+	return format == AUDIO_WAV ? "audio/x-wav" : "audio/mpeg";
 }

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-#include "sandbox/media.h"
+#include "sandbox/audio.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
-static unsigned char *whole(const struct media *media)
+static unsigned char *whole(const struct audio *media)
 {
 	unsigned char *bytes = malloc((size_t)media->bytes);
 	cr_assert_not_null(bytes);
-	media_read(media, 0, bytes, (size_t)media->bytes);
+	audio_read(media, 0, bytes, (size_t)media->bytes);
 	return bytes;
 }
 
@@ -22,11 +22,11 @@ static uint16_t u16(const unsigned char *at)
 	return (uint16_t)(at[0] | at[1] << 8);
 }
 
-Test(media, wav_header_says_what_follows)
+Test(audio, wav_header_says_what_follows)
 {
 	for (int channels = 1; channels <= 2; channels++) {
 		for (uint64_t bytes = 1000; bytes < 1010; bytes++) {
-			struct media media = media_make(MEDIA_WAV, channels, 42, bytes);
+			struct audio media = audio_make(AUDIO_WAV, channels, 42, bytes);
 			unsigned char *data = whole(&media);
 			cr_assert_leq(bytes - media.bytes, 3);
 			cr_assert_arr_eq(data, "RIFF", 4);
@@ -45,10 +45,10 @@ Test(media, wav_header_says_what_follows)
 	}
 }
 
-Test(media, mp3_is_a_tag_and_whole_frames_at_every_length)
+Test(audio, mp3_is_a_tag_and_whole_frames_at_every_length)
 {
-	for (uint64_t bytes = MEDIA_MIN_BYTES; bytes < MEDIA_MIN_BYTES + 300; bytes++) {
-		struct media media = media_make(MEDIA_MP3, 1, bytes, bytes);
+	for (uint64_t bytes = AUDIO_MIN_BYTES; bytes < AUDIO_MIN_BYTES + 300; bytes++) {
+		struct audio media = audio_make(AUDIO_MP3, 1, bytes, bytes);
 		unsigned char *data = whole(&media);
 		cr_assert_eq(media.bytes, bytes);
 		cr_assert_arr_eq(data, "ID3\x03\0\0", 6);
@@ -65,15 +65,15 @@ Test(media, mp3_is_a_tag_and_whole_frames_at_every_length)
 	}
 }
 
-Test(media, any_piece_reads_as_the_same_bytes)
+Test(audio, any_piece_reads_as_the_same_bytes)
 {
-	for (int format = MEDIA_WAV; format <= MEDIA_MP3; format++) {
-		struct media media = media_make((enum media_format)format, 2, 99, 1000);
+	for (int format = AUDIO_WAV; format <= AUDIO_MP3; format++) {
+		struct audio media = audio_make((enum audio_format)format, 2, 99, 1000);
 		unsigned char *data = whole(&media);
 		unsigned char piece[1000];
 		for (uint64_t offset = 0; offset <= media.bytes; offset += 7) {
 			for (size_t len = 0; len <= 61 && offset + len <= media.bytes; len++) {
-				media_read(&media, offset, piece, len);
+				audio_read(&media, offset, piece, len);
 				cr_assert_arr_eq(piece, data + offset, len, "format %d, %zu bytes at %zu", format, len, (size_t)offset);
 			}
 		}
@@ -81,10 +81,10 @@ Test(media, any_piece_reads_as_the_same_bytes)
 	}
 }
 
-Test(media, other_keys_and_formats_are_other_bytes)
+Test(audio, other_keys_and_formats_are_other_bytes)
 {
-	struct media a = media_make(MEDIA_WAV, 1, 1, 5000);
-	struct media b = media_make(MEDIA_WAV, 1, 2, 5000);
+	struct audio a = audio_make(AUDIO_WAV, 1, 1, 5000);
+	struct audio b = audio_make(AUDIO_WAV, 1, 2, 5000);
 	unsigned char *first = whole(&a);
 	unsigned char *second = whole(&b);
 	unsigned same = 0;
@@ -95,22 +95,22 @@ Test(media, other_keys_and_formats_are_other_bytes)
 	free(second);
 }
 
-Test(media, the_end_of_the_largest_file_can_be_read)
+Test(audio, the_end_of_the_largest_file_can_be_read)
 {
-	struct media media = media_make(MEDIA_WAV, 1, 1, MEDIA_MAX_BYTES);
+	struct audio media = audio_make(AUDIO_WAV, 1, 1, AUDIO_MAX_BYTES);
 	unsigned char head[44];
 	char tail[16];
-	media_read(&media, 0, head, sizeof(head));
+	audio_read(&media, 0, head, sizeof(head));
 	cr_assert_eq(u32(head + 40), media.bytes - 44);
-	media_read(&media, media.bytes - sizeof(tail), tail, sizeof(tail));
+	audio_read(&media, media.bytes - sizeof(tail), tail, sizeof(tail));
 }
 
-Test(media, lasts_as_long_as_its_bytes_at_its_rate)
+Test(audio, lasts_as_long_as_its_bytes_at_its_rate)
 {
-	struct media mono = media_make(MEDIA_WAV, 1, 1, 44 + 16000 * 60);
-	struct media dual = media_make(MEDIA_WAV, 2, 1, 44 + 16000 * 60 + 4);
-	struct media small = media_make(MEDIA_MP3, 1, 1, MEDIA_MIN_BYTES);
-	cr_assert_eq(media_seconds(&mono), 60);
-	cr_assert_eq(media_seconds(&dual), 31);
-	cr_assert_eq(media_seconds(&small), 1);
+	struct audio mono = audio_make(AUDIO_WAV, 1, 1, 44 + 16000 * 60);
+	struct audio dual = audio_make(AUDIO_WAV, 2, 1, 44 + 16000 * 60 + 4);
+	struct audio small = audio_make(AUDIO_MP3, 1, 1, AUDIO_MIN_BYTES);
+	cr_assert_eq(audio_seconds(&mono), 60);
+	cr_assert_eq(audio_seconds(&dual), 31);
+	cr_assert_eq(audio_seconds(&small), 1);
 }

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+#include "fixture.h"
+
+#include "base/clock.h"
+
+#include <stdlib.h>
+
+static struct fixture fixture;
+
+static void start(const char *faults)
+{
+	struct sandbox_options options = {.seed = 3, .bytes_min = 1000, .faults = {.attempts = 1}};
+	cr_assert_eq(fault_plan_parse(&options.faults, slice_from_cstr(faults), NULL), 0);
+	fixture_start(&fixture, options);
+}
+
+static unsigned received(uint64_t index, const char *status)
+{
+	struct model_recording recording;
+	unsigned count = 0;
+	model_recording(sandbox_model(fixture.sandbox), index, &recording);
+	for (unsigned i = 0; i < fixture.event_count; i++)
+		count += strcmp(fixture.events[i].recording_sid, recording.recording_sid.text) == 0 && strcmp(fixture.events[i].status, status) == 0;
+	return count;
+}
+
+static struct callbacks_stats stats(void)
+{
+	struct sandbox_stats all;
+	sandbox_stats(fixture.sandbox, &all);
+	return all.callbacks;
+}
+
+Test(callbacks, each_recording_once_signed_as_twilio_does)
+{
+	start("");
+	cr_assert_eq(deliver(&fixture, (struct callbacks_delivery){.from = CALLBACKS_FROM_NEW, .count = 100}), 0);
+	cr_assert_eq(fixture.event_count, 0, "nothing happens inside the call");
+	run_until_done(&fixture);
+	cr_assert_eq(fixture.event_count, 100);
+	cr_assert_eq(fixture.ended, 100);
+	for (uint64_t i = 0; i < 100; i++) {
+		cr_assert_eq(received(i, "completed"), 1);
+		cr_assert(fixture.events[i].signed_right);
+		cr_assert_eq(strlen(fixture.events[i].token), 36);
+		cr_assert_eq(model_look(sandbox_model(fixture.sandbox), i).callbacks_ok, 1);
+	}
+	cr_assert_eq(stats().sent, 100);
+	cr_assert_eq(stats().acknowledged, 100);
+	fixture_stop(&fixture);
+}
+
+Test(callbacks, the_fragment_of_the_target_is_neither_sent_nor_signed)
+{
+	char target[256];
+	start("");
+	snprintf(target, sizeof(target), "%s#rc=5&rp=all", fixture.target_url);
+	cr_assert_eq(deliver(&fixture, (struct callbacks_delivery){.from = CALLBACKS_FROM_NEW, .count = 1, .target = target}), 0);
+	run_until_done(&fixture);
+	cr_assert(fixture.events[0].signed_right);
+	fixture_stop(&fixture);
+}
+
+Test(callbacks, duplicates_and_late_in_progress_events_come_as_planned)
+{
+	unsigned extra = 0;
+	bool reordered = false;
+	start("dup,reorder");
+	cr_assert_eq(deliver(&fixture, (struct callbacks_delivery){.from = CALLBACKS_FROM_NEW, .count = 100, .concurrency = 1}), 0);
+	run_until_done(&fixture);
+	for (uint64_t i = 0; i < 100; i++) {
+		unsigned copies = fault_duplicates(sandbox_faults(fixture.sandbox), 3, i);
+		cr_assert_eq(received(i, "completed"), 1 + copies);
+		cr_assert_eq(received(i, "in-progress"), 1);
+		extra += copies;
+	}
+	for (unsigned i = 1; i < 20; i++) {
+		struct model_recording recording;
+		model_recording(sandbox_model(fixture.sandbox), i, &recording);
+		reordered = reordered || strcmp(fixture.events[i].recording_sid, recording.recording_sid.text) != 0;
+	}
+	cr_assert(reordered);
+	cr_assert_eq(stats().duplicates, extra);
+	cr_assert_eq(stats().in_progress, 100);
+	cr_assert_eq(fixture.event_count, 200 + extra);
+	fixture_stop(&fixture);
+}
+
+Test(callbacks, refused_ones_are_repeated_with_the_same_token_when_asked_for)
+{
+	start("");
+	fixture.target_refuse = 2;
+	cr_assert_eq(deliver(&fixture, (struct callbacks_delivery){.from = CALLBACKS_FROM_NEW, .count = 1, .retry = true}), 0);
+	run_until_done(&fixture);
+	cr_assert_eq(fixture.event_count, 3);
+	cr_assert_str_eq(fixture.events[0].token, fixture.events[2].token);
+	cr_assert_eq(stats().acknowledged, 1);
+	cr_assert_eq(stats().sent, 1);
+	cr_assert_eq(stats().retried, 2);
+	fixture_stop(&fixture);
+}
+
+Test(callbacks, without_retry_a_refusal_or_a_cut_is_the_end)
+{
+	start("");
+	fixture.target_status = 503;
+	cr_assert_eq(deliver(&fixture, (struct callbacks_delivery){.from = CALLBACKS_FROM_NEW, .count = 5}), 0);
+	run_until_done(&fixture);
+	cr_assert_eq(stats().refused, 5);
+	fixture.target_status = 0;
+	cr_assert_eq(deliver(&fixture, (struct callbacks_delivery){.from = 0, .count = 5}), 0);
+	run_until_done(&fixture);
+	cr_assert_eq(stats().failed, 5);
+	cr_assert_eq(stats().acknowledged, 0);
+	cr_assert_eq(model_look(sandbox_model(fixture.sandbox), 4).callbacks_sent, 2);
+	fixture_stop(&fixture);
+}
+
+Test(callbacks, keep_to_the_rate)
+{
+	start("");
+	uint64_t began = clock_mono_ns();
+	cr_assert_eq(deliver(&fixture, (struct callbacks_delivery){.from = CALLBACKS_FROM_NEW, .count = 30, .rate = 100}), 0);
+	run_until_done(&fixture);
+	double seconds = (double)(clock_mono_ns() - began) / 1e9;
+	cr_assert_eq(fixture.event_count, 30);
+	/* The first goes at once and up to five may be caught up with; an upper bound would only measure the machine. */
+	cr_assert_geq(seconds, 0.24);
+	fixture_stop(&fixture);
+}
+
+Test(callbacks, one_delivery_at_a_time_and_only_to_a_url)
+{
+	start("");
+	cr_assert_eq(deliver(&fixture, (struct callbacks_delivery){.from = CALLBACKS_FROM_NEW, .count = 1, .target = "ftp://x/"}), ERR_INVALID);
+	cr_assert_eq(deliver(&fixture, (struct callbacks_delivery){.from = 7, .count = 1}), ERR_LIMIT);
+	cr_assert_eq(deliver(&fixture, (struct callbacks_delivery){.from = CALLBACKS_FROM_NEW, .count = 3}), 0);
+	cr_assert_eq(sandbox_start_callbacks(fixture.sandbox, &(struct callbacks_delivery){.from = 0, .count = 1, .target = fixture.target_url}, NULL),
+		     ERR_LOCKED);
+	run_until_done(&fixture);
+	cr_assert_eq(fixture.event_count, 3);
+	fixture_stop(&fixture);
+}
+
+Test(callbacks, an_empty_delivery_ends_by_itself)
+{
+	start("");
+	cr_assert_eq(deliver(&fixture, (struct callbacks_delivery){.from = CALLBACKS_FROM_NEW, .count = 0}), 0);
+	cr_assert_eq(fixture.done, 0);
+	run_until_done(&fixture);
+	cr_assert_eq(fixture.event_count, 0);
+	fixture_stop(&fixture);
+}
+
+Test(callbacks, stopping_finishes_what_is_under_way_and_ends)
+{
+	start("");
+	cr_assert_eq(deliver(&fixture, (struct callbacks_delivery){.from = CALLBACKS_FROM_NEW, .count = 100000, .concurrency = 4}), 0);
+	while (fixture.event_count < 20)
+		uv_run(&fixture.loop, UV_RUN_ONCE);
+	sandbox_stop_callbacks(fixture.sandbox);
+	run_until_done(&fixture);
+	cr_assert_lt(fixture.event_count, 40);
+	cr_assert_eq(stats().sent, fixture.ended);
+	fixture_stop(&fixture);
+}
+
+Test(callbacks, closing_at_every_turn_ends_the_delivery_exactly_once)
+{
+	for (unsigned turns = 0; turns < 40; turns++) {
+		start("dup,reorder");
+		fixture.target_refuse = 10;
+		cr_assert_eq(deliver(&fixture, (struct callbacks_delivery){.from = CALLBACKS_FROM_NEW, .count = 50, .retry = true, .rate = turns % 2 * 1000}), 0);
+		for (unsigned i = 0; i < turns; i++)
+			uv_run(&fixture.loop, UV_RUN_NOWAIT);
+		fixture_stop(&fixture);
+		cr_assert_eq(fixture.done, 1, "after %u turns: %u", turns, fixture.done);
+	}
+}
+
+Test(callbacks, the_control_endpoint_starts_a_delivery_and_refuses_a_second)
+{
+	char target[512];
+	start("");
+	snprintf(target, sizeof(target), "/sandbox/deliver?count=4&rate=20&target=%s", fixture.target_url);
+	struct answer first = ask(&fixture, HTTP_POST, target, NULL);
+	struct answer second = ask(&fixture, HTTP_POST, target, NULL);
+	cr_assert_eq(first.status, 202, "%s", first.body);
+	cr_assert_eq(second.status, 409, "%s", second.body);
+	while (stats().acknowledged < 4)
+		uv_run(&fixture.loop, UV_RUN_ONCE);
+	struct answer wrong = ask(&fixture, HTTP_POST, "/sandbox/deliver?count=many", NULL);
+	cr_assert_eq(wrong.status, 400);
+	free(first.body);
+	free(second.body);
+	free(wrong.body);
+	fixture_stop(&fixture);
+}
