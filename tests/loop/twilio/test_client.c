@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: MIT */
+#include "twilio/client.h"
+#include "base/check.h"
+#include "loop/support/peer.h"
+#include "twilio/accounts.h"
+
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define AC "AC00000000000000000000000000000001"
+#define RE "RE00000000000000000000000000000002"
+#define CA "CA00000000000000000000000000000003"
+#define TOKEN "0123456789abcdef0123456789abcdef"
+#define JSON_HEAD(length) "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: " length "\r\n\r\n"
+
+static uv_loop_t loop;
+static struct http_client *http;
+static struct twilio_accounts *accounts;
+static struct twilio_client *client;
+static struct peer *peer;
+static bool http_closed;
+
+static void set_up(void)
+{
+	const struct http_client_options options = {0};
+	struct error error;
+	signal(SIGPIPE, SIG_IGN);
+	unsetenv("http_proxy");
+	unsetenv("all_proxy");
+	unsetenv("ALL_PROXY");
+	REQUIRE(uv_loop_init(&loop) == 0);
+	http = http_client_new(&loop, &options);
+	accounts = twilio_accounts_new();
+	REQUIRE(http != NULL && accounts != NULL && twilio_accounts_add(accounts, AC, TOKEN, NULL, NULL, &error) == 0);
+}
+
+static void on_http_closed(void *data)
+{
+	(void)data;
+	http_closed = true;
+}
+
+static void tear_down(void)
+{
+	peer_close(peer);
+	twilio_client_free(&client);
+	twilio_accounts_free(&accounts);
+	http_client_close(http, on_http_closed, NULL);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	cr_assert(http_closed);
+	cr_assert_eq(uv_loop_close(&loop), 0, "handles are left open");
+}
+
+TestSuite(twilio_client, .init = set_up, .fini = tear_down, .timeout = 30);
+
+static void serve(const struct peer_script *scripts, size_t count)
+{
+	char base[64];
+	peer = peer_new(&loop, "127.0.0.1", scripts, count);
+	snprintf(base, sizeof(base), "http://127.0.0.1:%d//", peer_port(peer));
+	const struct twilio_client_options options = {.http = http, .base = base, .accounts = accounts};
+	client = twilio_client_new(&options);
+	REQUIRE(client != NULL);
+}
+
+struct call {
+	struct twilio_request request;
+	unsigned done;
+	int status;
+	unsigned headers_seen;
+	size_t received;
+	bool pause;
+	bool refuse;
+};
+
+static bool inside;
+
+static void on_done(struct twilio_request *request, int status)
+{
+	struct call *call = request->data;
+	cr_assert(!inside);
+	call->done++;
+	call->status = status;
+}
+
+static bool on_headers(struct twilio_request *request)
+{
+	struct call *call = request->data;
+	call->headers_seen++;
+	cr_assert_eq(request->http.http_status, 200);
+	return !call->refuse;
+}
+
+static size_t on_receive(struct twilio_request *request, const char *bytes, size_t len)
+{
+	struct call *call = request->data;
+	(void)bytes;
+	if (call->pause) {
+		call->pause = false;
+		return HTTP_CLIENT_PAUSE;
+	}
+	call->received += len;
+	return len;
+}
+
+static int start(struct call *call, enum twilio_op op)
+{
+	call->request.op = op;
+	memcpy(call->request.account_sid.text, AC, sizeof(AC));
+	memcpy(call->request.recording_sid.text, RE, sizeof(RE));
+	memcpy(call->request.call_sid.text, CA, sizeof(CA));
+	call->request.done = on_done;
+	call->request.on_headers = on_headers;
+	call->request.on_receive = on_receive;
+	call->request.data = call;
+	inside = true;
+	int status = twilio_start(client, &call->request);
+	inside = false;
+	return status;
+}
+
+static void finish(struct call *call)
+{
+	for (unsigned turns = 0; call->done == 0; turns++) {
+		cr_assert_lt(turns, 100000);
+		uv_run(&loop, UV_RUN_ONCE);
+	}
+	cr_assert_eq(call->done, 1);
+}
+
+static int run(struct call *call, enum twilio_op op)
+{
+	cr_assert_eq(start(call, op), 0, "%s", call->request.error.detail);
+	finish(call);
+	return call->status;
+}
+
+static void check_request(unsigned n, const char *start_line)
+{
+	/* base64("AC…01:0123…") */
+	const char *text = peer_request(peer, n);
+	cr_assert(strncmp(text, start_line, strlen(start_line)) == 0, "%s", text);
+	cr_assert(strstr(text, "\r\nAuthorization: Basic QUMwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMTow") != NULL, "%s", text);
+}
+
+static const char *json_answer(char *out, size_t size, int status, const char *body)
+{
+	snprintf(out, size, "HTTP/1.1 %d Status\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s", status, strlen(body), body);
+	return out;
+}
+
+Test(twilio_client, urls_are_built_from_sids_and_answers_are_read)
+{
+	char recording[512], called[512], account[512];
+	const struct peer_script scripts[] = {
+		{.answer = json_answer(recording, sizeof(recording), 200, "{\"sid\":\"" RE "\",\"status\":\"completed\",\"duration\":\"5\",\"channels\":1,"
+									   "\"source\":\"RecordVerb\",\"call_sid\":\"" CA "\"}")},
+		{.answer = json_answer(called, sizeof(called), 200, "{\"sid\":\"" CA "\",\"from\":\"+1\",\"to\":\"+2\",\"status\":\"completed\",\"duration\":\"9\"}")},
+		{.answer = json_answer(account, sizeof(account), 200, "{\"sid\":\"" AC "\"}")},
+	};
+	serve(scripts, 3);
+	struct call call = {0};
+	cr_assert_eq(run(&call, TWILIO_RECORDING), 0, "%s", call.request.error.detail);
+	cr_assert_str_eq(call.request.recording_status, "completed");
+	cr_assert_str_eq(call.request.source, "RecordVerb");
+	cr_assert_str_eq(call.request.found_call_sid.text, CA);
+	cr_assert_eq(call.request.duration_s, 5);
+	cr_assert_eq(call.request.channels_found, 1);
+	twilio_request_release(&call.request);
+	call = (struct call){0};
+	cr_assert_eq(run(&call, TWILIO_CALL), 0, "%s", call.request.error.detail);
+	cr_assert_str_eq(call.request.from, "+1");
+	cr_assert_str_eq(call.request.to, "+2");
+	cr_assert_eq(call.request.call_duration_s, 9);
+	twilio_request_release(&call.request);
+	call = (struct call){0};
+	cr_assert_eq(run(&call, TWILIO_ACCOUNT), 0);
+	twilio_request_release(&call.request);
+	check_request(0, "GET /2010-04-01/Accounts/" AC "/Recordings/" RE ".json HTTP/1.1\r\n");
+	check_request(1, "GET /2010-04-01/Accounts/" AC "/Calls/" CA ".json HTTP/1.1\r\n");
+	check_request(2, "GET /2010-04-01/Accounts/" AC ".json HTTP/1.1\r\n");
+}
+
+Test(twilio_client, media_in_each_form)
+{
+	const struct peer_script scripts[] = {{.answer = "HTTP/1.1 200 OK\r\nContent-Type: audio/x-wav\r\nContent-Length: 5000\r\n\r\n", .body_bytes = 5000}};
+	serve(scripts, 1);
+	struct call call = {.pause = true};
+	cr_assert_eq(start(&call, TWILIO_MEDIA), 0);
+	while (call.headers_seen == 0 || call.pause)
+		uv_run(&loop, UV_RUN_ONCE);
+	twilio_resume(&call.request);
+	finish(&call);
+	cr_assert_eq(call.status, 0);
+	cr_assert_eq(call.received, 5000);
+	cr_assert_eq(call.headers_seen, 1);
+	cr_assert_eq(call.request.http.content_length, 5000);
+	cr_assert_str_eq(call.request.http.content_type, "audio/x-wav");
+	twilio_request_release(&call.request);
+	call = (struct call){.request = {.mp3 = true, .channels = 2}};
+	cr_assert_eq(run(&call, TWILIO_MEDIA), 0);
+	twilio_request_release(&call.request);
+	check_request(0, "GET /2010-04-01/Accounts/" AC "/Recordings/" RE ".wav HTTP/1.1\r\n");
+	check_request(1, "GET /2010-04-01/Accounts/" AC "/Recordings/" RE ".mp3?RequestedChannels=2 HTTP/1.1\r\n");
+}
+
+Test(twilio_client, an_error_in_xml_is_never_audio)
+{
+	static const char xml[] = "<?xml version='1.0'?><TwilioResponse><RestException><Code>20404</Code><Message>Not here</Message></RestException></TwilioResponse>";
+	char answer[512];
+	snprintf(answer, sizeof(answer), "HTTP/1.1 404 Not Found\r\nContent-Type: audio/x-wav\r\nContent-Length: %zu\r\n\r\n%s", strlen(xml), xml);
+	const struct peer_script scripts[] = {{.answer = answer}};
+	serve(scripts, 1);
+	struct call call = {0};
+	cr_assert_eq(run(&call, TWILIO_MEDIA), ERR_HTTP_NOT_FOUND);
+	cr_assert_eq(call.headers_seen, 0);
+	cr_assert_eq(call.received, 0);
+	cr_assert_eq(call.request.twilio_code, 20404);
+	cr_assert(strstr(call.request.error.detail, "HTTP 404, Twilio 20404: Not here") != NULL, "%s", call.request.error.detail);
+	cr_assert(strstr(call.request.error.detail, RE ".wav") != NULL);
+	twilio_request_release(&call.request);
+}
+
+Test(twilio_client, statuses_of_media)
+{
+	const struct peer_script scripts[] = {
+		{.answer = "HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n"},
+		{.answer = "HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n"},
+		{.answer = "HTTP/1.1 204 None\r\n\r\n"},
+		{.answer = "HTTP/1.1 206 Part\r\nContent-Length: 5\r\n\r\n", .body_bytes = 5},
+		{.answer = "HTTP/1.1 429 Slow\r\nRetry-After: 3\r\nContent-Length: 0\r\n\r\n"},
+		{.answer = "HTTP/1.1 503 Gone\r\nContent-Length: 40000\r\n\r\n", .body_bytes = 40000},
+	};
+	static const struct {
+		int channels;
+		int status;
+	} wanted[] = {{2, ERR_MEDIA_CHANNELS}, {0, ERR_HTTP_CLIENT}, {0, ERR_MEDIA_TYPE}, {0, ERR_MEDIA_TYPE}, {0, ERR_HTTP_THROTTLED}, {0, ERR_HTTP_SERVER}};
+	serve(scripts, 6);
+	for (size_t i = 0; i < 6; i++) {
+		struct call call = {.request = {.channels = wanted[i].channels}};
+		cr_assert_eq(run(&call, TWILIO_MEDIA), wanted[i].status, "%zu: %d %s", i, call.status, call.request.error.detail);
+		cr_assert_eq(call.request.error.code, wanted[i].status);
+		cr_assert_eq(call.headers_seen + call.received, 0);
+		cr_assert(!call.request.http.refused);
+		cr_assert_eq(call.request.http.retry_after_ms, i == 4 ? 3000 : -1);
+		twilio_request_release(&call.request);
+	}
+}
+
+Test(twilio_client, media_follows_three_redirects_and_not_four)
+{
+	char hops[5][256];
+	struct peer_script scripts[9];
+	for (int i = 0; i < 4; i++) {
+		snprintf(hops[i], sizeof(hops[i]), "HTTP/1.1 307 There\r\nLocation: /hop%d\r\nContent-Length: 0\r\n\r\n", i);
+		scripts[i] = (struct peer_script){.answer = hops[i]};
+		scripts[4 + i] = (struct peer_script){.answer = hops[i]};
+	}
+	scripts[3] = (struct peer_script){.answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", .body_bytes = 5};
+	serve(scripts, 8);
+	struct call call = {0};
+	cr_assert_eq(run(&call, TWILIO_MEDIA), 0, "%s", call.request.error.detail);
+	cr_assert_eq(call.received, 5);
+	cr_assert_eq(call.headers_seen, 1);
+	twilio_request_release(&call.request);
+	call = (struct call){0};
+	cr_assert_eq(run(&call, TWILIO_MEDIA), ERR_REDIRECT);
+	cr_assert_eq(call.headers_seen + call.received, 0);
+	twilio_request_release(&call.request);
+	cr_assert_eq(peer_requests(peer), 8);
+}
+
+Test(twilio_client, json_is_never_fetched_by_redirect)
+{
+	const struct peer_script scripts[] = {{.answer = "HTTP/1.1 302 There\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"}};
+	serve(scripts, 1);
+	struct call call = {0};
+	cr_assert_eq(run(&call, TWILIO_RECORDING), ERR_REDIRECT);
+	cr_assert_eq(peer_requests(peer), 1);
+	twilio_request_release(&call.request);
+}
+
+Test(twilio_client, a_deleted_recording_is_deleted_and_a_404_of_somebody_else_is_not)
+{
+	char twilio[512], other[512];
+	const struct peer_script scripts[] = {
+		{.answer = "HTTP/1.1 204 No Content\r\n\r\n"},
+		{.answer = json_answer(twilio, sizeof(twilio), 404, "{\"code\":20404,\"message\":\"was not found\",\"status\":404}")},
+		{.answer = json_answer(other, sizeof(other), 404, "<html>nginx</html>")},
+		{.answer = "HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n"},
+	};
+	static const int wanted[] = {0, 0, ERR_HTTP_NOT_FOUND, ERR_HTTP_SERVER};
+	serve(scripts, 4);
+	for (size_t i = 0; i < 4; i++) {
+		struct call call = {0};
+		cr_assert_eq(run(&call, TWILIO_DELETE_RECORDING), wanted[i], "%zu: %s", i, call.request.error.detail);
+		cr_assert_eq(call.request.error.code, wanted[i]);
+		twilio_request_release(&call.request);
+	}
+	check_request(0, "DELETE /2010-04-01/Accounts/" AC "/Recordings/" RE ".json HTTP/1.1\r\n");
+}
+
+Test(twilio_client, an_answer_about_something_else_is_refused)
+{
+	char answer[512], huge[256];
+	const struct peer_script scripts[] = {{.answer = json_answer(answer, sizeof(answer), 200, "{\"sid\":\"RE00000000000000000000000000000009\"}")},
+					      {.answer = JSON_HEAD("4") "null"},
+					      {.answer = JSON_HEAD("1000000"), .body_bytes = 1000000},
+					      {.answer = huge, .body_bytes = 1000000}};
+	snprintf(huge, sizeof(huge), "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 1000000\r\n\r\n");
+	serve(scripts, 4);
+	static const int wanted[] = {ERR_PROTOCOL, ERR_PROTOCOL, ERR_TOO_LARGE, ERR_HTTP_SERVER};
+	for (size_t i = 0; i < 4; i++) {
+		struct call call = {0};
+		cr_assert_eq(run(&call, TWILIO_RECORDING), wanted[i], "%zu: %d", i, call.status);
+		cr_assert_neq(call.request.error.detail[0], '\0');
+		twilio_request_release(&call.request);
+	}
+}
+
+Test(twilio_client, credentials_that_a_server_repeats_do_not_reach_the_error)
+{
+	char answer[512];
+	const struct peer_script scripts[] = {
+		{.answer = json_answer(answer, sizeof(answer), 401, "{\"code\":20003,\"message\":\"wrong token " TOKEN " given\"}")}};
+	serve(scripts, 1);
+	struct call call = {0};
+	cr_assert_eq(run(&call, TWILIO_ACCOUNT), ERR_HTTP_UNAUTHORIZED);
+	cr_assert_eq(call.request.twilio_code, 20003);
+	cr_assert(strstr(call.request.error.detail, TOKEN) == NULL, "%s", call.request.error.detail);
+	cr_assert(strstr(call.request.error.detail, "20003") != NULL);
+	twilio_request_release(&call.request);
+}
+
+Test(twilio_client, what_cannot_be_asked_is_refused_at_once)
+{
+	const struct peer_script scripts[] = {{.answer = ""}};
+	serve(scripts, 1);
+	struct call call = {0};
+	cr_assert_eq(start(&call, TWILIO_ACCOUNT), 0);
+	twilio_cancel(&call.request);
+	finish(&call);
+	cr_assert_eq(call.status, ERR_CANCELLED);
+	twilio_request_release(&call.request);
+
+	struct call bad = {.request = {.op = TWILIO_RECORDING, .account_sid = {AC}, .recording_sid = {"RE/../../x"}, .done = on_done}};
+	cr_assert_eq(twilio_start(client, &bad.request), ERR_INVALID);
+	struct call stranger = {
+		.request = {.op = TWILIO_ACCOUNT, .account_sid = {"AC00000000000000000000000000000009"}, .done = on_done}};
+	cr_assert_eq(twilio_start(client, &stranger.request), ERR_CONFIG);
+	cr_assert(strstr(stranger.request.error.detail, "AC00000000000000000000000000000009") != NULL);
+	uv_run(&loop, UV_RUN_NOWAIT);
+	cr_assert_eq(bad.done + stranger.done, 0);
+	cr_assert_eq(peer_requests(peer), 0);
+}
+
+Test(twilio_client, media_may_be_refused_at_its_headers)
+{
+	const struct peer_script scripts[] = {{.answer = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\n", .body_bytes = 5}};
+	serve(scripts, 1);
+	struct call call = {.refuse = true};
+	cr_assert_eq(run(&call, TWILIO_MEDIA), ERR_CANCELLED);
+	cr_assert(call.request.http.refused);
+	cr_assert_eq(call.received, 0);
+	twilio_request_release(&call.request);
+}
+
+Test(twilio_client, a_server_that_went_away_is_a_transport_error_without_credentials)
+{
+	const struct peer_script scripts[] = {{.answer = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", .body_bytes = 100, .cut_after = 60}};
+	serve(scripts, 1);
+	struct call call = {0};
+	cr_assert_eq(run(&call, TWILIO_MEDIA), ERR_RESET);
+	cr_assert_eq(call.request.error.code, ERR_RESET);
+	cr_assert(strstr(call.request.error.detail, "127.0.0.1") != NULL && strstr(call.request.error.detail, TOKEN) == NULL);
+	twilio_request_release(&call.request);
+}
