@@ -252,10 +252,10 @@ void job_learned(struct job *job, enum dependency dependency, int code, bool ans
 	if (code == 0 || answered || breaker_counts(code))
 		job->probes &= ~(1u << dependency);
 	uint8_t sid[16] = {0};
-	uint64_t subject;
+	uint64_t halves[2];
 	sid_binary(&job->work.recording_sid, sid);
-	memcpy(&subject, sid, sizeof(subject));
-	job_env_learned(job->env, dependency, subject, code, answered);
+	memcpy(halves, sid, sizeof(halves));
+	job_env_learned(job->env, dependency, halves[0] ^ halves[1], code, answered);
 }
 
 /* ---- outlasting the ledger ---- */

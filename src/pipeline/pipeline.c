@@ -88,6 +88,14 @@ static struct job *take_job(struct pipeline *pipeline)
 	return job;
 }
 
+/* Work is known to come due then. */
+static void look_again_in(struct pipeline *pipeline, int64_t delay_ms)
+{
+	int64_t at = now_ms(pipeline) + delay_ms + 1;
+	if (at < pipeline->poll_at_ms)
+		pipeline->poll_at_ms = at;
+}
+
 /* env->ended */
 static void job_ended(struct job *job)
 {
@@ -98,6 +106,8 @@ static void job_ended(struct job *job)
 	else
 		pipeline->running_count--;
 	list_append(&pipeline->resting, &job->link);
+	if (job->outcome == LEDGER_OUTCOME_RETRY || job->outcome == LEDGER_OUTCOME_WAIT)
+		look_again_in(pipeline, job->delay_ms);
 	pipeline_work_soon(pipeline);
 }
 
@@ -232,7 +242,7 @@ static void claim_done(struct ledger_request *request, int status)
 	if (status == 0) {
 		pipeline->poll_at_ms = now_ms(pipeline) + POLL_MS;
 		if (request->next_due_ms >= 0 && request->next_due_ms < POLL_MS)
-			pipeline->poll_at_ms = now_ms(pipeline) + request->next_due_ms + 1;
+			look_again_in(pipeline, request->next_due_ms);
 		if (request->leased_count == request->lease_max)
 			pipeline->due = true;
 		for (size_t i = 0; i < request->leased_count; i++)
