@@ -16,21 +16,23 @@ struct command {
 	int (*run)(const struct config *config, int argc, char **argv);
 	const char *summary;
 	const char *usage;
+	const char *help; /* the long text of --help; NULL: usage and summary */
 };
 
 static const struct command commands[] = {
-	{"serve", cmd_serve, "run the daemon (the default)", "reeld serve"},
-	{"sandbox", cmd_sandbox, "run a local stand-in for Twilio",
-	 "reeld sandbox [--listen ADDRESS] [--target URL] [--rate N] [--count N] [--size SIZE] [--fault LIST] (see reeld sandbox --help)"},
-	{"check", cmd_check, "validate the configuration and reach every dependency", "reeld check"},
-	{"migrate", cmd_migrate, "apply database migrations", "reeld migrate"},
+	{"serve", cmd_serve, "run the daemon (the default)", "reeld serve", NULL},
+	{"demo", cmd_demo, "archive a few recordings from a sandbox; no account needed",
+	 "reeld demo [--count N] [--data-dir DIR] [--size SIZE]", NULL},
+	{"sandbox", cmd_sandbox, "run a local stand-in for Twilio", "", cmd_sandbox_help},
+	{"check", cmd_check, "validate the configuration and reach every dependency", "reeld check", NULL},
+	{"migrate", cmd_migrate, "apply database migrations", "reeld migrate", NULL},
 	{"jobs", cmd_jobs, "what is pending, running or dead; put it back or drop it",
-	 "reeld jobs list | show SID | retry SID | retry --all-dead | drop SID"},
+	 "reeld jobs list | show SID | retry SID | retry --all-dead | drop SID", NULL},
 	{"recordings", cmd_recordings, "what is stored; a link to it; delete it",
-	 "reeld recordings list [--prefix P] | url SID | delete SID"},
-	{"healthcheck", cmd_healthcheck, "ask the local /healthz (for containers)", "reeld healthcheck"},
+	 "reeld recordings list [--prefix P] | url SID | delete SID", NULL},
+	{"healthcheck", cmd_healthcheck, "ask the local /healthz (for containers)", "reeld healthcheck", NULL},
 	{"sign", cmd_sign, "print or verify an X-Twilio-Signature",
-	 "reeld sign --url URL [--token T] [--verify SIG] [--body FILE] [k=v ...]"},
+	 "reeld sign --url URL [--token T] [--verify SIG] [--body FILE] [k=v ...]", NULL},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
@@ -161,7 +163,10 @@ int main(int argc, char **argv)
 		return CMD_USAGE;
 	}
 	if (arguments.help) {
-		printf("usage: %s\n\n%s\n", command->usage, command->summary);
+		if (command->help != NULL)
+			fputs(command->help, stdout);
+		else
+			printf("usage: %s\n\n%s\n", command->usage, command->summary);
 		return CMD_OK;
 	}
 	return run_command(command, &arguments, command_argc, command_argv);
