@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <uv.h>
 
 /* How often a refused switch to WAL is tried again, 10 ms apart: another process is opening the same new file. */
 #define OPEN_TRIES 500
@@ -92,14 +93,21 @@ static int set_pragmas(struct sqlite_db *db)
 			    "PRAGMA synchronous = FULL;"
 			    "PRAGMA wal_autocheckpoint = 0;"
 			    "PRAGMA journal_size_limit = 67108864;"
-			    "PRAGMA foreign_keys = ON;"
 			    "PRAGMA cache_size = -8192;"
 			    "PRAGMA temp_store = MEMORY;",
 			    NULL, NULL, NULL);
 }
 
+/* Keeping statistics takes a lock at every allocation, and nobody asks for them. Refused, without harm, when SQLite is in use already. */
+static void configure(void)
+{
+	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 int sqlite_db_open(struct sqlite_db **ret, const struct sqlite_db_options *options, struct error *error)
 {
+	static uv_once_t once = UV_ONCE_INIT;
+	uv_once(&once, configure);
 	*ret = NULL;
 	struct sqlite_db *db = calloc(1, sizeof(*db) + options->sql_count * sizeof(db->stmt[0]));
 	if (db == NULL)
@@ -160,6 +168,11 @@ const struct error *sqlite_db_error(const struct sqlite_db *db)
 int64_t sqlite_db_changes(const struct sqlite_db *db)
 {
 	return sqlite3_changes(db->handle);
+}
+
+int64_t sqlite_db_total_changes(const struct sqlite_db *db)
+{
+	return sqlite3_total_changes(db->handle);
 }
 
 int64_t sqlite_db_last_id(const struct sqlite_db *db)

@@ -39,6 +39,7 @@ int sqlite_db_exec(struct sqlite_db *db, const char *sql);
 const struct error *sqlite_db_error(const struct sqlite_db *db);
 /* Rows changed by the last statement; rowid of the last insert. */
 int64_t sqlite_db_changes(const struct sqlite_db *db);
+int64_t sqlite_db_total_changes(const struct sqlite_db *db); /* since open */
 int64_t sqlite_db_last_id(const struct sqlite_db *db);
 /* False when a failed statement has ended the transaction (disk full, I/O error). */
 bool sqlite_db_in_transaction(const struct sqlite_db *db);

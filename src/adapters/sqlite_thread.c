@@ -2,7 +2,7 @@
 /*
  *   loop                         mutex                        thread
  *   submit ── append ──────────▶ queue ──── take a group ───▶ BEGIN IMMEDIATE
- *                                                             SAVEPOINT run RELEASE, for each writing item
+ *                                                             run, for each writing item
  *                                                             COMMIT
  *                                                             run, for each reading item
  *   done ◀── on_answers ◀─────── answers ◀─── append ──────── then perhaps a checkpoint
@@ -69,14 +69,49 @@ static void settle_all(struct sqlite_thread *self, struct group *group, struct l
 		settle(self, group, item, status);
 }
 
-/* One writing item. `alone`: the transaction itself is its savepoint. */
-static int run_write(struct sqlite_thread *self, struct list *item, bool alone)
+static void take_back(struct list *items, struct list *done)
 {
-	int status = alone ? 0 : sqlite_db_exec(self->db, "SAVEPOINT item");
+	struct list rest;
+	struct list *item;
+	list_move(&rest, items);
+	while ((item = list_take(done)) != NULL)
+		list_append(items, item);
+	while ((item = list_take(&rest)) != NULL)
+		list_append(items, item);
+}
+
+/*
+ * The usual way: no savepoints, which would copy every page that an item touches. An item that fails before it wrote anything harms nobody. One that fails
+ * later takes the transaction back: false, and all items are to be run again, carefully. Items that succeeded wait in `done` for the commit.
+ */
+static bool run_lightly(struct sqlite_thread *self, struct group *group, struct list *done)
+{
+	for (struct list *item = list_first(&group->writes); item != NULL; item = list_first(&group->writes)) {
+		int64_t before = sqlite_db_total_changes(self->db);
+		int status = self->ops->run(self->context, self->db, item);
+		if (status != 0 && (!sqlite_db_in_transaction(self->db) || sqlite_db_total_changes(self->db) != before)) {
+			take_back(&group->writes, done);
+			if (sqlite_db_in_transaction(self->db))
+				sqlite_db_exec(self->db, "ROLLBACK");
+			return false;
+		}
+		if (status != 0) {
+			settle(self, group, item, status);
+			continue;
+		}
+		list_remove(item);
+		list_append(done, item);
+	}
+	return true;
+}
+
+static int run_in_savepoint(struct sqlite_thread *self, struct list *item)
+{
+	int status = sqlite_db_exec(self->db, "SAVEPOINT item");
 	if (status != 0)
 		return status;
 	status = self->ops->run(self->context, self->db, item);
-	if (alone || !sqlite_db_in_transaction(self->db))
+	if (!sqlite_db_in_transaction(self->db))
 		return status;
 	if (status != 0) {
 		int undone = sqlite_db_exec(self->db, "ROLLBACK TO item; RELEASE item");
@@ -85,39 +120,39 @@ static int run_write(struct sqlite_thread *self, struct list *item, bool alone)
 	return sqlite_db_exec(self->db, "RELEASE item");
 }
 
-/* Items whose run succeeded wait in `done` for the commit, which decides for all of them. */
-static void run_writes(struct sqlite_thread *self, struct group *group)
+/* Each in a savepoint. False: a failure (disk full, I/O error) took the whole transaction along, and *status says why. */
+static bool run_carefully(struct sqlite_thread *self, struct group *group, struct list *done, int *status)
 {
-	if (list_empty(&group->writes))
-		return;
-	int status = sqlite_db_exec(self->db, "BEGIN IMMEDIATE");
-	if (status != 0) {
-		settle_all(self, group, &group->writes, status);
-		return;
-	}
-	struct list done;
-	list_init(&done);
-	bool alone = group->writes.next->next == &group->writes;
 	for (struct list *item = list_first(&group->writes); item != NULL; item = list_first(&group->writes)) {
-		status = run_write(self, item, alone);
-		if (!sqlite_db_in_transaction(self->db))
-			break; /* the failure took the whole transaction along */
-		if (status != 0) {
-			settle(self, group, item, status);
+		*status = run_in_savepoint(self, item);
+		if (!sqlite_db_in_transaction(self->db)) {
+			*status = *status == 0 ? ERR_LEDGER : *status;
+			return false;
+		}
+		if (*status != 0) {
+			settle(self, group, item, *status);
 			continue;
 		}
 		list_remove(item);
-		list_append(&done, item);
+		list_append(done, item);
 	}
-	if (sqlite_db_in_transaction(self->db)) {
-		if (list_empty(&done)) {
-			sqlite_db_exec(self->db, "ROLLBACK");
-			return;
-		}
-		status = sqlite_db_exec(self->db, "COMMIT");
-	} else if (status == 0) {
-		status = ERR_LEDGER;
+	return true;
+}
+
+static void run_writes(struct sqlite_thread *self, struct group *group)
+{
+	struct list done;
+	list_init(&done);
+	if (list_empty(&group->writes))
+		return;
+	int status = sqlite_db_exec(self->db, "BEGIN IMMEDIATE");
+	if (status == 0 && !run_lightly(self, group, &done)) {
+		status = sqlite_db_exec(self->db, "BEGIN IMMEDIATE");
+		if (status == 0)
+			run_carefully(self, group, &done, &status);
 	}
+	if (sqlite_db_in_transaction(self->db))
+		status = sqlite_db_exec(self->db, list_empty(&done) ? "ROLLBACK" : "COMMIT");
 	settle_all(self, group, &done, status);
 	settle_all(self, group, &group->writes, status);
 	if (sqlite_db_in_transaction(self->db))

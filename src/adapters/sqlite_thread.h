@@ -5,9 +5,9 @@
  * Ownership: an item belongs to the thread from sqlite_thread_submit until its `done`, which comes exactly once, on the loop, never inside
  * the call. In between `run` and `settle` work on the item, on the thread, and touch nothing else that belongs to the loop.
  *
- * Group commit: everything that is queued when the thread looks is one group. Its writing items share one transaction (each in a savepoint, so that
- * one that fails takes nothing of the others along) and one sync; then its reading items run. `done` follows the commit, so a status of 0 is
- * durable. The WAL is checkpointed between groups: when idle, or past a size.
+ * Group commit: what is queued when the thread looks is one group. Its writing items share one transaction and one sync; then its reading items run.
+ * Should a writing item fail half-way, all of them are run again, each in a savepoint, so that it takes nothing of the others along. `done` follows the
+ * commit: a status of 0 is durable. The WAL is checkpointed between groups: when idle, or past a size.
  */
 #ifndef REELD_ADAPTERS_SQLITE_THREAD_H
 #define REELD_ADAPTERS_SQLITE_THREAD_H
@@ -25,7 +25,7 @@ struct sqlite_thread;
 struct sqlite_thread_ops {
 	/* Does it write? Thread. */
 	bool (*writes)(const struct list *item);
-	/* Does the item's work inside the transaction. 0 or an error, which undoes what it wrote. Thread. */
+	/* Does the item's work inside the transaction. 0 or an error, which undoes what it wrote. May come again: must begin anew. Thread. */
 	int (*run)(void *context, struct sqlite_db *db, struct list *item);
 	/* The final status: after run, and after the commit for those that write. `error` (may be NULL) has SQLite's words. Thread or loop. */
 	void (*settle)(void *context, struct list *item, int status, const struct error *error);

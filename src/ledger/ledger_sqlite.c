@@ -76,6 +76,8 @@ static int item_run(void *context, struct sqlite_db *db, struct list *item)
 {
 	const struct ledger_sqlite *self = context;
 	struct ledger_request *request = request_of(item);
+	ledger_arena_free(request); /* of a first run in a group that was taken back */
+	request->error = (struct error){0};
 	struct ledger_run run = {.db = db, .request = request, .owner = self->owner, .now = clock_wall_ms()};
 	return operations[request->op].run(&run);
 }

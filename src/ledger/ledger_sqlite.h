@@ -64,6 +64,8 @@ void ledger_sqlite_read_recording(struct sqlite_stmt *stmt, struct ledger_record
 /* Reads a job by id, with the lease it has now. */
 int ledger_sqlite_load_job(struct ledger_run *run, int64_t id, struct ledger_job *job);
 int ledger_sqlite_audit(struct ledger_run *run, int64_t id, const char *what, const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* The n-th row of a trail that has n - 1: spares looking for the last one. */
+int ledger_sqlite_audit_first(struct ledger_run *run, int64_t id, int n, const char *what, const char *detail);
 /* The row of an attempt that had to wait: replaces its "leased", and repeats are one row, so that a long outage does not fill the trail. */
 int ledger_sqlite_audit_wait(struct ledger_run *run, int64_t id, const char *detail);
 /* Appends to calls.notes; nothing when there is no such call. */

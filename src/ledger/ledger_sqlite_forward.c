@@ -15,6 +15,7 @@
 struct forward {
 	struct ledger_run *run;
 	size_t lease_max;
+	char first_lease[128]; /* the trail's words for a lease with epoch 1 */
 };
 
 /* The word that we do not know, for the trail. Only what cannot do harm there is kept of it. */
@@ -45,11 +46,6 @@ static void describe(const struct event *event, char *out, size_t size)
 static bool may_lease(const struct forward *forward)
 {
 	return forward->run->request->leased_count < forward->lease_max;
-}
-
-static int audit_leased(struct ledger_run *run, int64_t id, int64_t epoch)
-{
-	return ledger_sqlite_audit(run, id, "leased", "%s, epoch %" PRId64, run->owner, epoch);
 }
 
 static void job_from_event(struct ledger_job *job, const struct event *event)
@@ -110,10 +106,10 @@ static int add_recording(struct forward *forward, const struct event *event, con
 	int64_t id = sqlite_db_last_id(run->db);
 	char what[64];
 	describe(event, what, sizeof(what));
-	result = ledger_sqlite_audit(run, id, "received", "%s", what);
+	result = ledger_sqlite_audit_first(run, id, 1, "received", what);
 	if (result == 0 && lease) {
 		job_from_event(&run->request->leased[run->request->leased_count++], event);
-		result = audit_leased(run, id, 1);
+		result = ledger_sqlite_audit_first(run, id, 2, "leased", forward->first_lease);
 	}
 	if (result == 0 && (status == LEDGER_ABSENT || status == LEDGER_FAILED))
 		result = note_end(run, event, &event->call_sid);
@@ -148,7 +144,7 @@ static int start_recording(struct forward *forward, const struct event *event, c
 	if (result != 0 || !lease)
 		return result;
 	result = ledger_sqlite_load_job(run, found->id, &run->request->leased[run->request->leased_count++]);
-	return result == 0 ? audit_leased(run, found->id, found->epoch + 1) : result;
+	return result == 0 ? ledger_sqlite_audit(run, found->id, "leased", "%s, epoch %" PRId64, run->owner, found->epoch + 1) : result;
 }
 
 static int end_recording(struct ledger_run *run, const struct event *event, const struct ledger_found *found)
@@ -217,6 +213,7 @@ int ledger_sqlite_forward(struct ledger_run *run)
 {
 	struct ledger_request *request = run->request;
 	struct forward forward = {.run = run, .lease_max = request->lease_max < request->count ? request->lease_max : request->count};
+	snprintf(forward.first_lease, sizeof(forward.first_lease), "%s, epoch 1", run->owner);
 	if (forward.lease_max > LEDGER_LEASE_LIMIT)
 		forward.lease_max = LEDGER_LEASE_LIMIT;
 	if (forward.lease_max > 0) {

@@ -113,6 +113,17 @@ int ledger_sqlite_audit(struct ledger_run *run, int64_t id, const char *what, co
 	return audit_add(run, id, what, len < 0 ? NULL : detail);
 }
 
+int ledger_sqlite_audit_first(struct ledger_run *run, int64_t id, int n, const char *what, const char *detail)
+{
+	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, STMT_AUDIT_FIRST);
+	sqlite_bind_i64(stmt, id);
+	sqlite_bind_i64(stmt, n);
+	sqlite_bind_i64(stmt, run->now);
+	sqlite_bind_text(stmt, what);
+	sqlite_bind_text(stmt, detail);
+	return sqlite_stmt_run(stmt);
+}
+
 int ledger_sqlite_audit_wait(struct ledger_run *run, int64_t id, const char *detail)
 {
 	struct {
