@@ -144,8 +144,8 @@ int env_file_parse(struct env_file *file, struct slice text, const char *path, s
 
 int env_file_read(struct env_file *file, const char *path, struct error *error)
 {
-	char *text;
-	size_t len;
+	char *text = NULL;
+	size_t len = 0;
 	*file = (struct env_file){0};
 	int rc = text_file_read(path, ENV_FILE_MAX, &text, &len, error);
 	if (rc != 0)

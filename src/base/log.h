@@ -60,12 +60,16 @@ struct log_field {
 /* Checked inline so that a disabled event costs one comparison. */
 extern enum log_level log_threshold;
 
+#ifndef __cppcheck__
 #define log_event(level, event, ...)                                                                                \
 	do {                                                                                                        \
 		if ((level) >= log_threshold)                                                                       \
 			log_write((level), (event),                                                                 \
 				  (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){LOG_TYPE_END, NULL, {0}}}); \
 	} while (0)
+#else /* which does not know __VA_OPT__ */
+#define log_event(level, event, ...) ((void)(level))
+#endif
 
 /* Use log_event. `fields` ends with a LOG_TYPE_END entry; nothing is kept after the call. */
 void log_write(enum log_level level, const char *event, const struct log_field *fields);
