@@ -6,6 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* Room for the deletes of some hundred thousand recordings; beyond that the answer is a 500. */
+#define MAX_STATS (16u << 20)
+
 static const char *const request_names[SANDBOX_REQUEST_KINDS] = {
 	[SANDBOX_ACCOUNT] = "account", [SANDBOX_RECORDING] = "recording", [SANDBOX_MEDIA] = "media",     [SANDBOX_CALL] = "call",
 	[SANDBOX_LIST] = "list",       [SANDBOX_DELETE] = "delete",       [SANDBOX_UNKNOWN] = "unknown",
@@ -19,13 +22,32 @@ static void write_faults(const struct sandbox *sandbox, struct buffer *out)
 	buffer_append_char(out, '}');
 }
 
+/* {"RE…":1}: the deletions that took effect. */
+static void write_deletes(const struct sandbox *sandbox, struct buffer *out)
+{
+	struct model_recording recording;
+	uint64_t left = sandbox->stats.deleted;
+	bool first = true;
+	buffer_append_char(out, '{');
+	for (uint64_t i = 0; left > 0 && i < model_count(sandbox->model); i++) {
+		struct model_state state = model_look(sandbox->model, i);
+		if (state.deletes == 0)
+			continue;
+		left--;
+		model_recording(sandbox->model, i, &recording);
+		buffer_printf(out, "%s\"%s\":%u", first ? "" : ",", recording.recording_sid.text, state.deletes);
+		first = false;
+	}
+	buffer_append_char(out, '}');
+}
+
 static void get_stats(struct sandbox *sandbox, struct connection *connection, const struct query *query)
 {
 	(void)query;
 	struct sandbox_stats stats;
 	struct buffer body;
 	sandbox_stats(sandbox, &stats);
-	buffer_init(&body, 16384);
+	buffer_init(&body, MAX_STATS);
 	buffer_append_cstr(&body, "{\"requests\":{");
 	for (int i = 0; i < SANDBOX_REQUEST_KINDS; i++)
 		buffer_printf(&body, "%s\"%s\":%" PRIu64, i == 0 ? "" : ",", request_names[i], stats.requests[i]);
@@ -34,6 +56,8 @@ static void get_stats(struct sandbox *sandbox, struct connection *connection, co
 		buffer_printf(&body, "%s\"%s\":%" PRIu64, i == 0 ? "" : ",", fault_name((enum fault)i), stats.faults[i]);
 	buffer_printf(&body, "},\"plan\":");
 	write_faults(sandbox, &body);
+	buffer_append_cstr(&body, ",\"deletes\":");
+	write_deletes(sandbox, &body);
 	buffer_printf(&body,
 		      ",\"recordings\":%" PRIu64 ",\"deleted\":%" PRIu64 ",\"media_bytes\":%" PRIu64 ",\"downloads_open\":%zu,\"callbacks\":{\"running\":%s,"
 		      "\"sent\":%" PRIu64 ",\"retried\":%" PRIu64 ",\"acknowledged\":%" PRIu64 ",\"refused\":%" PRIu64 ",\"failed\":%" PRIu64

@@ -2,6 +2,7 @@
 """Drives the reeld binary from outside: starts and ends processes (only its own, by pid), signs like Twilio with code of its own, reads
 the ledger and the stored files, and holds every 2xx as an obligation."""
 import base64
+import email.utils
 import hashlib
 import hmac
 import http.client
@@ -141,6 +142,20 @@ class Sandbox(Process):
             target = page["next_page_uri"]
         return found
 
+    def listing(self, **query):
+        """sid → what the recording must become (bytes, sha256) and what happened to it. Not subject to faults."""
+        reply = http_request(self.port, "GET", "/sandbox/recordings?limit=1000000&" + urllib.parse.urlencode(query), timeout=60)
+        assert reply.status == 200, reply
+        return {item["sid"]: item for item in reply.json["recordings"]}
+
+    def deliver_all(self, daemon, seconds=DEADLINE, **query):
+        """Has the sandbox send callbacks for all its recordings, and waits until each has its answer."""
+        query = {"from": 0, "count": self.count, "retry": 1, "target": daemon.url + PATH, **query}
+        reply = self.deliver("?" + urllib.parse.urlencode(query))
+        assert reply.status == 202, reply
+        wait_until(lambda: not self.stats()["callbacks"]["running"], lambda: f"callbacks to end: {self.stats()}", seconds)
+        return self.stats()["callbacks"]
+
     def stats(self):
         reply = http_request(self.port, "GET", "/sandbox/stats")
         return reply.json if reply.status == 200 else None
@@ -268,6 +283,10 @@ class Daemon:
         root = Path(self.data, "recordings")
         return {str(path.relative_to(root)): path for path in root.rglob("*") if path.is_file()} if root.exists() else {}
 
+    def leftovers(self):
+        """Files of cut uploads: what lies in the storage and is no recording."""
+        return [name for name in self.files() if not re.fullmatch(r"\d{4}/\d\d/\d\d/C[AF][0-9a-f]{32}/RE[0-9a-f]{32}\.(wav|mp3)", name)]
+
 
 def callback_params(recording, status="completed", **changes):
     """A recording callback as Twilio sends it, for a recording of the sandbox's list."""
@@ -303,13 +322,21 @@ class Oracle:
             self.refused[sid] = reply.status
         return reply
 
+    def adopt(self):
+        """Takes over the obligations from callbacks that the sandbox delivered itself."""
+        self.acknowledged |= {sid for sid, item in self.sandbox.listing(sha256=0).items() if item["acknowledged"] > 0}
+
     def expected_bytes(self, sid):
-        """Size and SHA-256 of the recording, fetched from the sandbox without reeld."""
+        """Size and SHA-256 of the recording, from the sandbox without reeld."""
         if sid not in self.expected:
-            reply = self.sandbox.get(f"/2010-04-01/Accounts/{ACCOUNT}/Recordings/{sid}.wav")
-            assert reply.status == 200, f"sandbox does not serve {sid}: {reply}"
-            self.expected[sid] = (len(reply.body), hashlib.sha256(reply.body).hexdigest())
+            self.expected = {sid: (item["bytes"], item["sha256"]) for sid, item in self.sandbox.listing(format="wav").items()}
         return self.expected[sid]
+
+    def expected_path(self, sid):
+        """Where the recording must be, below DATA_DIR/recordings."""
+        recording = self.recordings[sid]
+        start = email.utils.parsedate_to_datetime(recording["start_time"])
+        return f"{start:%Y/%m/%d}/{recording['call_sid']}/{sid}.wav"
 
     def pending(self):
         rows = {row["recording_sid"]: row["status"] for row in self.daemon.query("SELECT recording_sid, status FROM recordings")}
@@ -329,6 +356,7 @@ class Oracle:
             assert row is not None and row["status"] == "stored", f"{sid}: acknowledged, but {row}"
             found = [path for path in files.values() if path.name.startswith(sid)]
             assert len(found) == 1, f"{sid}: {len(found)} files: {found}"
+            assert found[0] == files.get(self.expected_path(sid)), f"{sid}: stored as {found[0]}, not as {self.expected_path(sid)}"
             data = found[0].read_bytes()
             digest = hashlib.sha256(data).hexdigest()
             assert (row["bytes"], row["sha256"]) == (len(data), digest), f"{sid}: ledger and file differ"
