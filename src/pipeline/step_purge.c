@@ -3,7 +3,7 @@
  * PURGE (DELETE_FROM_TWILIO): the store proves once more that it holds exactly these bytes, and only then Twilio's copy is deleted.
  *
  * Needs: a recorded object. Waits for: the ledger (the MD5, when another attempt stored the object), the store, Twilio. Success: FINISH; a recording that
- * Twilio does not have (404) was deleted by an earlier attempt. An object that is missing or different is moved again (TRANSFER), once an attempt.
+ * Twilio says it does not have was deleted by an earlier attempt. An object that is missing or different is moved again (TRANSFER), once an attempt.
  * Failure: FINISH.
  */
 #include "pipeline/job.h"
@@ -18,7 +18,7 @@ static void delete_done(struct twilio_request *request, int status)
 	struct job *job = request->data;
 	job_landed(job, STEP_PURGE, FLIGHT_TWILIO);
 	job_learned(job, DEPENDENCY_TWILIO, status, request->http.http_status > 0);
-	if (status == 0 || status == ERR_HTTP_NOT_FOUND)
+	if (status == 0) /* which a 404 of Twilio's own is, too */
 		job->purged = true;
 	else
 		job_fail(job, DEPENDENCY_TWILIO, status, &request->error, request->http.retry_after_ms);

@@ -228,6 +228,7 @@ Test(pressure, a_late_writer_with_an_old_epoch_changes_nothing)
 	fx.ledger.rows[0].job.epoch++; /* another replica; we do not know */
 	RUN_UNTIL(pipeline_running(fx.pipeline) == 0);
 	cr_assert_eq(fx.ledger.rows[0].recorded, 0);
+	cr_assert_eq(fx.ledger.submitted[LEDGER_FINISH], 0);
 	cr_assert_eq(fx.ledger.rows[0].status, LEDGER_RUNNING);
 	cr_assert_eq(fx.outcomes[LEDGER_OUTCOME_DONE], 0);
 }

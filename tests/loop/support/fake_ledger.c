@@ -87,8 +87,8 @@ static int stored_object(struct fake_row *row, const struct ledger_request *requ
 	snprintf(row->job.sha256, sizeof(row->job.sha256), "%s", object->sha256);
 	snprintf(row->md5, sizeof(row->md5), "%s", object->md5);
 	row->job.bytes = object->bytes;
+	row->recorded += !row->job.stored; /* after a lost reply it is told again */
 	row->job.stored = true;
-	row->recorded++;
 	row->status = object->keep_lease ? LEDGER_RUNNING : LEDGER_STORED;
 	return 0;
 }

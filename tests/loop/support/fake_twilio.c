@@ -62,7 +62,7 @@ static void request_over(struct fake_twilio *fake, struct twilio_request *reques
 	request->http.retry_after_ms = state->answer.retry_after_ms;
 	if (status != 0)
 		error_set(&request->error, status, "fake Twilio: %s", err_name(status));
-	else if (request->op == TWILIO_DELETE_RECORDING && fake->deleted != NULL)
+	else if (request->op == TWILIO_DELETE_RECORDING && state->answer.http_status != 404 && fake->deleted != NULL)
 		fake->deleted(fake, &request->recording_sid);
 	fake->in_flight--;
 	request->done(request, status);
@@ -174,6 +174,8 @@ int twilio_start(struct twilio_client *client, struct twilio_request *request)
 	request->duration_s = -1;
 	fake->started[request->op]++;
 	state->answer = fake->answer(fake, request);
+	if (request->op == TWILIO_DELETE_RECORDING && state->answer.http_status == 404)
+		state->answer.status = 0;
 	fake->in_flight++;
 	if (fake->in_flight > fake->most_in_flight)
 		fake->most_in_flight = fake->in_flight;
