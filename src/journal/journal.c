@@ -120,7 +120,7 @@ static int lock_directory(struct journal *journal, struct error *error)
 		size_t got = 0;
 		file_read(journal->lock_fd, text, sizeof(text) - 1, 0, &got);
 		text[got] = '\0';
-		text[strcspn(text, "\n")] = '\0';
+		text[strcspn(text, " \n")] = '\0';
 		return error_set(error, ERR_LOCKED, "the journal in %s is in use by process %s: stop it, or give this one another DATA_DIR",
 				 journal->directory, got > 0 ? text : "(unknown)");
 	}

@@ -292,7 +292,7 @@ int twilio_accounts_load(struct twilio_accounts *accounts, const char *path, str
 	FILE *file = fopen(path, "re");
 
 	if (file == NULL)
-		return error_set(error, ERR_CONFIG, "%s cannot be opened: %s", path, strerror(errno));
+		return error_set(error, ERR_CONFIG, "TWILIO_ACCOUNTS_FILE: %s cannot be opened: %s", path, strerror(errno));
 	int status = add_lines(accounts, file, path, error);
 	fclose(file);
 	return status;

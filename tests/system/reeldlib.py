@@ -19,7 +19,7 @@ from pathlib import Path
 
 BINARY = os.path.abspath(os.environ.get("REELD_BINARY", "build/reeld"))
 ACCOUNT = "AC" + "0123456789abcdef" * 2
-TOKEN = "0123456789abcdef0123456789abcdef"
+TOKEN = "fedcba98765432100123456789abcdef"
 PATH = "/api/twilio/recording"
 # Generous: a slow machine must not fail a test, a hung one must.
 DEADLINE = float(os.environ.get("REELD_TEST_DEADLINE", "60"))
@@ -78,10 +78,10 @@ def http_request(port, method, target, body=None, headers=None, timeout=20):
 class Process:
     """A child with its output in a file. Its own process group, so that a tracer and its tracee end together."""
 
-    def __init__(self, argv, env, log_path):
+    def __init__(self, argv, env, log_path, stderr=None):
         self.log_path = log_path
         self.log = open(log_path, "ab")
-        self.child = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, start_new_session=True)
+        self.child = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=self.log, stderr=stderr or self.log, start_new_session=True)
 
     @property
     def running(self):
