@@ -13,6 +13,6 @@
 _Noreturn void check_failed(const char *condition, const char *file, int line);
 
 /* The struct that embeds `member` at address `ptr`. */
-#define CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+#define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 #endif

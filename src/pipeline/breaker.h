@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A circuit breaker for one dependency, fed by all jobs. Closed: everybody may try. It opens after `threshold` failures in a row that are the
- * dependency's own (breaker_counts); then nobody tries until a backoff has passed, then one job does (the probe): its success closes the breaker, its
- * failure opens it for twice as long. Pure: the caller brings clock and chance.
+ * A circuit breaker for one dependency, fed by all jobs. Closed: everybody may try. It opens after `threshold` failures in a row
+ * that are the dependency's own (breaker_counts); then nobody tries until a backoff has passed, then one job does (the probe):
+ * its success closes the breaker, its failure opens it for twice as long. Pure: the caller brings clock and chance.
  *
- * One recording that Twilio cannot serve (a timeout, a 5xx) also looks like an outage, but must use up its attempts and end. So such failures must come from at
- * least `min_recordings` different recordings. Failures of class WAIT (nobody there, credentials refused) are nobody's fault and need no second witness.
+ * One recording that Twilio cannot serve (a timeout, a 5xx) also looks like an outage, but must use up its attempts and end. So
+ * such failures must come from at least `min_recordings` different recordings. Failures of class WAIT (nobody there, credentials
+ * refused) are nobody's fault and need no second witness.
  */
 #ifndef REELD_PIPELINE_BREAKER_H
 #define REELD_PIPELINE_BREAKER_H
@@ -26,7 +27,7 @@ struct breaker_options {
 struct breaker {
 	struct breaker_options options;
 	enum breaker_state state;
-	unsigned failures;   /* in a row */
+	unsigned failures; /* in a row */
 	uint64_t first_subject;
 	bool certain;        /* the failures in a row cannot be one recording's */
 	unsigned opened;     /* how often in a row without a success */
@@ -35,16 +36,19 @@ struct breaker {
 
 void breaker_init(struct breaker *breaker, const struct breaker_options *options);
 
-/* True for errors that are the dependency's: unreachable, DNS, TLS, timeout, 5xx, credentials refused, no space, storage or ledger failed. */
+/* True for errors that are the dependency's: unreachable, DNS, TLS, timeout, 5xx, credentials refused, no space, storage or
+ * ledger failed. */
 bool breaker_counts(int code);
 
-/* What a job learned about the dependency; `subject` tells recordings apart. Each returns true when the breaker opened or closed. */
+/* What a job learned about the dependency; `subject` tells recordings apart. Each returns true when the breaker opened or closed.
+ */
 bool breaker_failed(struct breaker *breaker, int code, uint64_t subject, int64_t now_ms, uint64_t random);
 bool breaker_succeeded(struct breaker *breaker);
 
 /* How many more may try now: SIZE_MAX, 1 (the probe), 0. */
 size_t breaker_permits(const struct breaker *breaker, int64_t now_ms);
-/* The one that was permitted starts. No effect unless it is a probe: true then, and the caller owes a result or breaker_probe_abandoned. */
+/* The one that was permitted starts. No effect unless it is a probe: true then, and the caller owes a result or
+ * breaker_probe_abandoned. */
 bool breaker_start(struct breaker *breaker, int64_t now_ms);
 /* The probe ended without having learned anything: another may try at once. */
 void breaker_probe_abandoned(struct breaker *breaker, int64_t now_ms);

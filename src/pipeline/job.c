@@ -47,8 +47,9 @@ static void job_move(struct job *job, enum job_step next)
 	double seconds = (double)(now - job->step_began_ns) / 1e9;
 	if (job->env->step_seconds[job->step] != NULL)
 		histogram_observe(job->env->step_seconds[job->step], seconds);
-	log_event(LOG_DEBUG, "job.step", LOG_STR("recording_sid", job->work.recording_sid.text), LOG_STR("from", step_defs[job->step].name),
-		  LOG_STR("to", step_defs[next].name), LOG_STR("status", err_name(job->status)), LOG_F64("seconds", seconds));
+	log_event(LOG_DEBUG, "job.step", LOG_STR("recording_sid", job->work.recording_sid.text),
+		  LOG_STR("from", step_defs[job->step].name), LOG_STR("to", step_defs[next].name),
+		  LOG_STR("status", err_name(job->status)), LOG_F64("seconds", seconds));
 	job->step = next;
 	job->step_began_ns = now;
 }
@@ -271,7 +272,8 @@ bool job_waits_for_ledger(struct job *job, int status)
 	if (!uv_is_active((uv_handle_t *)&env->patience)) {
 		int64_t base = env->policy.base_ms < PATIENCE_BASE_MS ? env->policy.base_ms : PATIENCE_BASE_MS;
 		int64_t delay = retry_backoff_ms(base, PATIENCE_MAX_MS, env->breakers[DEPENDENCY_LEDGER].failures);
-		uv_timer_start(&env->patience, job_env_patience_over, (uint64_t)delay / 2 + random_below((uint64_t)delay / 2 + 1), 0);
+		uv_timer_start(&env->patience, job_env_patience_over, (uint64_t)delay / 2 + random_below((uint64_t)delay / 2 + 1),
+			       0);
 	}
 	return true;
 }

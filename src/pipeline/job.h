@@ -2,8 +2,8 @@
 /*
  * A job: the work for one leased recording, as a machine of steps (steps.def). Private to the pipeline's files.
  *
- * A job belongs to the pipeline, lies in one of its lists, and is given back through env->ended when it reaches END. It has at most one operation in flight,
- * `flight` says which. Loop thread only.
+ * A job belongs to the pipeline, lies in one of its lists, and is given back through env->ended when it reaches END. It has at
+ * most one operation in flight, `flight` says which. Loop thread only.
  */
 #ifndef REELD_PIPELINE_JOB_H
 #define REELD_PIPELINE_JOB_H
@@ -89,10 +89,10 @@ struct job {
 	enum retry_found found;
 
 	/* what was reached */
-	bool skipped;      /* UNKNOWN_CALL=skip */
-	bool transferred;  /* in this attempt */
-	bool recorded;     /* the ledger has the object */
-	bool lease_ended;  /* by RECORD: FINISH has nothing to tell */
+	bool skipped;     /* UNKNOWN_CALL=skip */
+	bool transferred; /* in this attempt */
+	bool recorded;    /* the ledger has the object */
+	bool lease_ended; /* by RECORD: FINISH has nothing to tell */
 	bool purged;
 	struct store_digest digest;
 	bool md5_known;
@@ -119,7 +119,8 @@ typedef enum step_result step_fn(struct job *job);
 #undef STEP
 
 const char *job_step_name(enum job_step step);
-/* "transfer", …; "store" for the storing half of a transfer: where the first failure happened. The label of retries and the argument of on_outcome. */
+/* "transfer", …; "store" for the storing half of a transfer: where the first failure happened. The label of retries and the
+ * argument of on_outcome. */
 const char *job_failed_where(const struct job *job);
 
 /* Makes a job of leased work, in QUEUE. Nothing runs before job_start. */
@@ -130,12 +131,15 @@ void job_start(struct job *job);
 void job_leave_queue(struct job *job);
 /* No place will be free soon, `dependency` is down: the job goes back to the ledger, not charged. */
 void job_turn_away(struct job *job, enum dependency dependency);
-/* From the completion of what a step waits for, never from inside the step: the step's outcome and where to go next; FINISH instead when it failed or was cut. */
+/* From the completion of what a step waits for, never from inside the step: the step's outcome and where to go next; FINISH
+ * instead when it failed or was cut. */
 void job_resume(struct job *job, enum job_step next);
-/* Ends the job early: what is in flight is cancelled where it can be. Loss of the lease beats shutdown. Safe any time, the job may be gone afterwards. */
+/* Ends the job early: what is in flight is cancelled where it can be. Loss of the lease beats shutdown. Safe any time, the job
+ * may be gone afterwards. */
 void job_cut(struct job *job, enum job_cut why);
 
-/* Notes a failure (the first one stays) and what the peer asked for. `error` may be NULL or unset. Returns STEP_GO to FINISH for the step's convenience. */
+/* Notes a failure (the first one stays) and what the peer asked for. `error` may be NULL or unset. Returns STEP_GO to FINISH for
+ * the step's convenience. */
 enum step_result job_fail(struct job *job, enum dependency at, int code, const struct error *error, int64_t retry_after_ms);
 /* Goes on to `next` without waiting. */
 enum step_result job_go(struct job *job, enum job_step next);
@@ -145,7 +149,8 @@ enum step_result job_wait_ledger(struct job *job, ledger_cb *done);
 enum step_result job_wait_twilio(struct job *job, twilio_cb *done);
 enum step_result job_wait_store(struct job *job, store_cb *done);
 
-/* First thing in a completion: checks the step, clears `flight`, tells the breaker. True when the job was cut meanwhile: the caller releases what it holds and resumes. */
+/* First thing in a completion: checks that this is what the step waited for. True when the job was cut meanwhile: the caller
+ * starts nothing more and resumes. */
 bool job_landed(struct job *job, enum job_step step, enum job_flight flight);
 /* What was learned about a dependency: `code` 0 or an error, `answered`: it did answer, whatever the answer. */
 void job_learned(struct job *job, enum dependency dependency, int code, bool answered);
@@ -155,8 +160,8 @@ void job_env_patience_over(uv_timer_t *timer);
 /* As job_learned for what was learned without a job; `subject` as in breaker.h. */
 void job_env_learned(struct job_env *env, enum dependency dependency, uint64_t subject, int code, bool answered);
 
-/* RECORD and FINISH outlast an outage of the ledger: true when the request that failed with `status` will be made again, by running the
- * step anew, and the job waits on. */
+/* RECORD and FINISH outlast an outage of the ledger: true when the request that failed with `status` will be made again, by
+ * running the step anew, and the job waits on. */
 bool job_waits_for_ledger(struct job *job, int status);
 
 #endif

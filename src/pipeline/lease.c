@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A lease whose renewal fails because the ledger is away is not given up: nobody else can take it either, and when the ledger is back it says whether it is still
- * ours. Only that answer cuts a job.
+ * A lease whose renewal fails because the ledger is away is not given up: nobody else can take it either, and when the ledger is
+ * back it says whether it is still ours. Only that answer cuts a job.
  */
 #include "pipeline/pipeline_impl.h"
 
@@ -52,8 +52,8 @@ static void beat_done(struct ledger_request *request, int status)
 				cut_lost(pipeline, &request->jobs[i]);
 		}
 	} else if (status != 0) {
-		log_event(LOG_WARN, "lease.heartbeat_failed", LOG_STR("reason", err_name(status)), LOG_STR("detail", request->error.detail),
-			  LOG_U64("jobs", request->count));
+		log_event(LOG_WARN, "lease.heartbeat_failed", LOG_STR("reason", err_name(status)),
+			  LOG_STR("detail", request->error.detail), LOG_U64("jobs", request->count));
 	}
 	ledger_request_release(request);
 	free(pipeline->beat_jobs);

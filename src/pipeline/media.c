@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#define RIFF_HEADER_SIZE 8   /* "RIFF" and the size of what follows */
+#define RIFF_HEADER_SIZE 8        /* "RIFF" and the size of what follows */
 #define RIFF_STREAMED 0xffffffffU /* written by encoders that could not seek back */
 #define DESCRIBED_BYTES 32
 
@@ -32,7 +32,8 @@ static bool content_type_plausible(const char *content_type)
 	struct slice type = slice_make(content_type, len);
 	static const char audio[] = "audio/";
 	return (len >= sizeof(audio) - 1 && strncasecmp(content_type, audio, sizeof(audio) - 1) == 0) ||
-	       slice_equal_nocase(type, SLICE("application/octet-stream")) || slice_equal_nocase(type, SLICE("binary/octet-stream"));
+	       slice_equal_nocase(type, SLICE("application/octet-stream")) ||
+	       slice_equal_nocase(type, SLICE("binary/octet-stream"));
 }
 
 static bool is_wav(struct slice first)
@@ -66,7 +67,8 @@ static void read_wav_header(struct slice first, struct media_info *info)
 		info->channels = bytes[22] | bytes[23] << 8;
 }
 
-int media_probe(enum media_format format, const char *content_type, struct slice first, struct media_info *info, struct error *error)
+int media_probe(enum media_format format, const char *content_type, struct slice first, struct media_info *info,
+		struct error *error)
 {
 	*info = (struct media_info){.announced = -1};
 	if (first.len == 0)
@@ -75,8 +77,8 @@ int media_probe(enum media_format format, const char *content_type, struct slice
 	if (!audio || !content_type_plausible(content_type)) {
 		char text[DESCRIBED_BYTES + 1];
 		describe(first, text);
-		return error_set(error, ERR_MEDIA_TYPE, "expected %s, got \"%.64s\" beginning with \"%s\"", media_extension(format),
-				 content_type, text);
+		return error_set(error, ERR_MEDIA_TYPE, "expected %s, got \"%.64s\" beginning with \"%s\"",
+				 media_extension(format), content_type, text);
 	}
 	if (format == MEDIA_WAV)
 		read_wav_header(first, info);
@@ -91,8 +93,8 @@ int media_check_length(const struct media_info *info, int64_t content_length, in
 		return error_set(error, ERR_MEDIA_LENGTH, "received %lld bytes, Content-Length is %lld", (long long)received,
 				 (long long)content_length);
 	if (info->announced >= 0 && received < info->announced)
-		return error_set(error, ERR_MEDIA_LENGTH, "received %lld bytes, the WAV header announces %lld", (long long)received,
-				 (long long)info->announced);
+		return error_set(error, ERR_MEDIA_LENGTH, "received %lld bytes, the WAV header announces %lld",
+				 (long long)received, (long long)info->announced);
 	return 0;
 }
 

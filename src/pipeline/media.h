@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Is this audio, and all of it? Twilio answers errors with XML that must never become a "recording" (promise P5). Pure: bytes in, verdict out.
+ * Is this audio, and all of it? Twilio answers errors with XML that must never become a "recording" (promise P5). Pure: bytes in,
+ * verdict out.
  *
- * WAV: RIFF chunk, https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE/WAVE.html. MP3: an ID3v2 tag (https://id3.org/id3v2.3.0) or an MPEG
- * audio frame header (ISO/IEC 11172-3, 2.4.1.3).
+ * WAV: RIFF chunk, https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE/WAVE.html. MP3: an ID3v2 tag
+ * (https://id3.org/id3v2.3.0) or an MPEG audio frame header (ISO/IEC 11172-3, 2.4.1.3).
  */
 #ifndef REELD_PIPELINE_MEDIA_H
 #define REELD_PIPELINE_MEDIA_H
@@ -25,18 +26,20 @@ struct media_info {
 };
 
 /*
- * Judges `first`, the body's first MEDIA_PROBE_SIZE bytes or all of a shorter body, and the Content-Type ("" when there was none: then the bytes
- * alone decide). 0 and *info; ERR_MEDIA_TYPE (not this format) or ERR_MEDIA_LENGTH (empty) with *error saying what came instead.
+ * Judges `first`, the body's first MEDIA_PROBE_SIZE bytes or all of a shorter body, and the Content-Type ("" when there was none:
+ * then the bytes alone decide). 0 and *info; ERR_MEDIA_TYPE (not this format) or ERR_MEDIA_LENGTH (empty) with *error saying what
+ * came instead.
  */
-int media_probe(enum media_format format, const char *content_type, struct slice first, struct media_info *info, struct error *error);
+int media_probe(enum media_format format, const char *content_type, struct slice first, struct media_info *info,
+		struct error *error);
 
 /*
- * After the last byte: is `received` all there was to come? `content_length` -1: not announced. A WAV whose header announces more than came is
- * truncated; more bytes than announced (a pad byte, trailing chunks) are no harm. 0 or ERR_MEDIA_LENGTH.
+ * After the last byte: is `received` all there was to come? `content_length` -1: not announced. A WAV whose header announces more
+ * than came is truncated; more bytes than announced (a pad byte, trailing chunks) are no harm. 0 or ERR_MEDIA_LENGTH.
  */
 int media_check_length(const struct media_info *info, int64_t content_length, int64_t received, struct error *error);
 
-const char *media_type_of(enum media_format format); /* "audio/wav", "audio/mpeg" */
-const char *media_extension(enum media_format format);    /* "wav", "mp3" */
+const char *media_type_of(enum media_format format);   /* "audio/wav", "audio/mpeg" */
+const char *media_extension(enum media_format format); /* "wav", "mp3" */
 
 #endif

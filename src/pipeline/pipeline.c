@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The pipeline's own work is one function, run soon after anything changed: release what must not start, start what may, claim when the queue runs low, set the
- * timer, see whether draining or closing is over. Callbacks only note what changed.
+ * The pipeline's own work is one function, run soon after anything changed: release what must not start, start what may, claim
+ * when the queue runs low, set the timer, see whether draining or closing is over. Callbacks only note what changed.
  *
- * Leased work is bounded by twice the adaptive limit: one half runs, the other waits so that a free place is filled at once. While the breaker of Twilio or of
- * the store is open nothing is claimed, and what was leased goes back uncharged; when its interval is over one job is claimed and run as the probe.
+ * Leased work is bounded by twice the adaptive limit: one half runs, the other waits so that a free place is filled at once.
+ * While the breaker of Twilio or of the store is open nothing is claimed, and what was leased goes back uncharged; when its
+ * interval is over one job is claimed and run as the probe.
  */
 #include "pipeline/pipeline_impl.h"
 
@@ -14,11 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define POLL_MS 2000          /* other replicas' orphans and retries come due without anybody waking us */
-#define CLAIM_BACKOFF_MS 100  /* after a failed claim, doubled up to POLL_MS */
+#define POLL_MS 2000         /* other replicas' orphans and retries come due without anybody waking us */
+#define CLAIM_BACKOFF_MS 100 /* after a failed claim, doubled up to POLL_MS */
 #define BREAKER_THRESHOLD 5
 #define BREAKER_MAX_MS 60000
-#define JOBS_PER_TRANSFER 4   /* hard bound: the forwarder may bring work that was offered before the limit fell */
+#define JOBS_PER_TRANSFER 4 /* hard bound: the forwarder may bring work that was offered before the limit fell */
 
 static int64_t now_ms(const struct pipeline *pipeline)
 {
@@ -57,7 +58,8 @@ static struct transfer *take_transfer(struct job_env *env)
 		};
 		struct error error = {0};
 		if (transfer_new(&transfer, &options, &error) != 0) {
-			log_event(LOG_ERROR, "transfer.refused", LOG_STR("reason", err_name(error.code)), LOG_STR("detail", error.detail));
+			log_event(LOG_ERROR, "transfer.refused", LOG_STR("reason", err_name(error.code)),
+				  LOG_STR("detail", error.detail));
 			return NULL;
 		}
 	}
@@ -123,7 +125,8 @@ static struct job *find_recording(const struct list *jobs, const struct sid *rec
 	return NULL;
 }
 
-/* The same recording leased to us again means that the lease we hold has expired and the newer epoch counts. False when the newer one is held already. */
+/* The same recording leased to us again means that the lease we hold has expired and the newer epoch counts. False when the newer
+ * one is held already. */
 static bool supersede(struct list *jobs, const struct ledger_job *work)
 {
 	struct job *job = find_recording(jobs, &work->recording_sid);
@@ -252,7 +255,8 @@ static void claim_done(struct ledger_request *request, int status)
 		int64_t backoff = retry_backoff_ms(base, POLL_MS, pipeline->env.breakers[DEPENDENCY_LEDGER].failures);
 		pipeline->due = true;
 		pipeline->claim_after_ms = now_ms(pipeline) + backoff / 2 + (int64_t)random_below((uint64_t)backoff / 2 + 1);
-		log_event(LOG_DEBUG, "claim.failed", LOG_STR("reason", err_name(status)), LOG_STR("detail", request->error.detail));
+		log_event(LOG_DEBUG, "claim.failed", LOG_STR("reason", err_name(status)),
+			  LOG_STR("detail", request->error.detail));
 	}
 	ledger_request_release(request);
 	pipeline_work_soon(pipeline);
@@ -262,7 +266,8 @@ static void claim(struct pipeline *pipeline)
 {
 	size_t limit = pipeline->env.limit.current;
 	size_t low_water = limit + limit / 2;
-	if (!pipeline->due || pipeline->claiming || now_ms(pipeline) < pipeline->claim_after_ms || held_count(pipeline) > low_water)
+	if (!pipeline->due || pipeline->claiming || now_ms(pipeline) < pipeline->claim_after_ms ||
+	    held_count(pipeline) > low_water)
 		return;
 	size_t room = pipeline_capacity(pipeline);
 	if (room == 0)
@@ -270,7 +275,8 @@ static void claim(struct pipeline *pipeline)
 	breaker_start(&pipeline->env.breakers[DEPENDENCY_LEDGER], now_ms(pipeline)); /* the claim itself is the ledger's probe */
 	pipeline->due = false;
 	pipeline->claiming = true;
-	pipeline->claim = (struct ledger_request){.op = LEDGER_CLAIM, .lease_max = room, .done = claim_done, .data = pipeline, .next_due_ms = -1};
+	pipeline->claim = (struct ledger_request){
+		.op = LEDGER_CLAIM, .lease_max = room, .done = claim_done, .data = pipeline, .next_due_ms = -1};
 	ledger_submit(pipeline->options.ledger, &pipeline->claim);
 }
 

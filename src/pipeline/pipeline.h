@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The pipeline: runs leased jobs, at most as many at a time as the adaptive limit allows, each through the steps of steps.def, and returns them to the
- * ledger with an outcome. Claims due and orphaned work by itself, renews leases by heartbeat.
+ * The pipeline: runs leased jobs, at most as many at a time as the adaptive limit allows, each through the steps of steps.def,
+ * and returns them to the ledger with an outcome. Claims due and orphaned work by itself, renews leases by heartbeat.
  */
 #ifndef REELD_PIPELINE_PIPELINE_H
 #define REELD_PIPELINE_PIPELINE_H
@@ -29,15 +29,17 @@ struct pipeline_options {
 	int max_attempts;
 	int64_t retry_base_ms;
 	int64_t retry_max_ms;
-	bool mp3;               /* RECORDING_FORMAT */
-	int channels;           /* RECORDING_CHANNELS; 0: source */
+	bool mp3;     /* RECORDING_FORMAT */
+	int channels; /* RECORDING_CHANNELS; 0: source */
 	enum unknown_call unknown_call;
 	bool delete_from_twilio;
 	const char *key_prefix;
-	/* How a recording ended this attempt, for ACK=archived; after the ledger has it. outcome DONE has a url; else code is the error's and `step` the place of the
-	 * failure: a step's name ("lookup", "describe", "transfer": Twilio's side of it, …) or "store", the storage's side of a transfer. Not called when the lease
-	 * was lost: another replica tells how it ended. */
-	void (*on_outcome)(void *data, const struct sid *recording_sid, enum ledger_outcome outcome, int code, const char *step, const char *url);
+	/* How a recording ended this attempt, for ACK=archived; after the ledger has it. outcome DONE has a url; else code is the
+	 * error's and `step` the place of the failure: a step's name ("lookup", "describe", "transfer": Twilio's side of it, …)
+	 * or "store", the storage's side of a transfer. Not called when the lease was lost: another replica tells how it ended.
+	 */
+	void (*on_outcome)(void *data, const struct sid *recording_sid, enum ledger_outcome outcome, int code, const char *step,
+			   const char *url);
 	void *data;
 };
 

@@ -16,16 +16,16 @@ struct pipeline {
 	struct list resting;
 	size_t queued;
 	size_t running_count;
-	size_t job_count; /* in all three */
+	size_t job_count;        /* in all three */
 	struct transfer **spare; /* room for max_transfers */
 	size_t spare_count;
 	struct metric *transfers_in_flight;
 
 	struct soon_item work;
 	uv_timer_t poll;
-	int64_t poll_at_ms;      /* when to look for due work even if nobody woke us */
-	int64_t claim_after_ms;  /* after a failure: not before */
-	bool due;                /* there may be work to claim */
+	int64_t poll_at_ms;     /* when to look for due work even if nobody woke us */
+	int64_t claim_after_ms; /* after a failure: not before */
+	bool due;               /* there may be work to claim */
 	bool claiming;
 	struct ledger_request claim;
 

@@ -51,7 +51,8 @@ static bool is_about_dependency(int code)
 	}
 }
 
-/* A delay of at least what the peer asked for, as far as the operator allows, with a spread behind it so that not all come back at once. */
+/* A delay of at least what the peer asked for, as far as the operator allows, with a spread behind it so that not all come back
+ * at once. */
 static int64_t honour_retry_after(const struct retry_policy *policy, const struct retry_case *input, int64_t delay_ms)
 {
 	if (input->retry_after_ms < 0)

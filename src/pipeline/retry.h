@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The one place that decides what becomes of an attempt that did not succeed: again (charged), wait (not charged), or an end. Pure: chance and
- * the state of the dependency are inputs.
+ * The one place that decides what becomes of an attempt that did not succeed: again (charged), wait (not charged), or an end.
+ * Pure: chance and the state of the dependency are inputs.
  *
- * Backoff is exponential with full jitter: uniform in [0, min(max, base * 2^attempts)]. It spreads a herd best of the usual variants:
- * https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+ * Backoff is exponential with full jitter: uniform in [0, min(max, base * 2^attempts)]. It spreads a herd best of the usual
+ * variants: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
  */
 #ifndef REELD_PIPELINE_RETRY_H
 #define REELD_PIPELINE_RETRY_H
@@ -16,7 +16,8 @@
 
 /* Cap on the backoff of attempts that are not charged: they say nothing about the recording, so they need not become rare. */
 #define RETRY_WAIT_MAX_MS 60000
-/* The first so many 404 of a recording said to be completed come from Twilio still writing it: these are retried at the base interval. */
+/* The first so many 404 of a recording said to be completed come from Twilio still writing it: these are retried at the base
+ * interval. */
 #define RETRY_EARLY_ATTEMPTS 3
 
 struct retry_policy {
@@ -36,13 +37,14 @@ struct retry_case {
 	bool dependency_open;   /* the breaker of the dependency that failed is not closed now */
 	int64_t dependency_ms;  /* until that breaker lets somebody try again */
 	enum retry_found found;
-	bool archived;          /* the object is stored and recorded; what failed is the tidying up behind it */
-	uint64_t random;        /* uniform */
+	bool archived;   /* the object is stored and recorded; what failed is the tidying up behind it */
+	uint64_t random; /* uniform */
 };
 
 struct retry_decision {
-	enum ledger_outcome outcome; /* RETRY, WAIT, DEAD, ABSENT, FAILED; DONE when tidying up behind an archived recording is given up */
-	int64_t delay_ms;            /* of RETRY and WAIT */
+	enum ledger_outcome
+		outcome;  /* RETRY, WAIT, DEAD, ABSENT, FAILED; DONE when tidying up behind an archived recording is given up */
+	int64_t delay_ms; /* of RETRY and WAIT */
 };
 
 struct retry_decision retry_decide(const struct retry_policy *policy, const struct retry_case *input);

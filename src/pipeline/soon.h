@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * "Not now, but before the loop sleeps": runs items from an idle handle, once each, in the order in which they were added. Callbacks of a library (curl forbids
- * calling back into itself) and calls whose callback must not come inside only note what happened and add an item. Items added while items run
- * are run in the next turn. Loop thread only.
+ * "Not now, but before the loop sleeps": runs items from an idle handle, once each, in the order in which they were added.
+ * Callbacks of a library (curl forbids calling back into itself) and calls whose callback must not come inside only note what
+ * happened and add an item. Items added while items run are run in the next turn. Loop thread only.
  */
 #ifndef REELD_PIPELINE_SOON_H
 #define REELD_PIPELINE_SOON_H

@@ -2,10 +2,10 @@
 /*
  * DESCRIBE: asks Twilio what the webhook did not tell. What it did tell (start, duration, channels, source) is not fetched again.
  *
- * DESCRIBE_CALL (from LOOKUP): the call's JSON becomes a call in the ledger, then TRANSFER. Creating a call that exists changes nothing. A call that Twilio does
- * not know must not keep its recording from being archived.
- * DESCRIBE_RECORDING (from TRANSFER, whose media answered 404): the recording's JSON explains why; the job always goes to FINISH.
- * Waits for: Twilio, then the ledger. Failure: FINISH.
+ * DESCRIBE_CALL (from LOOKUP): the call's JSON becomes a call in the ledger, then TRANSFER. Creating a call that exists changes
+ * nothing. A call that Twilio does not know must not keep its recording from being archived. DESCRIBE_RECORDING (from TRANSFER,
+ * whose media answered 404): the recording's JSON explains why; the job always goes to FINISH. Waits for: Twilio, then the
+ * ledger. Failure: FINISH.
  */
 #include "pipeline/job.h"
 
@@ -29,7 +29,8 @@ static void create_done(struct ledger_request *request, int status)
 
 static void create_call(struct job *job)
 {
-	job->ledger = (struct ledger_request){.op = LEDGER_CREATE_CALL, .recording_sid = job->work.recording_sid, .call_sid = job->work.call_sid};
+	job->ledger = (struct ledger_request){
+		.op = LEDGER_CREATE_CALL, .recording_sid = job->work.recording_sid, .call_sid = job->work.call_sid};
 	struct ledger_call *call = &job->ledger.call;
 	call->call_sid = job->work.call_sid;
 	call->duration_s = job->twilio.call_duration_s;
@@ -51,7 +52,8 @@ static void call_done(struct twilio_request *request, int status)
 	}
 	if (status == ERR_HTTP_NOT_FOUND)
 		log_event(LOG_WARN, "call.unknown", LOG_STR("recording_sid", job->work.recording_sid.text),
-			  LOG_STR("call_sid", job->work.call_sid.text), LOG_STR("detail", "neither the ledger nor Twilio knows the call"));
+			  LOG_STR("call_sid", job->work.call_sid.text),
+			  LOG_STR("detail", "neither the ledger nor Twilio knows the call"));
 	else if (status != 0)
 		job_fail(job, DEPENDENCY_TWILIO, status, &request->error, request->http.retry_after_ms);
 	twilio_request_release(request);
@@ -80,8 +82,9 @@ static void recording_done(struct twilio_request *request, int status)
 	int code = status;
 	if (status == 0) {
 		code = explain_missing_media(job, request);
-		error_set(&error, code, "media answered 404, the recording is \"%s\"%s, error code %lld", request->recording_status,
-			  request->external ? " in external storage" : "", (long long)request->recording_error_code);
+		error_set(&error, code, "media answered 404, the recording is \"%s\"%s, error code %lld",
+			  request->recording_status, request->external ? " in external storage" : "",
+			  (long long)request->recording_error_code);
 	} else if (status == ERR_HTTP_NOT_FOUND) {
 		/* Either too early even for the JSON, or deleted long ago. */
 		code = job->work.attempts < RETRY_EARLY_ATTEMPTS ? ERR_MEDIA_NOT_READY : ERR_MEDIA_GONE;

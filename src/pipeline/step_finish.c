@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * FINISH: decides what the attempt came to, from its first failure, from what was reached and from whether it was cut, and tells the ledger.
+ * FINISH: decides what the attempt came to, from its first failure, from what was reached and from whether it was cut, and tells
+ * the ledger.
  *
- * Needs: nothing; every path leads here. Waits for: the ledger, for as long as it takes; not any more once the pipeline closes: the lease then expires by itself and
- * the work is done again, without harm. Whatever happens, END follows.
+ * Needs: nothing; every path leads here. Waits for: the ledger, for as long as it takes; not any more once the pipeline closes:
+ * the lease then expires by itself and the work is done again, without harm. Whatever happens, END follows.
  */
 #include "pipeline/job.h"
 
@@ -58,14 +59,16 @@ static void decide(struct job *job)
 	struct retry_decision decision = retry_decide(&job->env->policy, &input);
 	job->outcome = decision.outcome;
 	job->delay_ms = decision.delay_ms;
-	snprintf(job->last_error, sizeof(job->last_error), "%s: %s: %s", job_failed_where(job), err_name(job->status), job->error.detail);
+	snprintf(job->last_error, sizeof(job->last_error), "%s: %s: %s", job_failed_where(job), err_name(job->status),
+		 job->error.detail);
 }
 
 /* ---- what people see of it ---- */
 
-#define JOB_LOG_FIELDS(job)                                                                                                          \
-	LOG_STR("recording_sid", (job)->work.recording_sid.text),                                                                    \
-		LOG_STR("call_sid", sid_is_set(&(job)->work.call_sid) ? (job)->work.call_sid.text : (job)->work.conference_sid.text), \
+#define JOB_LOG_FIELDS(job)                                                                                               \
+	LOG_STR("recording_sid", (job)->work.recording_sid.text),                                                         \
+		LOG_STR("call_sid",                                                                                       \
+			sid_is_set(&(job)->work.call_sid) ? (job)->work.call_sid.text : (job)->work.conference_sid.text), \
 		LOG_I64("attempt", (job)->work.attempts + 1)
 #define FAILURE_LOG_FIELDS(job) \
 	LOG_STR("step", job_failed_where(job)), LOG_STR("reason", err_name((job)->status)), LOG_STR("detail", (job)->error.detail)
@@ -86,8 +89,8 @@ static void report_again(const struct job *job)
 	bool charged = job->outcome == LEDGER_OUTCOME_RETRY;
 	metrics_get(job->env->options->metrics, METRIC_RETRIES, job_failed_where(job), err_name(job->status))->value++;
 	/* Jobs that were turned away learned nothing: the breaker's own line says it once for all of them. */
-	log_event(job->status == ERR_UNAVAILABLE ? LOG_DEBUG : LOG_WARN, "job.retry", JOB_LOG_FIELDS(job), FAILURE_LOG_FIELDS(job),
-		  LOG_BOOL("charged", charged), LOG_I64("delay_ms", job->delay_ms));
+	log_event(job->status == ERR_UNAVAILABLE ? LOG_DEBUG : LOG_WARN, "job.retry", JOB_LOG_FIELDS(job),
+		  FAILURE_LOG_FIELDS(job), LOG_BOOL("charged", charged), LOG_I64("delay_ms", job->delay_ms));
 }
 
 static void count_finished(const struct job *job, const char *outcome)
@@ -104,7 +107,8 @@ static void report(struct job *job)
 		break;
 	case LEDGER_OUTCOME_SKIPPED:
 		count_finished(job, "skipped");
-		log_event(LOG_INFO, "recording.skipped", JOB_LOG_FIELDS(job), LOG_STR("detail", "the call is unknown and UNKNOWN_CALL=skip"));
+		log_event(LOG_INFO, "recording.skipped", JOB_LOG_FIELDS(job),
+			  LOG_STR("detail", "the call is unknown and UNKNOWN_CALL=skip"));
 		break;
 	case LEDGER_OUTCOME_ABSENT:
 		count_finished(job, "absent");
@@ -128,13 +132,15 @@ static void report(struct job *job)
 	}
 	const struct pipeline_options *options = job->env->options;
 	if (options->on_outcome != NULL)
-		options->on_outcome(options->data, &job->work.recording_sid, job->outcome, job->status, job->status == 0 ? NULL : job_failed_where(job),
+		options->on_outcome(options->data, &job->work.recording_sid, job->outcome, job->status,
+				    job->status == 0 ? NULL : job_failed_where(job),
 				    job->outcome == LEDGER_OUTCOME_DONE ? job->work.url : NULL);
 }
 
 static void report_lease_lost(const struct job *job)
 {
-	log_event(LOG_WARN, "job.lease_lost", JOB_LOG_FIELDS(job), LOG_STR("detail", "another replica works on it, or it was changed by hand"));
+	log_event(LOG_WARN, "job.lease_lost", JOB_LOG_FIELDS(job),
+		  LOG_STR("detail", "another replica works on it, or it was changed by hand"));
 }
 
 /* ---- the step ---- */
@@ -153,7 +159,8 @@ static void finish_done(struct ledger_request *request, int status)
 	else if (job_waits_for_ledger(job, status))
 		return;
 	else
-		log_event(LOG_ERROR, "job.finish_failed", JOB_LOG_FIELDS(job), LOG_STR("reason", err_name(status)), LOG_STR("detail", error.detail));
+		log_event(LOG_ERROR, "job.finish_failed", JOB_LOG_FIELDS(job), LOG_STR("reason", err_name(status)),
+			  LOG_STR("detail", error.detail));
 	job_resume(job, STEP_END);
 }
 

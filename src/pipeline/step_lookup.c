@@ -2,8 +2,9 @@
 /*
  * LOOKUP: does the ledger know the call?
  *
- * Needs: nothing. Waits for: the ledger. Success: TRANSFER; DESCRIBE when the call is unknown and UNKNOWN_CALL=fetch; FINISH as skipped with
- * UNKNOWN_CALL=skip. Failure: FINISH. A recording of a conference has no call, and with UNKNOWN_CALL=archive the answer would change nothing.
+ * Needs: nothing. Waits for: the ledger. Success: TRANSFER; DESCRIBE when the call is unknown and UNKNOWN_CALL=fetch; FINISH as
+ * skipped with UNKNOWN_CALL=skip. Failure: FINISH. A recording of a conference has no call, and with UNKNOWN_CALL=archive the
+ * answer would change nothing.
  */
 #include "pipeline/job.h"
 

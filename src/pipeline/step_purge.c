@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * PURGE (DELETE_FROM_TWILIO): the store proves once more that it holds exactly these bytes, and only then Twilio's copy is deleted.
+ * PURGE (DELETE_FROM_TWILIO): the store proves once more that it holds exactly these bytes, and only then Twilio's copy is
+ * deleted.
  *
- * Needs: a recorded object. Waits for: the ledger (the MD5, when another attempt stored the object), the store, Twilio. Success: FINISH; a recording that
- * Twilio says it does not have was deleted by an earlier attempt. An object that is missing or different is moved again (TRANSFER), once an attempt.
- * Failure: FINISH.
+ * Needs: a recorded object. Waits for: the ledger (the MD5, when another attempt stored the object), the store, Twilio. Success:
+ * FINISH; a recording that Twilio says it does not have was deleted by an earlier attempt. An object that is missing or different
+ * is moved again (TRANSFER), once an attempt. Failure: FINISH.
  */
 #include "pipeline/job.h"
 
@@ -40,8 +41,8 @@ static enum step_result purge_delete(struct job *job)
 static void purge_object_wrong(struct job *job, int status, const struct error *error)
 {
 	idempotency_clear(job->env->options->filter, &job->work.recording_sid);
-	log_event(LOG_ERROR, "object.wrong", LOG_STR("recording_sid", job->work.recording_sid.text), LOG_STR("key", job->work.key),
-		  LOG_STR("reason", err_name(status)), LOG_STR("detail", error->detail));
+	log_event(LOG_ERROR, "object.wrong", LOG_STR("recording_sid", job->work.recording_sid.text),
+		  LOG_STR("key", job->work.key), LOG_STR("reason", err_name(status)), LOG_STR("detail", error->detail));
 	job->recorded = false;
 	if (!job->transferred) {
 		job->work.stored = false;

@@ -2,8 +2,8 @@
 /*
  * QUEUE: leased, but not begun; the pipeline keeps twice the limit so that a free place is filled at once.
  *
- * Waits for: job_leave_queue. Success: LOOKUP, or PURGE when an earlier attempt stored the object already. Failure: FINISH, when the dependency went down
- * meanwhile or the job was cut.
+ * Waits for: job_leave_queue. Success: LOOKUP, or PURGE when an earlier attempt stored the object already. Failure: FINISH, when
+ * the dependency went down meanwhile or the job was cut.
  */
 #include "pipeline/job.h"
 

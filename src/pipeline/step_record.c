@@ -2,8 +2,9 @@
 /*
  * RECORD: tells the ledger that the object is stored, and the call where it is; one transaction.
  *
- * Needs: a committed object, its digest. Waits for: the ledger, for as long as it takes: the transfer before it was the expensive part. Success: PURGE with
- * DELETE_FROM_TWILIO, else FINISH, with the lease ended. Failure: FINISH; the object stays, the next attempt writes the same one.
+ * Needs: a committed object, its digest. Waits for: the ledger, for as long as it takes: the transfer before it was the expensive
+ * part. Success: PURGE with DELETE_FROM_TWILIO, else FINISH, with the lease ended. Failure: FINISH; the object stays, the next
+ * attempt writes the same one.
  */
 #include "pipeline/job.h"
 

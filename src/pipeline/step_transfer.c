@@ -2,8 +2,9 @@
 /*
  * TRANSFER: Twilio's media into the store, verified (transfer.h).
  *
- * Needs: nothing; the key depends on the recording alone, so that doing it twice writes the same bytes to the same place. Waits for: the transfer. Success: RECORD.
- * Failure: FINISH, and nothing is visible in the store; DESCRIBE when the media answered 404, to learn why.
+ * Needs: nothing; the key depends on the recording alone, so that doing it twice writes the same bytes to the same place. Waits
+ * for: the transfer. Success: RECORD. Failure: FINISH, and nothing is visible in the store; DESCRIBE when the media answered 404,
+ * to learn why.
  */
 #include "pipeline/job.h"
 
@@ -78,8 +79,8 @@ enum step_result step_transfer(struct job *job)
 	int rc = choose_key(job);
 	if (rc != 0) {
 		struct error error;
-		error_set(&error, rc, "no storage key can be made of recording \"%s\", call \"%s\", conference \"%s\"", job->work.recording_sid.text,
-			  job->work.call_sid.text, job->work.conference_sid.text);
+		error_set(&error, rc, "no storage key can be made of recording \"%s\", call \"%s\", conference \"%s\"",
+			  job->work.recording_sid.text, job->work.call_sid.text, job->work.conference_sid.text);
 		return job_fail(job, DEPENDENCY_NONE, rc, &error, -1);
 	}
 	job->transfer = job->env->take_transfer(job->env);

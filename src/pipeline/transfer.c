@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Everything that happens (bytes came, hashed, written, the download ended) only changes a flag or a count and asks for the pump to run soon; the pump
- * alone starts operations. So no library is called from inside its own callback, and what may start when is decided in one place.
+ * Everything that happens (bytes came, hashed, written, the download ended) only changes a flag or a count and asks for the pump
+ * to run soon; the pump alone starts operations. So no library is called from inside its own callback, and what may start when is
+ * decided in one place.
  *
  * Chunks are numbered from 0 and live at number % TRANSFER_CHUNKS:
  *
@@ -18,6 +19,7 @@
 #include <string.h>
 
 #define MIN_CHUNK_SIZE 1024
+#define MAX_CHUNK_SIZE ((size_t)8 * 1024 * 1024) /* the most that store_put_write takes */
 
 struct transfer {
 	struct transfer_options options;
@@ -47,7 +49,7 @@ struct transfer {
 	uint64_t filled;
 	uint64_t hashed;
 	uint64_t written;
-	size_t fill;      /* bytes in chunk number `filled` */
+	size_t fill;          /* bytes in chunk number `filled` */
 	size_t refused_taken; /* of the block that was refused with PAUSE, these were taken: they come again */
 	int64_t received;
 
@@ -55,12 +57,12 @@ struct transfer {
 	bool running;
 	bool downloading;
 	bool cancel_sent;
-	bool restart;     /* the download, with other channels */
+	bool restart; /* the download, with other channels */
 	bool paused;
-	bool proved;      /* the first bytes are audio */
-	bool downloaded;  /* to the last byte, length checked */
-	bool opened;      /* an upload was begun and neither committed nor aborted */
-	bool storing;     /* one operation of the store is in flight */
+	bool proved;     /* the first bytes are audio */
+	bool downloaded; /* to the last byte, length checked */
+	bool opened;     /* an upload was begun and neither committed nor aborted */
+	bool storing;    /* one operation of the store is in flight */
 	bool committed;
 	bool hashing;
 	int hash_status;
@@ -139,7 +141,8 @@ static void transfer_prove(struct transfer *transfer, bool ended)
 		return;
 	size_t len = transfer->received < MEDIA_PROBE_SIZE ? (size_t)transfer->received : MEDIA_PROBE_SIZE;
 	struct error error = {0};
-	int rc = media_probe(transfer->format, transfer->request.http.content_type, slice_make(transfer->ring, len), &transfer->media, &error);
+	int rc = media_probe(transfer->format, transfer->request.http.content_type, slice_make(transfer->ring, len),
+			     &transfer->media, &error);
 	if (rc != 0)
 		transfer_fail(transfer, TRANSFER_SOURCE, rc, &error);
 	else
@@ -316,7 +319,8 @@ static void transfer_write(struct transfer *transfer)
 {
 	transfer->storing = true;
 	store_put_write(&transfer->put,
-			slice_make(chunk_bytes(transfer, transfer->written), transfer->lens[transfer->written % TRANSFER_CHUNKS]), put_written);
+			slice_make(chunk_bytes(transfer, transfer->written), transfer->lens[transfer->written % TRANSFER_CHUNKS]),
+			put_written);
 }
 
 static void transfer_commit(struct transfer *transfer)
@@ -441,6 +445,8 @@ int transfer_new(struct transfer **ret, const struct transfer_options *options, 
 	transfer->chunk_size = options->buffer / TRANSFER_CHUNKS;
 	if (transfer->chunk_size < MIN_CHUNK_SIZE)
 		transfer->chunk_size = MIN_CHUNK_SIZE;
+	else if (transfer->chunk_size > MAX_CHUNK_SIZE)
+		transfer->chunk_size = MAX_CHUNK_SIZE;
 	soon_item_init(&transfer->pump, transfer_pump);
 	int rc = crypto_digest_new(&transfer->hash, error);
 	if (rc == 0 && (transfer->ring = malloc(transfer->chunk_size * TRANSFER_CHUNKS)) == NULL)

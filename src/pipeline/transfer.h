@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Moves one recording from Twilio to the store through a ring of chunks: the download fills a chunk, a pool thread hashes it while the store writes it, and it
- * is free when both are done. Both sides push back: no free chunk pauses the download; the store takes the next chunk when it is done with the last.
- * The upload opens only after the first bytes proved to be audio, and is committed only when length and digests are right; everything else
- * ends in an abort, and nothing is visible in the store.
+ * Moves one recording from Twilio to the store through a ring of chunks: the download fills a chunk, a pool thread hashes it
+ * while the store writes it, and it is free when both are done. Both sides push back: no free chunk pauses the download; the
+ * store takes the next chunk when it is done with the last. The upload opens only after the first bytes proved to be audio, and
+ * is committed only when length and digests are right; everything else ends in an abort, and nothing is visible in the store.
  *
  *   start ▶ downloading ─first bytes are audio▶ open ▶ write* ─last chunk written and hashed▶ commit ▶ done(0)
  *              │ any failure, or cancel                                                         │
  *              └──────────▶ cut the download, wait for hash and store ▶ abort ▶ done(the first failure)
  *
- * A transfer owns its memory from new to free and is used for one recording after another. Loop thread only; it has no handles of its own.
+ * A transfer owns its memory from new to free and is used for one recording after another. Loop thread only; it has no handles of
+ * its own.
  */
 #ifndef REELD_PIPELINE_TRANSFER_H
 #define REELD_PIPELINE_TRANSFER_H
@@ -34,7 +35,7 @@ struct transfer_options {
 	struct soon *soon;
 	struct twilio_client *twilio;
 	struct store *store;
-	size_t buffer;          /* bytes of the whole ring */
+	size_t buffer;            /* bytes of the whole ring */
 	struct metric *bytes_in;  /* may be NULL */
 	struct metric *bytes_out; /* may be NULL */
 };
@@ -54,13 +55,13 @@ struct transfer_job {
 
 /* How it went. */
 struct transfer_result {
-	enum transfer_side side; /* whose failure it was */
-	struct error error;      /* of the failure */
-	int64_t retry_after_ms;  /* -1 */
-	long http_status;        /* of Twilio's answer; 0: none came */
-	bool store_answered;     /* the store did at least one operation */
+	enum transfer_side side;    /* whose failure it was */
+	struct error error;         /* of the failure */
+	int64_t retry_after_ms;     /* -1 */
+	long http_status;           /* of Twilio's answer; 0: none came */
+	bool store_answered;        /* the store did at least one operation */
 	struct store_digest digest; /* of a success */
-	int channels;            /* of a success: as stored; 0: unknown */
+	int channels;               /* of a success: as stored; 0: unknown */
 };
 
 /* 0, ERR_NOMEM, ERR_CONFIG (no MD5 or SHA-256 in this OpenSSL). */

@@ -88,13 +88,13 @@ __attribute__((unused)) static void fixture_start(void)
 }
 
 /* Turns the loop until `condition`; a test that cannot get there fails instead of hanging. */
-#define RUN_UNTIL(condition)                                                                  \
-	do {                                                                                  \
-		uint64_t give_up = uv_hrtime() + 20000000000ULL;                              \
-		while (!(condition)) {                                                        \
-			uv_run(&fx.loop, UV_RUN_ONCE);                                        \
-			cr_assert(uv_hrtime() < give_up, "still not: %s", #condition);        \
-		}                                                                             \
+#define RUN_UNTIL(condition)                                                           \
+	do {                                                                           \
+		uint64_t give_up = uv_hrtime() + 20000000000ULL;                       \
+		while (!(condition)) {                                                 \
+			uv_run(&fx.loop, UV_RUN_ONCE);                                 \
+			cr_assert(uv_hrtime() < give_up, "still not: %s", #condition); \
+		}                                                                      \
 	} while (0)
 
 #define ALL_ENDED() (fake_ledger_in(&fx.ledger, LEDGER_PENDING) == 0 && fake_ledger_in(&fx.ledger, LEDGER_RUNNING) == 0)
@@ -104,13 +104,9 @@ __attribute__((unused)) static void fixture_pipeline_closed(void *data)
 	fx.closed = true;
 }
 
-__attribute__((unused)) static void fixture_closed(void *data)
-{
-}
+__attribute__((unused)) static void fixture_closed(void *data) {}
 
-__attribute__((unused)) static void fixture_handle_closed(uv_handle_t *handle)
-{
-}
+__attribute__((unused)) static void fixture_handle_closed(uv_handle_t *handle) {}
 
 __attribute__((unused)) static void fixture_close(void)
 {

@@ -90,7 +90,8 @@ Test(pipeline, a_conference_has_no_call_to_look_up)
 	fx.options.unknown_call = UNKNOWN_CALL_SKIP;
 	run_to_the_end();
 	cr_assert_eq(fx.ledger.submitted[LEDGER_LOOKUP_CALL], 0);
-	cr_assert_not_null(fake_store_find(&fx.store, "rec/2022/04/20/CF00000000000000000000000000000000/RE00000000000000000000000000000000.wav"));
+	cr_assert_not_null(fake_store_find(
+		&fx.store, "rec/2022/04/20/CF00000000000000000000000000000000/RE00000000000000000000000000000000.wav"));
 }
 
 Test(pipeline, a_key_recorded_once_is_used_again)
@@ -164,7 +165,8 @@ static void expect_dead(const char *step, const char *reason)
 
 Test(pipeline, xml_with_status_200_never_reaches_the_store)
 {
-	fx.media.text = "<?xml version='1.0' encoding='UTF-8'?><TwilioResponse><RestException><Status>404</Status></RestException></TwilioResponse>";
+	fx.media.text = "<?xml version='1.0' "
+			"encoding='UTF-8'?><TwilioResponse><RestException><Status>404</Status></RestException></TwilioResponse>";
 	fx.media.content_type = "text/xml";
 	run_to_the_end();
 	expect_dead("transfer", "media_type");
@@ -372,7 +374,8 @@ static void expect_class(int code, const char *room)
 	}
 	cr_assert_eq(row(0)->status, LEDGER_STORED, "%s %s", room, err_name(code));
 	cr_assert_eq(row(0)->job.attempts, class == ERR_CLASS_RETRY ? 1 : 0, "%s %s", room, err_name(code));
-	cr_assert_eq(row(0)->outcomes[class == ERR_CLASS_RETRY ? LEDGER_OUTCOME_RETRY : LEDGER_OUTCOME_WAIT], 1, "%s %s", room, err_name(code));
+	cr_assert_eq(row(0)->outcomes[class == ERR_CLASS_RETRY ? LEDGER_OUTCOME_RETRY : LEDGER_OUTCOME_WAIT], 1, "%s %s", room,
+		     err_name(code));
 }
 
 static void run_all_codes(void (*arm)(void), const char *room, const int *codes, size_t count)
@@ -390,21 +393,33 @@ static void run_all_codes(void (*arm)(void), const char *room, const int *codes,
 	}
 }
 
-static void arm_twilio(void) { fx.twilio.answer = twilio_fault; }
-static void arm_store(void) { fx.store.fault = store_fault; }
-static void arm_ledger(void) { fx.ledger.fault = ledger_fault; }
+static void arm_twilio(void)
+{
+	fx.twilio.answer = twilio_fault;
+}
+static void arm_store(void)
+{
+	fx.store.fault = store_fault;
+}
+static void arm_ledger(void)
+{
+	fx.ledger.fault = ledger_fault;
+}
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 Test(pipeline, every_error_of_the_download_has_its_class)
 {
-	static const int codes[] = {ERR_RESOLVE, ERR_CONNECT, ERR_TLS, ERR_TIMEOUT, ERR_RESET, ERR_PROTOCOL, ERR_REDIRECT, ERR_HTTP_UNAUTHORIZED,
-				    ERR_HTTP_FORBIDDEN, ERR_HTTP_THROTTLED, ERR_HTTP_CLIENT, ERR_HTTP_SERVER, ERR_NOMEM};
+	static const int codes[] = {ERR_RESOLVE,        ERR_CONNECT,        ERR_TLS,         ERR_TIMEOUT,
+				    ERR_RESET,          ERR_PROTOCOL,       ERR_REDIRECT,    ERR_HTTP_UNAUTHORIZED,
+				    ERR_HTTP_FORBIDDEN, ERR_HTTP_THROTTLED, ERR_HTTP_CLIENT, ERR_HTTP_SERVER,
+				    ERR_NOMEM};
 	run_all_codes(arm_twilio, "twilio", codes, COUNT_OF(codes));
 }
 
 Test(pipeline, every_error_of_every_operation_of_the_store_has_its_class)
 {
-	static const int codes[] = {ERR_STORE, ERR_CHECKSUM, ERR_NO_SPACE, ERR_DENIED, ERR_IO, ERR_CONNECT, ERR_TIMEOUT, ERR_HTTP_SERVER, ERR_HTTP_CLIENT};
+	static const int codes[] = {ERR_STORE,   ERR_CHECKSUM, ERR_NO_SPACE,    ERR_DENIED,     ERR_IO,
+				    ERR_CONNECT, ERR_TIMEOUT,  ERR_HTTP_SERVER, ERR_HTTP_CLIENT};
 	for (fault_store_op = FAKE_OPEN; fault_store_op <= FAKE_COMMIT; fault_store_op++)
 		run_all_codes(arm_store, "store", codes, COUNT_OF(codes));
 }

@@ -124,12 +124,27 @@ static void outage(long how, unsigned most_charged)
 	cr_assert_eq(METRIC_OF(METRIC_DEPENDENCY_UP, "twilio"), 1);
 }
 
-Test(pressure, an_outage_with_nobody_there_burns_no_attempt) { outage(ERR_CONNECT, 0); }
-Test(pressure, an_outage_of_names_burns_no_attempt) { outage(ERR_RESOLVE, 0); }
-Test(pressure, refused_credentials_burn_no_attempt) { outage(401, 0); }
+Test(pressure, an_outage_with_nobody_there_burns_no_attempt)
+{
+	outage(ERR_CONNECT, 0);
+}
+Test(pressure, an_outage_of_names_burns_no_attempt)
+{
+	outage(ERR_RESOLVE, 0);
+}
+Test(pressure, refused_credentials_burn_no_attempt)
+{
+	outage(401, 0);
+}
 /* The first ones cannot be told from failures of single recordings. */
-Test(pressure, an_outage_of_5xx_burns_no_more_than_it_takes_to_see_it) { outage(503, 4); }
-Test(pressure, an_outage_of_timeouts_burns_no_more_than_it_takes_to_see_it) { outage(ERR_TIMEOUT, 4); }
+Test(pressure, an_outage_of_5xx_burns_no_more_than_it_takes_to_see_it)
+{
+	outage(503, 4);
+}
+Test(pressure, an_outage_of_timeouts_burns_no_more_than_it_takes_to_see_it)
+{
+	outage(ERR_TIMEOUT, 4);
+}
 
 static int full_disk(struct fake_store *fake, enum fake_store_op op, const char *key)
 {
@@ -175,7 +190,8 @@ Test(pressure, an_outage_of_the_ledger_burns_nothing_and_repeats_no_transfer)
 
 static struct fake_answer one_is_poison(struct fake_twilio *fake, const struct twilio_request *request)
 {
-	return strcmp(request->recording_sid.text, fx.ledger.rows[7].job.recording_sid.text) == 0 ? fake_failure(500) : fake_media(20000);
+	return strcmp(request->recording_sid.text, fx.ledger.rows[7].job.recording_sid.text) == 0 ? fake_failure(500)
+												  : fake_media(20000);
 }
 
 Test(pressure, one_recording_that_twilio_cannot_serve_dies_alone)
@@ -348,27 +364,58 @@ static void close_at_every_turn(const char *variant, void (*arrange)(void))
 }
 
 static void as_it_is(void) {}
-static void with_purge(void) { fx.options.delete_from_twilio = true; }
-static void with_slow_store(void) { fx.store.slow_turns = 3; fx.media = fake_media(60000); }
+static void with_purge(void)
+{
+	fx.options.delete_from_twilio = true;
+}
+static void with_slow_store(void)
+{
+	fx.store.slow_turns = 3;
+	fx.media = fake_media(60000);
+}
 static void with_unknown_calls(void)
 {
 	for (size_t i = 0; i < fx.ledger.count; i++)
 		fx.ledger.rows[i].call_known = false;
 }
-static void with_twilio_down(void) { fx.media = fake_failure(ERR_CONNECT); }
+static void with_twilio_down(void)
+{
+	fx.media = fake_failure(ERR_CONNECT);
+}
 static unsigned ledger_fails_now;
 static int ledger_flaky(struct fake_ledger *fake, const struct ledger_request *request, bool *after)
 {
 	return request->op == LEDGER_STORED_OBJECT && ++ledger_fails_now % 3 != 0 ? ERR_LEDGER : 0;
 }
-static void with_flaky_ledger(void) { fx.ledger.fault = ledger_flaky; }
+static void with_flaky_ledger(void)
+{
+	fx.ledger.fault = ledger_flaky;
+}
 
-Test(pressure, shutdown_at_every_turn) { close_at_every_turn("plain", as_it_is); }
-Test(pressure, shutdown_at_every_turn_with_purge) { close_at_every_turn("purge", with_purge); }
-Test(pressure, shutdown_at_every_turn_with_a_slow_store) { close_at_every_turn("slow store", with_slow_store); }
-Test(pressure, shutdown_at_every_turn_with_unknown_calls) { close_at_every_turn("unknown calls", with_unknown_calls); }
-Test(pressure, shutdown_at_every_turn_with_twilio_down) { close_at_every_turn("twilio down", with_twilio_down); }
-Test(pressure, shutdown_at_every_turn_while_record_waits_for_the_ledger) { close_at_every_turn("flaky ledger", with_flaky_ledger); }
+Test(pressure, shutdown_at_every_turn)
+{
+	close_at_every_turn("plain", as_it_is);
+}
+Test(pressure, shutdown_at_every_turn_with_purge)
+{
+	close_at_every_turn("purge", with_purge);
+}
+Test(pressure, shutdown_at_every_turn_with_a_slow_store)
+{
+	close_at_every_turn("slow store", with_slow_store);
+}
+Test(pressure, shutdown_at_every_turn_with_unknown_calls)
+{
+	close_at_every_turn("unknown calls", with_unknown_calls);
+}
+Test(pressure, shutdown_at_every_turn_with_twilio_down)
+{
+	close_at_every_turn("twilio down", with_twilio_down);
+}
+Test(pressure, shutdown_at_every_turn_while_record_waits_for_the_ledger)
+{
+	close_at_every_turn("flaky ledger", with_flaky_ledger);
+}
 
 Test(pressure, closing_while_the_ledger_is_down_leaves_the_rest_to_the_leases)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Random worlds: Twilio, store and ledger fail at random rates, replies are lost, leases are taken by others, the process is shut down and started again. Whatever
- * happens: a recording ends stored once, or dead with all its attempts used up; two jobs never work on one recording; Twilio's copy goes only after ours is
- * safe. The seed of a failing world is printed; REELD_SEED=n runs that one.
+ * Random worlds: Twilio, store and ledger fail at random rates, replies are lost, leases are taken by others, the process is shut
+ * down and started again. Whatever happens: a recording ends stored once, or dead with all its attempts used up; two jobs never
+ * work on one recording; Twilio's copy goes only after ours is safe. The seed of a failing world is printed; REELD_SEED=n runs
+ * that one.
  */
 #include "loop/pipeline/fixture.h"
 
@@ -108,7 +109,9 @@ static struct fake_answer random_answer(struct fake_twilio *fake, const struct t
 	else if (request->op == TWILIO_DELETE_RECORDING && world.deleted_at_twilio[n])
 		answer = fake_failure(404);
 	else
-		answer = (struct fake_answer){.http_status = 200, .retry_after_ms = -1, .recording_status = world.deleted_at_twilio[n] ? "deleted" : NULL};
+		answer = (struct fake_answer){.http_status = 200,
+					      .retry_after_ms = -1,
+					      .recording_status = world.deleted_at_twilio[n] ? "deleted" : NULL};
 	answer.turns = below(4);
 	return answer;
 }
@@ -118,8 +121,8 @@ static void check_deletion(struct fake_twilio *fake, const struct sid *recording
 	size_t n = number_of(recording_sid);
 	const struct fake_row *row = &fx.ledger.rows[n];
 	const struct fake_object *object = fake_store_find(&fx.store, row->job.key);
-	cr_assert(row->job.stored && object != NULL && object->digest.bytes == (int64_t)size_of(n), "seed %u: %s deleted at Twilio too early",
-		  world.seed, recording_sid->text);
+	cr_assert(row->job.stored && object != NULL && object->digest.bytes == (int64_t)size_of(n),
+		  "seed %u: %s deleted at Twilio too early", world.seed, recording_sid->text);
 	cr_assert_not(world.deleted_at_twilio[n]);
 	world.deleted_at_twilio[n] = true;
 }
@@ -147,8 +150,10 @@ static void check_change(struct fake_ledger *fake, struct fake_row *row, const s
 	size_t n = number_of(&row->job.recording_sid);
 	if (request->op == LEDGER_STORED_OBJECT) {
 		const struct fake_object *object = fake_store_find(&fx.store, row->job.key);
-		cr_assert(object != NULL && object->digest.bytes == (int64_t)size_of(n), "seed %u: recorded without an object", world.seed);
-		cr_assert_eq(row->recorded, 1, "seed %u: %s recorded %u times", world.seed, row->job.recording_sid.text, row->recorded);
+		cr_assert(object != NULL && object->digest.bytes == (int64_t)size_of(n), "seed %u: recorded without an object",
+			  world.seed);
+		cr_assert_eq(row->recorded, 1, "seed %u: %s recorded %u times", world.seed, row->job.recording_sid.text,
+			     row->recorded);
 	}
 	cr_assert_leq(row->job.attempts, MAX_ATTEMPTS, "seed %u", world.seed);
 }
@@ -184,12 +189,13 @@ static void check_end(void)
 		const struct fake_row *row = &fx.ledger.rows[n];
 		const struct fake_object *object = fake_store_find(&fx.store, row->job.key);
 		if (row->status == LEDGER_DEAD) {
-			cr_assert_eq(row->job.attempts, MAX_ATTEMPTS, "seed %u: %zu dead after %d attempts: %s", world.seed, n, row->job.attempts,
-				     row->last_error);
+			cr_assert_eq(row->job.attempts, MAX_ATTEMPTS, "seed %u: %zu dead after %d attempts: %s", world.seed, n,
+				     row->job.attempts, row->last_error);
 			cr_assert_not(world.deleted_at_twilio[n], "seed %u: %zu is nowhere", world.seed, n);
 			continue;
 		}
-		cr_assert_eq(row->status, LEDGER_STORED, "seed %u: %zu ends as %d: %s", world.seed, n, row->status, row->last_error);
+		cr_assert_eq(row->status, LEDGER_STORED, "seed %u: %zu ends as %d: %s", world.seed, n, row->status,
+			     row->last_error);
 		cr_assert_not_null(object, "seed %u: %zu has no object", world.seed, n);
 		cr_assert_eq(object->digest.bytes, (int64_t)size_of(n));
 		cr_assert_eq(row->recorded, 1);

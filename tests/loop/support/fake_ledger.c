@@ -96,8 +96,9 @@ static int stored_object(struct fake_row *row, const struct ledger_request *requ
 static int finish(struct fake_ledger *fake, struct fake_row *row, const struct ledger_request *request)
 {
 	static const enum ledger_status ends[] = {
-		[LEDGER_OUTCOME_DONE] = LEDGER_STORED,     [LEDGER_OUTCOME_SKIPPED] = LEDGER_SKIPPED, [LEDGER_OUTCOME_ABSENT] = LEDGER_ABSENT,
-		[LEDGER_OUTCOME_FAILED] = LEDGER_FAILED,   [LEDGER_OUTCOME_RETRY] = LEDGER_PENDING,   [LEDGER_OUTCOME_WAIT] = LEDGER_PENDING,
+		[LEDGER_OUTCOME_DONE] = LEDGER_STORED,     [LEDGER_OUTCOME_SKIPPED] = LEDGER_SKIPPED,
+		[LEDGER_OUTCOME_ABSENT] = LEDGER_ABSENT,   [LEDGER_OUTCOME_FAILED] = LEDGER_FAILED,
+		[LEDGER_OUTCOME_RETRY] = LEDGER_PENDING,   [LEDGER_OUTCOME_WAIT] = LEDGER_PENDING,
 		[LEDGER_OUTCOME_RELEASE] = LEDGER_PENDING, [LEDGER_OUTCOME_DEAD] = LEDGER_DEAD,
 	};
 	const struct ledger_finish *end = &request->finish;

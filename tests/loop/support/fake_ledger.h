@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A ledger in memory, on the loop, that fails on demand and checks what the pipeline may never do: finish twice, write with an old epoch, record what was
- * not stored. Answers come in the next turn of the loop.
+ * A ledger in memory, on the loop, that fails on demand and checks what the pipeline may never do: finish twice, write with an
+ * old epoch, record what was not stored. Answers come in the next turn of the loop.
  */
 #ifndef REELD_TESTS_LOOP_SUPPORT_FAKE_LEDGER_H
 #define REELD_TESTS_LOOP_SUPPORT_FAKE_LEDGER_H
@@ -34,7 +34,8 @@ struct fake_ledger {
 	size_t count;
 	unsigned submitted[LEDGER_PING + 1];
 	unsigned calls_created;
-	/* 0, or how the operation fails: before anything changed, or (after) with the reply lost after everything changed. NULL: never. */
+	/* 0, or how the operation fails: before anything changed, or (after) with the reply lost after everything changed. NULL:
+	 * never. */
 	int (*fault)(struct fake_ledger *fake, const struct ledger_request *request, bool *after);
 	void *data;
 	/* Called when a request changed something, for checks between rooms. */

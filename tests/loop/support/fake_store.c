@@ -87,7 +87,8 @@ static int verify(struct fake_store *fake, const struct store_request *request)
 	const struct fake_object *object = fake_store_find(fake, request->key);
 	if (object == NULL)
 		return ERR_NOT_FOUND;
-	bool same = object->digest.bytes == request->digest.bytes && memcmp(object->digest.sha256, request->digest.sha256, 32) == 0 &&
+	bool same = object->digest.bytes == request->digest.bytes &&
+		    memcmp(object->digest.sha256, request->digest.sha256, 32) == 0 &&
 		    memcmp(object->digest.md5, request->digest.md5, 16) == 0;
 	return same ? 0 : ERR_CHECKSUM;
 }

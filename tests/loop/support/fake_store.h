@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A store in memory that keeps digests instead of bytes, can be slow, fails on demand and checks the order of a put: open, writes one at a time, commit or abort.
+ * A store in memory that keeps digests instead of bytes, can be slow, fails on demand and checks the order of a put: open, writes
+ * one at a time, commit or abort.
  */
 #ifndef REELD_TESTS_LOOP_SUPPORT_FAKE_STORE_H
 #define REELD_TESTS_LOOP_SUPPORT_FAKE_STORE_H
@@ -28,9 +29,9 @@ struct fake_store {
 	struct fake_object *objects;
 	size_t count, capacity;
 	unsigned ops[FAKE_VERIFY + 1];
-	unsigned open_puts;      /* opened, neither committed nor aborted */
+	unsigned open_puts; /* opened, neither committed nor aborted */
 	unsigned most_open_puts;
-	unsigned slow_turns;     /* turns of the loop before an operation is done */
+	unsigned slow_turns; /* turns of the loop before an operation is done */
 	int64_t bytes_written;
 	/* 0, or how the operation fails. NULL: never. */
 	int (*fault)(struct fake_store *fake, enum fake_store_op op, const char *key);

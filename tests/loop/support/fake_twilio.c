@@ -155,7 +155,8 @@ static void tick(struct soon_item *item)
 		if (over)
 			continue;
 		list_append(&fake->requests, link);
-		busy = busy || !(state->paused || state->answer.hang || (state->answer.hang_after && state->sent == state->answer.bytes));
+		busy = busy ||
+		       !(state->paused || state->answer.hang || (state->answer.hang_after && state->sent == state->answer.bytes));
 	}
 	if (busy)
 		soon_add(&fake->soon, &fake->tick);

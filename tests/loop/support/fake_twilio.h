@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * twilio/client.h without a network: link it instead of the real one. Each request asks `answer` what shall happen to it. Media arrives block by block, one a turn
- * of the loop, and respects PAUSE by sending the same bytes again, cut differently.
+ * twilio/client.h without a network: link it instead of the real one. Each request asks `answer` what shall happen to it. Media
+ * arrives block by block, one a turn of the loop, and respects PAUSE by sending the same bytes again, cut differently.
  */
 #ifndef REELD_TESTS_LOOP_SUPPORT_FAKE_TWILIO_H
 #define REELD_TESTS_LOOP_SUPPORT_FAKE_TWILIO_H
@@ -35,8 +35,8 @@ struct fake_twilio {
 	size_t in_flight;
 	size_t most_in_flight;
 	unsigned started[TWILIO_ACCOUNT + 1];
-	unsigned paused;         /* how often a block was refused */
-	size_t block;            /* bytes a turn */
+	unsigned paused; /* how often a block was refused */
+	size_t block;    /* bytes a turn */
 	struct fake_answer (*answer)(struct fake_twilio *fake, const struct twilio_request *request);
 	/* A recording was deleted: checks between rooms. */
 	void (*deleted)(struct fake_twilio *fake, const struct sid *recording_sid);

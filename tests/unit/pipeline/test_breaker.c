@@ -24,8 +24,16 @@ TestSuite(breaker, .init = setup);
 
 Test(breaker, counts_what_is_the_dependencys_and_not_what_is_the_recordings)
 {
-	static const int own[] = {ERR_RESOLVE, ERR_CONNECT, ERR_TLS, ERR_TIMEOUT, ERR_HTTP_SERVER, ERR_HTTP_UNAUTHORIZED, ERR_STORE, ERR_LEDGER, ERR_NO_SPACE};
-	static const int others[] = {0, ERR_HTTP_NOT_FOUND, ERR_HTTP_THROTTLED, ERR_MEDIA_TYPE, ERR_MEDIA_LENGTH, ERR_CHECKSUM, ERR_CANCELLED, ERR_LEASE_LOST};
+	static const int own[] = {ERR_RESOLVE,           ERR_CONNECT, ERR_TLS,    ERR_TIMEOUT, ERR_HTTP_SERVER,
+				  ERR_HTTP_UNAUTHORIZED, ERR_STORE,   ERR_LEDGER, ERR_NO_SPACE};
+	static const int others[] = {0,
+				     ERR_HTTP_NOT_FOUND,
+				     ERR_HTTP_THROTTLED,
+				     ERR_MEDIA_TYPE,
+				     ERR_MEDIA_LENGTH,
+				     ERR_CHECKSUM,
+				     ERR_CANCELLED,
+				     ERR_LEASE_LOST};
 	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
 		cr_assert(breaker_counts(own[i]), "%s", err_name(own[i]));
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
@@ -93,7 +101,8 @@ Test(breaker, bad_probes_double_the_interval_up_to_the_maximum)
 	int64_t now = 0;
 	open_it(now);
 	for (size_t i = 0; i < sizeof(intervals) / sizeof(intervals[0]); i++) {
-		cr_assert_eq(breaker_delay_ms(&breaker, now), intervals[i], "%zu: %lld", i, (long long)breaker_delay_ms(&breaker, now));
+		cr_assert_eq(breaker_delay_ms(&breaker, now), intervals[i], "%zu: %lld", i,
+			     (long long)breaker_delay_ms(&breaker, now));
 		now += intervals[i];
 		cr_assert(breaker_start(&breaker, now));
 		cr_assert_not(breaker_failed(&breaker, ERR_CONNECT, 9, now, 0));

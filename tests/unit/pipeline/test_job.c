@@ -28,21 +28,60 @@ static enum step_result fake_step(struct job *at)
 	return job_go(at, plan[at->step]);
 }
 
-enum step_result step_queue(struct job *at) { return fake_step(at); }
-enum step_result step_lookup(struct job *at) { return fake_step(at); }
-enum step_result step_describe(struct job *at) { return fake_step(at); }
-enum step_result step_transfer(struct job *at) { return fake_step(at); }
-enum step_result step_record(struct job *at) { return fake_step(at); }
-enum step_result step_purge(struct job *at) { return fake_step(at); }
-enum step_result step_finish(struct job *at) { return fake_step(at); }
+enum step_result step_queue(struct job *at)
+{
+	return fake_step(at);
+}
+enum step_result step_lookup(struct job *at)
+{
+	return fake_step(at);
+}
+enum step_result step_describe(struct job *at)
+{
+	return fake_step(at);
+}
+enum step_result step_transfer(struct job *at)
+{
+	return fake_step(at);
+}
+enum step_result step_record(struct job *at)
+{
+	return fake_step(at);
+}
+enum step_result step_purge(struct job *at)
+{
+	return fake_step(at);
+}
+enum step_result step_finish(struct job *at)
+{
+	return fake_step(at);
+}
 
 /* The machine itself must never call these: only steps start operations, and the fakes start none. */
-void ledger_submit(struct ledger *ledger, struct ledger_request *request) { REQUIRE(false); }
-void store_submit(struct store *store, struct store_request *request) { REQUIRE(false); }
-int twilio_start(struct twilio_client *client, struct twilio_request *request) { REQUIRE(false); }
-void twilio_cancel(struct twilio_request *request) { REQUIRE(false); }
-void twilio_request_release(struct twilio_request *request) { REQUIRE(false); }
-void transfer_cancel(struct transfer *transfer) { REQUIRE(false); }
+void ledger_submit(struct ledger *ledger, struct ledger_request *request)
+{
+	REQUIRE(false);
+}
+void store_submit(struct store *store, struct store_request *request)
+{
+	REQUIRE(false);
+}
+int twilio_start(struct twilio_client *client, struct twilio_request *request)
+{
+	REQUIRE(false);
+}
+void twilio_cancel(struct twilio_request *request)
+{
+	REQUIRE(false);
+}
+void twilio_request_release(struct twilio_request *request)
+{
+	REQUIRE(false);
+}
+void transfer_cancel(struct transfer *transfer)
+{
+	REQUIRE(false);
+}
 
 static void job_is_over(struct job *at)
 {
@@ -162,11 +201,26 @@ static void try_move(enum job_step from, enum job_step to)
 	job_resume(&job, to);
 }
 
-Test(job, a_forbidden_move_back_aborts, .signal = SIGABRT) { try_move(STEP_RECORD, STEP_LOOKUP); }
-Test(job, recording_before_transferring_aborts, .signal = SIGABRT) { try_move(STEP_LOOKUP, STEP_RECORD); }
-Test(job, purging_before_recording_aborts, .signal = SIGABRT) { try_move(STEP_TRANSFER, STEP_PURGE); }
-Test(job, ending_without_finish_aborts, .signal = SIGABRT) { try_move(STEP_PURGE, STEP_END); }
-Test(job, resuming_a_job_that_does_not_wait_aborts, .signal = SIGABRT) { job_resume(&job, STEP_LOOKUP); }
+Test(job, a_forbidden_move_back_aborts, .signal = SIGABRT)
+{
+	try_move(STEP_RECORD, STEP_LOOKUP);
+}
+Test(job, recording_before_transferring_aborts, .signal = SIGABRT)
+{
+	try_move(STEP_LOOKUP, STEP_RECORD);
+}
+Test(job, purging_before_recording_aborts, .signal = SIGABRT)
+{
+	try_move(STEP_TRANSFER, STEP_PURGE);
+}
+Test(job, ending_without_finish_aborts, .signal = SIGABRT)
+{
+	try_move(STEP_PURGE, STEP_END);
+}
+Test(job, resuming_a_job_that_does_not_wait_aborts, .signal = SIGABRT)
+{
+	job_resume(&job, STEP_LOOKUP);
+}
 
 Test(job, a_completion_for_another_step_aborts, .signal = SIGABRT)
 {
@@ -183,4 +237,7 @@ Test(job, the_table_lets_every_step_reach_finish_and_nothing_leave_end)
 	cr_assert_eq(step_defs[STEP_END].to, 0);
 }
 
-Test(job, end_is_never_run, .signal = SIGABRT) { step_end(&job); }
+Test(job, end_is_never_run, .signal = SIGABRT)
+{
+	step_end(&job);
+}

@@ -37,9 +37,15 @@ Test(media, a_wav_tells_its_length_and_channels)
 
 Test(media, content_types_that_may_carry_audio)
 {
-	static const char *const good[] = {"audio/wav", "audio/x-wav", "AUDIO/WAVE; charset=binary", "application/octet-stream", "binary/octet-stream",
-					   "application/octet-stream;x=y", ""};
-	static const char *const bad[] = {"text/xml", "application/json", "text/html; charset=utf-8", "application/xml", "video/mp4", "audio"};
+	static const char *const good[] = {"audio/wav",
+					   "audio/x-wav",
+					   "AUDIO/WAVE; charset=binary",
+					   "application/octet-stream",
+					   "binary/octet-stream",
+					   "application/octet-stream;x=y",
+					   ""};
+	static const char *const bad[] = {"text/xml",        "application/json", "text/html; charset=utf-8",
+					  "application/xml", "video/mp4",        "audio"};
 	unsigned char header[44];
 	wav_header(header, 0x1000, 1);
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
@@ -50,8 +56,9 @@ Test(media, content_types_that_may_carry_audio)
 
 Test(media, an_error_page_is_refused_whatever_its_content_type_and_described)
 {
-	static const char *const pages[] = {"<?xml version='1.0' encoding='UTF-8'?><TwilioResponse><RestException>", "<!DOCTYPE html><html><head>",
-					    "{\"code\":20404,\"message\":\"The requested resource was not found\"}", "\n\n  <html>"};
+	static const char *const pages[] = {
+		"<?xml version='1.0' encoding='UTF-8'?><TwilioResponse><RestException>", "<!DOCTYPE html><html><head>",
+		"{\"code\":20404,\"message\":\"The requested resource was not found\"}", "\n\n  <html>"};
 	for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
 		cr_assert_eq(probe(MEDIA_WAV, "audio/x-wav", pages[i], strlen(pages[i])), ERR_MEDIA_TYPE);
 		cr_assert_eq(probe(MEDIA_MP3, "audio/mpeg", pages[i], strlen(pages[i])), ERR_MEDIA_TYPE);
@@ -71,9 +78,9 @@ Test(media, the_description_holds_nothing_that_could_hurt_a_log)
 Test(media, mp3_by_tag_or_by_frame)
 {
 	cr_assert_eq(probe(MEDIA_MP3, "audio/mpeg", "ID3\x04\0\0\0\0\0\x23TSSE", 14), 0);
-	cr_assert_eq(probe(MEDIA_MP3, "audio/mpeg", "\xff\xfb\x90\x64....", 8), 0);  /* MPEG 1 layer 3 */
-	cr_assert_eq(probe(MEDIA_MP3, "audio/mpeg", "\xff\xf3\x40\xc4....", 8), 0);  /* MPEG 2 layer 3 */
-	cr_assert_eq(probe(MEDIA_MP3, "audio/mpeg", "\xff\xe3\x18\xc4....", 8), 0);  /* MPEG 2.5 layer 3 */
+	cr_assert_eq(probe(MEDIA_MP3, "audio/mpeg", "\xff\xfb\x90\x64....", 8), 0); /* MPEG 1 layer 3 */
+	cr_assert_eq(probe(MEDIA_MP3, "audio/mpeg", "\xff\xf3\x40\xc4....", 8), 0); /* MPEG 2 layer 3 */
+	cr_assert_eq(probe(MEDIA_MP3, "audio/mpeg", "\xff\xe3\x18\xc4....", 8), 0); /* MPEG 2.5 layer 3 */
 	cr_assert_eq(info.announced, -1);
 	cr_assert_eq(probe(MEDIA_MP3, "audio/mpeg", "\xff\xf1\x50\x80....", 8), ERR_MEDIA_TYPE); /* AAC in ADTS: layer 0 */
 	cr_assert_eq(probe(MEDIA_MP3, "audio/mpeg", "\xff\xeb\x90\x64....", 8), ERR_MEDIA_TYPE); /* version reserved */

@@ -14,9 +14,10 @@ static struct retry_case failed(int code)
 /* Every error, without a breaker, on the first attempt. */
 Test(retry, every_error_has_the_outcome_of_its_class)
 {
-	static const enum ledger_outcome by_class[] = {
-		[ERR_CLASS_RETRY] = LEDGER_OUTCOME_RETRY, [ERR_CLASS_WAIT] = LEDGER_OUTCOME_WAIT, [ERR_CLASS_PERMANENT] = LEDGER_OUTCOME_DEAD};
-	for (int code = -1; -code < ERR_ORDINAL_COUNT; code--) {
+	static const enum ledger_outcome by_class[] = {[ERR_CLASS_RETRY] = LEDGER_OUTCOME_RETRY,
+						       [ERR_CLASS_WAIT] = LEDGER_OUTCOME_WAIT,
+						       [ERR_CLASS_PERMANENT] = LEDGER_OUTCOME_DEAD};
+	for (int code = -1; - code < ERR_ORDINAL_COUNT; code--) {
 		struct retry_case input = failed(code);
 		cr_assert_eq(retry_decide(&policy, &input).outcome, by_class[err_class(code)], "%s", err_name(code));
 	}
