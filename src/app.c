@@ -198,8 +198,10 @@ static int app_open_data(struct app *app, struct error *error)
 	(void)gethostname(host, sizeof(host) - 1);
 	random_bytes(&nonce, sizeof(nonce));
 	snprintf(owner, sizeof(owner), "%s:%ld:%08x", host, (long)getpid(), nonce);
-	snprintf(path, sizeof(path), "%s/ledger.db", config->data_dir);
-	err = ledger_sqlite_open(&app->ledger, app->loop, path, owner, config->migrate, error);
+	err = ledger_sqlite_path(config->data_dir, path, sizeof(path));
+	if (err != 0)
+		return error_set(error, err, "DATA_DIR: path is too long");
+	err = ledger_sqlite_open(&app->ledger, app->loop, path, owner, config->migrate, true, error);
 	if (err != 0)
 		return err;
 

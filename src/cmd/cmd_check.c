@@ -68,7 +68,7 @@ static void check_ledger(struct check_run *run)
 		check_report(run, "ledger", 0, detail);
 		return;
 	}
-	if (ledger_sqlite_open(&ledger, &run->loop, path, "check", false, &error) != 0) {
+	if (ledger_sqlite_open(&ledger, &run->loop, path, "check", false, false, &error) != 0) {
 		check_report(run, "ledger", error.code, error.detail);
 		return;
 	}

@@ -35,7 +35,7 @@ int cmd_ledger_open(struct cmd_ledger *session, const struct config *config, con
 		return cmd_failed(command, "no ledger at %s (%s): is DATA_DIR the one that reeld runs with?", path, strerror(errno));
 	snprintf(owner, sizeof(owner), "cli:%ld", (long)getpid());
 	REQUIRE(uv_loop_init(&session->loop) == 0);
-	if (ledger_sqlite_open(&session->ledger, &session->loop, path, owner, false, &error) != 0) {
+	if (ledger_sqlite_open(&session->ledger, &session->loop, path, owner, false, false, &error) != 0) {
 		REQUIRE(uv_loop_close(&session->loop) == 0);
 		return cmd_failed(command, "%s", error.detail);
 	}

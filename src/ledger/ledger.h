@@ -221,9 +221,10 @@ int ledger_sqlite_path(const char *data_dir, char *out, size_t size);
 
 /*
  * Opens (creating it when missing) the SQLite ledger at `path`, applies migrations when `migrate`, starts its thread. Blocking; before
- * the loop runs. `owner` names this replica in leases (host:pid:random).
+ * the loop runs. `owner` names this replica in leases (host:pid:random). `sole`: the caller holds the lock of the data directory, so every lease found is a dead
+ * process's and ends now.
  */
-int ledger_sqlite_open(struct ledger **ret, uv_loop_t *loop, const char *path, const char *owner, bool migrate, struct error *error);
+int ledger_sqlite_open(struct ledger **ret, uv_loop_t *loop, const char *path, const char *owner, bool migrate, bool sole, struct error *error);
 /* `reeld migrate`: creates and migrates the file at `path`; *applied is how many migrations were missing. Blocking. */
 int ledger_sqlite_migrate(const char *path, size_t *applied, struct error *error);
 

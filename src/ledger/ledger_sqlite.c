@@ -8,6 +8,7 @@
 #include "adapters/sqlite_thread.h"
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "ledger/ledger_impl.h"
 
 #include <stdio.h>
@@ -170,7 +171,19 @@ int ledger_sqlite_migrate(const char *path, size_t *applied, struct error *error
 	return status;
 }
 
-int ledger_sqlite_open(struct ledger **ret, uv_loop_t *loop, const char *path, const char *owner, bool migrate, struct error *error)
+/* Nobody else works here, so who holds a lease is dead: its work is due now, not when the lease runs out. The epoch rises with the next one. */
+static int end_leases(struct sqlite_db *db, struct error *error)
+{
+	int status = sqlite_db_exec(db, "UPDATE recordings SET lease_expires_at = 0 WHERE status = 'running'");
+	if (status != 0)
+		return error_set(error, status, "%s", sqlite_db_error(db)->detail);
+	if (sqlite_db_changes(db) > 0)
+		log_event(LOG_INFO, "ledger.leases_ended", LOG_I64("recordings", sqlite_db_changes(db)));
+	return 0;
+}
+
+int ledger_sqlite_open(struct ledger **ret, uv_loop_t *loop, const char *path, const char *owner, bool migrate, bool sole,
+		       struct error *error)
 {
 	*ret = NULL;
 	struct ledger_sqlite *self = calloc(1, sizeof(*self));
@@ -185,6 +198,8 @@ int ledger_sqlite_open(struct ledger **ret, uv_loop_t *loop, const char *path, c
 	if (status != 0)
 		goto err_free;
 	status = migrate ? migrations_apply_sqlite(db, &migrations_sqlite, NULL, error) : migrations_verify_sqlite(db, &migrations_sqlite, error);
+	if (status == 0 && sole)
+		status = end_leases(db, error);
 	if (status != 0)
 		goto err_db;
 	status = sqlite_thread_start(&self->thread,

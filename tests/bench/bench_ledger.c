@@ -150,7 +150,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	uv_loop_init(&bench.loop);
-	int status = ledger_sqlite_open(&bench.ledger, &bench.loop, path, "bench", true, &error);
+	int status = ledger_sqlite_open(&bench.ledger, &bench.loop, path, "bench", true, false, &error);
 	bench.events = calloc(count, sizeof(*bench.events));
 	bench.jobs = calloc(count, sizeof(*bench.jobs));
 	if (status != 0 || bench.events == NULL || bench.jobs == NULL)

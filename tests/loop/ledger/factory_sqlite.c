@@ -37,7 +37,7 @@ struct ledger *factory_open(uv_loop_t *loop, const char *owner)
 {
 	struct ledger *ledger;
 	struct error error = {0};
-	cr_assert_eq(ledger_sqlite_open(&ledger, loop, path, owner, false, &error), 0, "%s", error.detail);
+	cr_assert_eq(ledger_sqlite_open(&ledger, loop, path, owner, false, false, &error), 0, "%s", error.detail);
 	return ledger;
 }
 

@@ -157,7 +157,7 @@ Test(migrations, a_ledger_without_them_does_not_open)
 	uv_loop_t loop;
 	struct ledger *ledger;
 	cr_assert_eq(uv_loop_init(&loop), 0);
-	cr_expect_eq(ledger_sqlite_open(&ledger, &loop, path, "a", false, &error), ERR_CONFIG);
+	cr_expect_eq(ledger_sqlite_open(&ledger, &loop, path, "a", false, false, &error), ERR_CONFIG);
 	cr_expect_null(ledger);
 	cr_expect_eq(uv_loop_close(&loop), 0);
 }
