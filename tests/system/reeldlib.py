@@ -347,8 +347,8 @@ class Oracle:
         wait_until(lambda: not self.pending(),
                    lambda: f"obligations still open: {self.pending()}\nlog:\n{self.daemon.process.output()[-6000:]}", seconds, 0.05)
 
-    def check(self, fetch=True):
-        """Exactly one file with the right bytes, one row, the call updated once, at most one delete. `fetch`: the sandbox still has the audio."""
+    def check(self):
+        """Exactly one file with the right bytes, one row, stored once, the call pointing to it."""
         files = self.daemon.files()
         for sid in self.acknowledged:
             recording = self.recordings[sid]
@@ -360,8 +360,7 @@ class Oracle:
             data = found[0].read_bytes()
             digest = hashlib.sha256(data).hexdigest()
             assert (row["bytes"], row["sha256"]) == (len(data), digest), f"{sid}: ledger and file differ"
-            if fetch:
-                assert (len(data), digest) == self.expected_bytes(sid), f"{sid}: not the bytes that Twilio has"
+            assert (len(data), digest) == self.expected_bytes(sid), f"{sid}: not the bytes that Twilio has"
             calls = self.daemon.query("SELECT * FROM calls WHERE twilio_sid = ?", recording["call_sid"])
             assert len(calls) == 1, f"{sid}: {len(calls)} call rows"
             assert calls[0]["recording_url"] == row["url"], f"{sid}: the call does not point to the recording: {calls[0]}"
