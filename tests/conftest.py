@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "system"))
 import reeldlib  # noqa: E402
 
 
@@ -37,3 +37,12 @@ def daemon(tmp_path, started):
         directory = env.pop("directory", tmp_path)
         return started(reeldlib.Daemon(directory, sandbox.url if sandbox is not None else "http://127.0.0.1:9", **env))
     return make
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="every N of every fault, more random kills")
+
+
+@pytest.fixture
+def long_run(request):
+    return request.config.getoption("--long") or bool(os.environ.get("REELD_LONG"))
