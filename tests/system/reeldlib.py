@@ -25,6 +25,11 @@ PATH = "/api/twilio/recording"
 DEADLINE = float(os.environ.get("REELD_TEST_DEADLINE", "60"))
 
 
+def sanitized():
+    """The binary was built with AddressSanitizer."""
+    return b"__asan_init" in Path(BINARY).read_bytes()
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -6,7 +6,7 @@ import urllib.parse
 from pathlib import Path
 
 import pytest
-from reeldlib import ACCOUNT, PATH, TOKEN, Daemon, Oracle, callback_params, sign, wait_until
+from reeldlib import ACCOUNT, PATH, TOKEN, Daemon, Oracle, callback_params, sanitized, sign, wait_until
 
 
 def test_demo_archives_and_says_what_it_did(tmp_path):
@@ -167,4 +167,5 @@ def test_large_recordings_in_little_memory(sandbox, daemon):
         peak = max(peak, reeld.metrics()["process_resident_memory_bytes"])
     oracle.settle()
     oracle.check()
-    assert peak - before < 32 << 20, f"{(peak - before) >> 20} MiB for four transfers"
+    # A sanitizer keeps freed memory back; there only the bytes are checked.
+    assert sanitized() or peak - before < 32 << 20, f"{(peak - before) / (1 << 20):.0f} MiB for four transfers"
