@@ -143,7 +143,8 @@ static const char *verify_file(const struct demo *demo, const struct model_recor
 	hex_encode(actual.sha256, sizeof(actual.sha256), hex);
 	if (actual.bytes != audio.bytes)
 		return "the stored file has another size than what was served";
-	return memcmp(actual.sha256, expected, sizeof(expected)) == 0 ? NULL : "the stored file has other bytes than what was served";
+	return memcmp(actual.sha256, expected, sizeof(expected)) == 0 ? NULL
+								      : "the stored file has other bytes than what was served";
 }
 
 /* One line for one recording. */
@@ -164,8 +165,9 @@ static void report(struct demo *demo, uint64_t index)
 		entry->step = NULL;
 	}
 	if (entry->state != DEMO_VERIFIED) {
-		printf("%s  NOT ARCHIVED: %s%s%s\n", recording.recording_sid.text, entry->reason == NULL ? "no end in time" : entry->reason,
-		       entry->step == NULL ? "" : ", in step ", entry->step == NULL ? "" : entry->step);
+		printf("%s  NOT ARCHIVED: %s%s%s\n", recording.recording_sid.text,
+		       entry->reason == NULL ? "no end in time" : entry->reason, entry->step == NULL ? "" : ", in step ",
+		       entry->step == NULL ? "" : entry->step);
 		return;
 	}
 	if (stat(path, &info) == 0)
@@ -182,8 +184,8 @@ static void report_all(struct demo *demo)
 	for (uint64_t i = 0; i < demo->count; i++)
 		report(demo, i);
 	if (demo->verified == demo->count) {
-		printf("\n%" PRIu64 " recordings archived and verified: %" PRIu64 " bytes in %.2f s, %.1f recordings/s\n", demo->count,
-		       demo->verified_bytes, seconds, (double)demo->count / (seconds > 0 ? seconds : 1));
+		printf("\n%" PRIu64 " recordings archived and verified: %" PRIu64 " bytes in %.2f s, %.1f recordings/s\n",
+		       demo->count, demo->verified_bytes, seconds, (double)demo->count / (seconds > 0 ? seconds : 1));
 	} else {
 		printf("\nonly %" PRIu64 " of %" PRIu64 " recordings archived and verified%s%s\n", demo->verified, demo->count,
 		       demo->cut == NULL ? "" : ": ", demo->cut == NULL ? "" : demo->cut);
@@ -232,7 +234,8 @@ static void settle(struct demo *demo, struct demo_recording *entry, enum demo_st
 	demo->finished_ns = clock_mono_ns();
 }
 
-static void on_outcome(void *data, const struct sid *recording_sid, enum ledger_outcome outcome, int code, const char *step, const char *url)
+static void on_outcome(void *data, const struct sid *recording_sid, enum ledger_outcome outcome, int code, const char *step,
+		       const char *url)
 {
 	struct demo *demo = data;
 	uint64_t index;
@@ -273,8 +276,8 @@ static void on_poll(uv_timer_t *timer)
 		demo->active_ns = now;
 	}
 	if (demo->terminal) {
-		printf("\r%" PRIu64 " of %" PRIu64 " archived, %" PRIu64 " failed, %.1f MB \033[K", demo->archived, demo->count, demo->failed,
-		       (double)stats.media_bytes / 1e6);
+		printf("\r%" PRIu64 " of %" PRIu64 " archived, %" PRIu64 " failed, %.1f MB \033[K", demo->archived, demo->count,
+		       demo->failed, (double)stats.media_bytes / 1e6);
 		fflush(stdout);
 	}
 	if (demo->archived + demo->failed == demo->count)
@@ -350,8 +353,12 @@ static int start_services(struct demo *demo)
 	start_handles(demo);
 	demo->started_ns = clock_mono_ns();
 	demo->active_ns = demo->started_ns;
-	const struct callbacks_delivery delivery = {
-		.from = CALLBACKS_FROM_NEW, .count = demo->count, .target = demo->target, .retry = true, .event_cb = on_event, .data = demo};
+	const struct callbacks_delivery delivery = {.from = CALLBACKS_FROM_NEW,
+						    .count = demo->count,
+						    .target = demo->target,
+						    .retry = true,
+						    .event_cb = on_event,
+						    .data = demo};
 	int code = sandbox_start_callbacks(demo->sandbox, &delivery, &error);
 	REQUIRE(code == 0 || code == ERR_NOMEM);
 	if (code != 0)
@@ -370,7 +377,8 @@ static int make_directory(struct demo *demo, const char *data_dir)
 		}
 		snprintf(name, sizeof(name), "%s", data_dir);
 	} else {
-		snprintf(name, sizeof(name), "%s/reeld-demo-XXXXXX", temporary == NULL || temporary[0] == '\0' ? "/tmp" : temporary);
+		snprintf(name, sizeof(name), "%s/reeld-demo-XXXXXX",
+			 temporary == NULL || temporary[0] == '\0' ? "/tmp" : temporary);
 		if (mkdtemp(name) == NULL) {
 			fprintf(stderr, "reeld demo: cannot create a directory like %s: %s\n", name, strerror(errno));
 			return -1;

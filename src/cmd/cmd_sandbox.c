@@ -16,8 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define USAGE \
-	"reeld sandbox [--listen ADDRESS] [--target URL] [--rate N] [--count N] [--size SIZE] [--fault LIST] (see reeld sandbox --help)"
+#define USAGE                                                                                                             \
+	"reeld sandbox [--listen ADDRESS] [--target URL] [--rate N] [--count N] [--size SIZE] [--fault LIST] (see reeld " \
+	"sandbox --help)"
 #define DEFAULT_LISTEN "127.0.0.1:8090"
 #define DEFAULT_COUNT 10
 #define POLL_MS 100
@@ -28,25 +29,31 @@
 const char cmd_sandbox_help[] =
 	"usage: reeld sandbox [options]\n"
 	"\n"
-	"A local stand-in for Twilio: recordings (JSON, list, WAV and MP3, DELETE) and calls with Basic auth, signed callbacks, faults on\n"
-	"demand. What it serves follows from the seed, so a run can be repeated. GET /sandbox/stats shows what happened. Do not expose it.\n"
+	"A local stand-in for Twilio: recordings (JSON, list, WAV and MP3, DELETE) and calls with Basic auth, signed callbacks, "
+	"faults on\n"
+	"demand. What it serves follows from the seed, so a run can be repeated. GET /sandbox/stats shows what happened. Do not "
+	"expose it.\n"
 	"\n"
 	"  --listen ADDRESS      where it listens (127.0.0.1:8090; port 0: any)\n"
 	"  --account-sid SID     the account, and its\n"
 	"  --auth-token TOKEN    token; a comma list: each opens REST, the first signs\n"
-	"  --target URL          send callbacks there, like http://127.0.0.1:8080/api/twilio/recording; else the recordings are only there to fetch\n"
+	"  --target URL          send callbacks there, like http://127.0.0.1:8080/api/twilio/recording; else the recordings are "
+	"only there to fetch\n"
 	"  --count N             how many recordings (10; 0 with --target: until stopped)\n"
 	"  --existing N          further ones that are there without a callback\n"
 	"  --rate N              callbacks a second (0: as fast as they are answered)\n"
 	"  --concurrency N       callbacks under way at once (64)\n"
 	"  --retry               try a callback again like Twilio with #rc=5&rp=all\n"
-	"  --exit-when-done      end when each acknowledged recording was fetched; exit 1 when one was not, or a callback failed\n"
+	"  --exit-when-done      end when each acknowledged recording was fetched; exit 1 when one was not, or a callback "
+	"failed\n"
 	"  --size SIZE           of a recording, like 1MB, 64KiB or a range 10KB-2MB (64KiB)\n"
 	"  --channels N          1 or 2 (some of each)\n"
 	"  --format wav|mp3      what a media URL without extension gives (wav)\n"
 	"  --seed N              another seed, other recordings (1)\n"
-	"  --fault LIST          name[:RATE],…  A rate between 0 and 1 holds for its name and for those before it that have none; the last ones\n"
-	"                        without get 1. Names: 404-first 429 500 reset stall slow truncate wrong-length xml-body redirect dup reorder\n"
+	"  --fault LIST          name[:RATE],…  A rate between 0 and 1 holds for its name and for those before it that have "
+	"none; the last ones\n"
+	"                        without get 1. Names: 404-first 429 500 reset stall slow truncate wrong-length xml-body "
+	"redirect dup reorder\n"
 	"  --fault-attempts N    only the first N requests of a kind for a recording are hit (2; 0: every one)\n"
 	"  --stall DURATION      how long a stalled download stands still (60s)\n";
 
@@ -58,8 +65,8 @@ struct sandbox_command {
 	struct sandbox *sandbox;
 	uv_signal_t signals[2];
 	uv_timer_t poll;
-	uint64_t delivered_ns;   /* when the last callback ended; 0: not yet */
-	uint64_t fetched;        /* recordings below this number are settled */
+	uint64_t delivered_ns; /* when the last callback ended; 0: not yet */
+	uint64_t fetched;      /* recordings below this number are settled */
 	uint64_t last_activity;
 	unsigned quiet_polls;
 	bool stopping;
@@ -76,9 +83,11 @@ static bool take_numbers(struct sandbox_command *command, const struct sandbox_t
 	struct sandbox_options *options = &command->options;
 	uint64_t concurrency = 0, channels = 0, attempts = FAULT_DEFAULT_ATTEMPTS, rate = 0;
 	bool good = argument_number(texts->count, MODEL_MAX_RECORDINGS, &command->count) &&
-		    argument_number(texts->existing, MODEL_MAX_RECORDINGS, &options->existing) && argument_number(texts->rate, 1000000, &rate) &&
-		    argument_number(texts->concurrency, CALLBACKS_MAX_CONCURRENCY, &concurrency) && argument_number(texts->channels, 2, &channels) &&
-		    argument_number(texts->seed, UINT64_MAX, &options->seed) && argument_number(texts->fault_attempts, UINT16_MAX, &attempts);
+		    argument_number(texts->existing, MODEL_MAX_RECORDINGS, &options->existing) &&
+		    argument_number(texts->rate, 1000000, &rate) &&
+		    argument_number(texts->concurrency, CALLBACKS_MAX_CONCURRENCY, &concurrency) &&
+		    argument_number(texts->channels, 2, &channels) && argument_number(texts->seed, UINT64_MAX, &options->seed) &&
+		    argument_number(texts->fault_attempts, UINT16_MAX, &attempts);
 	command->delivery.rate = (double)rate;
 	command->delivery.concurrency = (unsigned)concurrency;
 	options->channels = (int)channels;
@@ -151,14 +160,15 @@ static void print_summary(const struct sandbox_command *command)
 {
 	struct sandbox_stats stats;
 	sandbox_stats(command->sandbox, &stats);
-	printf("callbacks: %" PRIu64 " sent (%" PRIu64 " duplicates, %" PRIu64 " in-progress), %" PRIu64 " acknowledged, %" PRIu64 " refused, %" PRIu64
-	       " failed, %" PRIu64 " retries\n",
-	       stats.callbacks.sent, stats.callbacks.duplicates, stats.callbacks.in_progress, stats.callbacks.acknowledged, stats.callbacks.refused,
-	       stats.callbacks.failed, stats.callbacks.retried);
-	printf("requests: %" PRIu64 " media, %" PRIu64 " recording, %" PRIu64 " call, %" PRIu64 " list, %" PRIu64 " delete, %" PRIu64
-	       " other; %" PRIu64 " unauthorized; %" PRIu64 " media bytes\n",
-	       stats.requests[SANDBOX_MEDIA], stats.requests[SANDBOX_RECORDING], stats.requests[SANDBOX_CALL], stats.requests[SANDBOX_LIST],
-	       stats.requests[SANDBOX_DELETE], stats.requests[SANDBOX_ACCOUNT] + stats.requests[SANDBOX_UNKNOWN], stats.unauthorized, stats.media_bytes);
+	printf("callbacks: %" PRIu64 " sent (%" PRIu64 " duplicates, %" PRIu64 " in-progress), %" PRIu64 " acknowledged, %" PRIu64
+	       " refused, %" PRIu64 " failed, %" PRIu64 " retries\n",
+	       stats.callbacks.sent, stats.callbacks.duplicates, stats.callbacks.in_progress, stats.callbacks.acknowledged,
+	       stats.callbacks.refused, stats.callbacks.failed, stats.callbacks.retried);
+	printf("requests: %" PRIu64 " media, %" PRIu64 " recording, %" PRIu64 " call, %" PRIu64 " list, %" PRIu64
+	       " delete, %" PRIu64 " other; %" PRIu64 " unauthorized; %" PRIu64 " media bytes\n",
+	       stats.requests[SANDBOX_MEDIA], stats.requests[SANDBOX_RECORDING], stats.requests[SANDBOX_CALL],
+	       stats.requests[SANDBOX_LIST], stats.requests[SANDBOX_DELETE],
+	       stats.requests[SANDBOX_ACCOUNT] + stats.requests[SANDBOX_UNKNOWN], stats.unauthorized, stats.media_bytes);
 	for (int i = 0; i < FAULT_COUNT; i++)
 		if (stats.faults[i] > 0)
 			printf("fault %s: %" PRIu64 "\n", fault_name((enum fault)i), stats.faults[i]);
@@ -231,8 +241,9 @@ static void print_start(const struct sandbox_command *command)
 	const char *colon = strrchr(listen, ':');
 	int host = colon == NULL ? (int)strlen(listen) : (int)(colon - listen);
 	/* A token that was given is not repeated: it might be a real one. */
-	printf("sandbox at http://%.*s:%d; use it: TWILIO_API_BASE=http://%.*s:%d TWILIO_ACCOUNT_SID=%s TWILIO_AUTH_TOKEN=%s reeld serve\n", host, listen,
-	       sandbox_port(command->sandbox), host, listen, sandbox_port(command->sandbox),
+	printf("sandbox at http://%.*s:%d; use it: TWILIO_API_BASE=http://%.*s:%d TWILIO_ACCOUNT_SID=%s TWILIO_AUTH_TOKEN=%s "
+	       "reeld serve\n",
+	       host, listen, sandbox_port(command->sandbox), host, listen, sandbox_port(command->sandbox),
 	       options->account_sid == NULL ? SANDBOX_ACCOUNT_SID : options->account_sid,
 	       options->auth_token == NULL ? SANDBOX_AUTH_TOKEN : "(as given)");
 	fflush(stdout);

@@ -111,7 +111,6 @@ static struct tone tone_make(uint64_t key)
 	return tone;
 }
 
-
 /*
  * Frame header (MPEG-2, layer III, no CRC, 32 kbit/s, 16 kHz, mono), nine zero bytes of side information (no main data: silence), then bytes that decoders skip;
  * their top bit is clear so that none looks like the start of a frame.

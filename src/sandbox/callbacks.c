@@ -30,7 +30,7 @@ enum { TOKEN_SALT = 77, ORDER_SALT = 78 };
 
 struct callback_event {
 	uint64_t index;
-	unsigned copy;    /* 0: the first of its recording */
+	unsigned copy; /* 0: the first of its recording */
 	bool in_progress;
 };
 
@@ -172,7 +172,8 @@ static int write_event(struct callback_slot *slot, char signature[REELD_SIGNATUR
 	char start[CLOCK_RFC2822_SIZE];
 	char duration[24];
 
-	snprintf(url, sizeof(url), "https://api.twilio.com/2010-04-01/Accounts/%s/Recordings/%s", account, recording->recording_sid.text);
+	snprintf(url, sizeof(url), "https://api.twilio.com/2010-04-01/Accounts/%s/Recordings/%s", account,
+		 recording->recording_sid.text);
 	snprintf(duration, sizeof(duration), "%" PRIu64, recording->duration_s);
 	clock_format_rfc2822(recording->start_ms, start);
 	add_field(fields, &count, "RecordingSource", "StartCallRecordingAPI");
@@ -212,8 +213,8 @@ static void write_token(const struct callback_slot *slot, char *out, size_t size
 {
 	uint64_t a = scramble3(slot->owner->options.seed, slot->event.index, TOKEN_SALT + ((uint64_t)slot->event.copy << 8));
 	uint64_t b = scramble(a);
-	snprintf(out, size, "I-Twilio-Idempotency-Token: %08x-%04x-4%03x-a%03x-%012" PRIx64, (unsigned)(a >> 32), (unsigned)(a >> 16 & 0xffff),
-		 (unsigned)(a & 0xfff), (unsigned)(b >> 48 & 0xfff), b & UINT64_C(0xffffffffffff));
+	snprintf(out, size, "I-Twilio-Idempotency-Token: %08x-%04x-4%03x-a%03x-%012" PRIx64, (unsigned)(a >> 32),
+		 (unsigned)(a >> 16 & 0xffff), (unsigned)(a & 0xfff), (unsigned)(b >> 48 & 0xfff), b & UINT64_C(0xffffffffffff));
 }
 
 static void slot_answered(struct http_client_request *request, int status);
@@ -233,8 +234,8 @@ static int slot_send(struct callback_slot *slot)
 	slot->request = (struct http_client_request){
 		.method = HTTP_POST,
 		.url = callbacks->target,
-		.headers = {"Content-Type: application/x-www-form-urlencoded; charset=UTF-8", "Accept: */*", "X-Home-Region: us1", signature_line,
-			    token_line},
+		.headers = {"Content-Type: application/x-www-form-urlencoded; charset=UTF-8", "Accept: */*", "X-Home-Region: us1",
+			    signature_line, token_line},
 		.connect_timeout_ms = CONNECT_TIMEOUT_MS,
 		.stall_timeout_ms = TOTAL_TIMEOUT_MS,
 		.total_timeout_ms = spent_ms + 1 < TOTAL_TIMEOUT_MS ? TOTAL_TIMEOUT_MS - spent_ms : 1,
@@ -448,9 +449,11 @@ struct callbacks *callbacks_new(const struct callbacks_options *options)
 static int check_target(const char *target, struct error *error)
 {
 	if (target == NULL || (strncmp(target, "http://", 7) != 0 && strncmp(target, "https://", 8) != 0))
-		return error_set(error, ERR_INVALID, "callbacks need a target URL, like http://127.0.0.1:8080/api/twilio/recording");
+		return error_set(error, ERR_INVALID,
+				 "callbacks need a target URL, like http://127.0.0.1:8080/api/twilio/recording");
 	if (strcspn(target, "#") >= sizeof(((struct callbacks *)NULL)->target))
-		return error_set(error, ERR_LIMIT, "the target URL is longer than %zu bytes", sizeof(((struct callbacks *)NULL)->target) - 1);
+		return error_set(error, ERR_LIMIT, "the target URL is longer than %zu bytes",
+				 sizeof(((struct callbacks *)NULL)->target) - 1);
 	return 0;
 }
 
@@ -464,8 +467,10 @@ int callbacks_start(struct callbacks *callbacks, const struct callbacks_delivery
 		return error_set(error, ERR_LOCKED, "another delivery is running");
 	if (slots > CALLBACKS_MAX_CONCURRENCY)
 		return error_set(error, ERR_LIMIT, "at most %d callbacks at once", CALLBACKS_MAX_CONCURRENCY);
-	if (delivery->from > model_count(callbacks->options.model) || delivery->count > model_count(callbacks->options.model) - delivery->from)
-		return error_set(error, ERR_LIMIT, "there are only %" PRIu64 " recordings", model_count(callbacks->options.model));
+	if (delivery->from > model_count(callbacks->options.model) ||
+	    delivery->count > model_count(callbacks->options.model) - delivery->from)
+		return error_set(error, ERR_LIMIT, "there are only %" PRIu64 " recordings",
+				 model_count(callbacks->options.model));
 	callbacks->slots = calloc(slots, sizeof(*callbacks->slots));
 	if (callbacks->slots == NULL)
 		return error_set(error, ERR_NOMEM, "out of memory");

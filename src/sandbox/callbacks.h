@@ -23,26 +23,26 @@ struct callbacks;
 
 struct callbacks_options {
 	uv_loop_t *loop;
-	struct http_client *http;  /* borrowed, as the following */
+	struct http_client *http; /* borrowed, as the following */
 	struct model *model;
 	const struct fault_plan *faults;
 	uint64_t seed;
 	const char *account_sid;
-	const char *auth_token;    /* signs */
+	const char *auth_token; /* signs */
 };
 
 struct callbacks_stats {
-	uint64_t sent;        /* events handed to the target for the first time */
-	uint64_t retried;     /* further tries of them */
+	uint64_t sent;         /* events handed to the target for the first time */
+	uint64_t retried;      /* further tries of them */
 	uint64_t acknowledged; /* events that got a 2xx in the end */
-	uint64_t refused;     /* got another status in the end */
-	uint64_t failed;      /* got no answer in the end */
-	uint64_t duplicates;  /* of sent */
-	uint64_t in_progress; /* of sent */
+	uint64_t refused;      /* got another status in the end */
+	uint64_t failed;       /* got no answer in the end */
+	uint64_t duplicates;   /* of sent */
+	uint64_t in_progress;  /* of sent */
 };
 
 struct callbacks_delivery {
-	uint64_t from;        /* first recording; CALLBACKS_FROM_NEW: as many new ones */
+	uint64_t from; /* first recording; CALLBACKS_FROM_NEW: as many new ones */
 	uint64_t count;
 	const char *target;   /* URL; NULL: as the caller of sandbox_start_callbacks configured */
 	double rate;          /* events a second; 0: as fast as the concurrency allows */

@@ -51,7 +51,8 @@ static void get_stats(struct sandbox *sandbox, struct connection *connection, co
 	buffer_append_cstr(&body, "{\"requests\":{");
 	for (int i = 0; i < SANDBOX_REQUEST_KINDS; i++)
 		buffer_printf(&body, "%s\"%s\":%" PRIu64, i == 0 ? "" : ",", request_names[i], stats.requests[i]);
-	buffer_printf(&body, "},\"unauthorized\":%" PRIu64 ",\"not_found\":%" PRIu64 ",\"faults\":{", stats.unauthorized, stats.not_found);
+	buffer_printf(&body, "},\"unauthorized\":%" PRIu64 ",\"not_found\":%" PRIu64 ",\"faults\":{", stats.unauthorized,
+		      stats.not_found);
 	for (int i = 0; i < FAULT_COUNT; i++)
 		buffer_printf(&body, "%s\"%s\":%" PRIu64, i == 0 ? "" : ",", fault_name((enum fault)i), stats.faults[i]);
 	buffer_printf(&body, "},\"plan\":");
@@ -59,9 +60,10 @@ static void get_stats(struct sandbox *sandbox, struct connection *connection, co
 	buffer_append_cstr(&body, ",\"deletes\":");
 	write_deletes(sandbox, &body);
 	buffer_printf(&body,
-		      ",\"recordings\":%" PRIu64 ",\"deleted\":%" PRIu64 ",\"media_bytes\":%" PRIu64 ",\"downloads_open\":%zu,\"callbacks\":{\"running\":%s,"
-		      "\"sent\":%" PRIu64 ",\"retried\":%" PRIu64 ",\"acknowledged\":%" PRIu64 ",\"refused\":%" PRIu64 ",\"failed\":%" PRIu64
-		      ",\"duplicates\":%" PRIu64 ",\"in_progress\":%" PRIu64 "}}",
+		      ",\"recordings\":%" PRIu64 ",\"deleted\":%" PRIu64 ",\"media_bytes\":%" PRIu64
+		      ",\"downloads_open\":%zu,\"callbacks\":{\"running\":%s,"
+		      "\"sent\":%" PRIu64 ",\"retried\":%" PRIu64 ",\"acknowledged\":%" PRIu64 ",\"refused\":%" PRIu64
+		      ",\"failed\":%" PRIu64 ",\"duplicates\":%" PRIu64 ",\"in_progress\":%" PRIu64 "}}",
 		      model_count(sandbox->model), stats.deleted, stats.media_bytes, sandbox->open_streams,
 		      callbacks_running(sandbox->callbacks) ? "true" : "false", stats.callbacks.sent, stats.callbacks.retried,
 		      stats.callbacks.acknowledged, stats.callbacks.refused, stats.callbacks.failed, stats.callbacks.duplicates,
@@ -96,8 +98,8 @@ static void post_deliver(struct sandbox *sandbox, struct connection *connection,
 	struct slice url = query_get(query, "target");
 	if (!query_number(query, "count", 1, MODEL_MAX_RECORDINGS, &delivery.count) ||
 	    !query_number(query, "from", CALLBACKS_FROM_NEW, MODEL_MAX_RECORDINGS, &delivery.from) ||
-	    !query_number(query, "concurrency", 0, CALLBACKS_MAX_CONCURRENCY, &concurrency) || !query_number(query, "retry", 0, 1, &retry) ||
-	    !parse_rate(query, &delivery.rate) || url.len >= sizeof(target)) {
+	    !query_number(query, "concurrency", 0, CALLBACKS_MAX_CONCURRENCY, &concurrency) ||
+	    !query_number(query, "retry", 0, 1, &retry) || !parse_rate(query, &delivery.rate) || url.len >= sizeof(target)) {
 		reply_error(connection, 400, "malformed parameter; known: count, from, rate, concurrency, retry, target");
 		return;
 	}
@@ -169,5 +171,6 @@ void control_handle(struct sandbox *sandbox, struct connection *connection, stru
 			controls[i].handle(sandbox, connection, &query);
 		return;
 	}
-	reply_error(connection, 404, "no such path; known: /sandbox/stats, /sandbox/recordings, /sandbox/deliver, /sandbox/faults");
+	reply_error(connection, 404,
+		    "no such path; known: /sandbox/stats, /sandbox/recordings, /sandbox/deliver, /sandbox/faults");
 }

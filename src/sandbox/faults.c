@@ -54,13 +54,16 @@ static int parse_item(struct fault_plan *plan, bool open[FAULT_COUNT], struct sl
 	double rate;
 	enum fault fault = fault_find(name);
 	if (fault == FAULT_NONE)
-		return error_set(error, ERR_INVALID, "unknown fault '%.*s'; known: 404-first, 429, 500, reset, stall, slow, truncate, wrong-length, "
-			"xml-body, redirect, dup, reorder", SLICE_FMT(name));
+		return error_set(error, ERR_INVALID,
+				 "unknown fault '%.*s'; known: 404-first, 429, 500, reset, stall, slow, truncate, wrong-length, "
+				 "xml-body, redirect, dup, reorder",
+				 SLICE_FMT(name));
 	open[fault] = true;
 	if (colon == NULL)
 		return 0;
 	if (!parse_rate(slice_make(colon + 1, item.len - name.len - 1), &rate))
-		return error_set(error, ERR_INVALID, "bad rate in '%.*s'; it must be between 0 and 1, like 500:0.2", SLICE_FMT(item));
+		return error_set(error, ERR_INVALID, "bad rate in '%.*s'; it must be between 0 and 1, like 500:0.2",
+				 SLICE_FMT(item));
 	for (int i = 0; i < FAULT_COUNT; i++) {
 		if (open[i])
 			plan->rate[i] = rate;

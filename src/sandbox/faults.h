@@ -19,18 +19,18 @@
 #include <stdint.h>
 
 /* FAULT(NAME, "name", where it can strike): MEDIA downloads only, ANY request for a recording, call or its media, CALLBACK deliveries. */
-#define FAULTS(FAULT)                                  \
-	FAULT(404_FIRST, "404-first", MEDIA)           \
-	FAULT(429, "429", ANY)                         \
-	FAULT(500, "500", ANY)                         \
-	FAULT(RESET, "reset", ANY)                     \
-	FAULT(STALL, "stall", MEDIA)                   \
-	FAULT(SLOW, "slow", MEDIA)                     \
-	FAULT(TRUNCATE, "truncate", MEDIA)             \
-	FAULT(WRONG_LENGTH, "wrong-length", MEDIA)     \
-	FAULT(XML_BODY, "xml-body", MEDIA)             \
-	FAULT(REDIRECT, "redirect", MEDIA)             \
-	FAULT(DUP, "dup", CALLBACK)                    \
+#define FAULTS(FAULT)                              \
+	FAULT(404_FIRST, "404-first", MEDIA)       \
+	FAULT(429, "429", ANY)                     \
+	FAULT(500, "500", ANY)                     \
+	FAULT(RESET, "reset", ANY)                 \
+	FAULT(STALL, "stall", MEDIA)               \
+	FAULT(SLOW, "slow", MEDIA)                 \
+	FAULT(TRUNCATE, "truncate", MEDIA)         \
+	FAULT(WRONG_LENGTH, "wrong-length", MEDIA) \
+	FAULT(XML_BODY, "xml-body", MEDIA)         \
+	FAULT(REDIRECT, "redirect", MEDIA)         \
+	FAULT(DUP, "dup", CALLBACK)                \
 	FAULT(REORDER, "reorder", CALLBACK)
 
 enum fault {
@@ -38,11 +38,17 @@ enum fault {
 #define FAULT_ENUM(NAME, name, where) FAULT_##NAME,
 	FAULTS(FAULT_ENUM)
 #undef FAULT_ENUM
-	FAULT_COUNT
+		FAULT_COUNT
 };
 
 /* Requests are counted by kind and recording. */
-enum fault_request { FAULT_REQUEST_MEDIA, FAULT_REQUEST_RECORDING, FAULT_REQUEST_CALL, FAULT_REQUEST_DELETE, FAULT_REQUEST_KINDS };
+enum fault_request {
+	FAULT_REQUEST_MEDIA,
+	FAULT_REQUEST_RECORDING,
+	FAULT_REQUEST_CALL,
+	FAULT_REQUEST_DELETE,
+	FAULT_REQUEST_KINDS
+};
 
 struct fault_plan {
 	double rate[FAULT_COUNT];

@@ -61,18 +61,19 @@ void control_handle(struct sandbox *sandbox, struct connection *connection, stru
 #define REPLY_HEADERS_SIZE 512
 const char *reply_headers(struct sandbox *sandbox, char out[REPLY_HEADERS_SIZE], const char *more);
 /* An error as Twilio sends it: JSON for a path that ends in .json, else XML. `more`: further header lines or NULL. */
-void reply_twilio_error(struct sandbox *sandbox, struct connection *connection, const struct request *request, int status, int code,
-			const char *message, const char *more);
+void reply_twilio_error(struct sandbox *sandbox, struct connection *connection, const struct request *request, int status,
+			int code, const char *message, const char *more);
 void reply_not_found(struct sandbox *sandbox, struct connection *connection, const struct request *request);
 void reply_json(struct sandbox *sandbox, struct connection *connection, int status, const struct buffer *body);
 /* Gives the answer of one of the faults 404-first, 429, 500 and reset; true when it was one. */
-bool reply_fault(struct sandbox *sandbox, struct connection *connection, const struct request *request, enum fault fault, bool variant);
+bool reply_fault(struct sandbox *sandbox, struct connection *connection, const struct request *request, enum fault fault,
+		 bool variant);
 /* Counts a request for a recording and says what is to go wrong with it. `attempt` gets its number. */
 enum fault sandbox_strike(struct sandbox *sandbox, uint64_t index, enum fault_request kind, unsigned *attempt);
 
 /* GET of a recording's media. */
-void media_reply(struct sandbox *sandbox, struct connection *connection, const struct request *request, const struct model_recording *recording,
-		 enum audio_format format);
+void media_reply(struct sandbox *sandbox, struct connection *connection, const struct request *request,
+		 const struct model_recording *recording, enum audio_format format);
 /* GET …/Recordings.json; `only`: the recordings of one call, or NULL. */
 void list_reply(struct sandbox *sandbox, struct connection *connection, const struct request *request, const uint64_t *only);
 /* GET /sandbox/recordings */

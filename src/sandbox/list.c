@@ -60,7 +60,8 @@ static bool parse_date(struct slice text, int64_t *ms, bool *whole_day)
 		if (text.ptr[0] != 'T')
 			return false;
 		text = slice_make(text.ptr + 1, text.len - 1);
-		if (!take_number(&text, 2, ':', &hour) || !take_number(&text, 2, ':', &minute) || !take_number(&text, 2, 'Z', &second))
+		if (!take_number(&text, 2, ':', &hour) || !take_number(&text, 2, ':', &minute) ||
+		    !take_number(&text, 2, 'Z', &second))
 			return false;
 	}
 	*ms = days_from_civil(year, month, day) * DAY_MS + ((hour * 60 + minute) * 60 + second) * 1000;
@@ -98,15 +99,17 @@ static bool parse_filter(const struct query *query, uint64_t count, struct list_
 	struct slice token = query_get(query, "PageToken");
 	filter->before = count;
 	if (token.ptr != NULL) {
-		if (!slice_starts_with(token, SLICE("PARE")) || !slice_number(slice_make(token.ptr + 4, token.len - 4), count, &filter->before))
+		if (!slice_starts_with(token, SLICE("PARE")) ||
+		    !slice_number(slice_make(token.ptr + 4, token.len - 4), count, &filter->before))
 			return false;
 	}
-	return take_date(query, "DateCreated", filter) && take_date(query, "DateCreated<", filter) && take_date(query, "DateCreated>", filter);
+	return take_date(query, "DateCreated", filter) && take_date(query, "DateCreated<", filter) &&
+	       take_date(query, "DateCreated>", filter);
 }
 
 /* The query of another page: what was asked for, with another Page and PageToken. */
-static void write_uri(const struct request *request, const struct query *query, const struct list_filter *filter,
-		      uint64_t page, uint64_t token, struct buffer *out)
+static void write_uri(const struct request *request, const struct query *query, const struct list_filter *filter, uint64_t page,
+		      uint64_t token, struct buffer *out)
 {
 	buffer_append_slice(out, request->path);
 	buffer_printf(out, "?PageSize=%" PRIu64 "&Page=%" PRIu64, filter->page_size, page);
@@ -133,7 +136,8 @@ static bool passes(const struct sandbox *sandbox, const struct list_filter *filt
 }
 
 /* Writes the page's recordings. *next becomes the next page's token, UINT64_MAX when this was the last page. Returns how many were written. */
-static uint64_t write_recordings(const struct sandbox *sandbox, const struct list_filter *filter, struct buffer *out, uint64_t *next)
+static uint64_t write_recordings(const struct sandbox *sandbox, const struct list_filter *filter, struct buffer *out,
+				 uint64_t *next)
 {
 	struct model_recording recording;
 	uint64_t written = 0;
@@ -148,7 +152,8 @@ static uint64_t write_recordings(const struct sandbox *sandbox, const struct lis
 		}
 		if (written++ > 0)
 			buffer_append_char(out, ',');
-		model_write_recording(sandbox->model, &recording, model_look(sandbox->model, i - 1).deleted ? "deleted" : "completed", out);
+		model_write_recording(sandbox->model, &recording,
+				      model_look(sandbox->model, i - 1).deleted ? "deleted" : "completed", out);
 	}
 	return written;
 }
@@ -169,8 +174,10 @@ void list_reply(struct sandbox *sandbox, struct connection *connection, const st
 	buffer_append_cstr(&body, "{\"recordings\":[");
 	uint64_t written = write_recordings(sandbox, &filter, &body, &next);
 	uint64_t start = filter.page * filter.page_size;
-	buffer_printf(&body, "],\"page\":%" PRIu64 ",\"page_size\":%" PRIu64 ",\"start\":%" PRIu64 ",\"end\":%" PRIu64 ",\"first_page_uri\":\"", filter.page,
-		      filter.page_size, start, written == 0 ? start : start + written - 1);
+	buffer_printf(&body,
+		      "],\"page\":%" PRIu64 ",\"page_size\":%" PRIu64 ",\"start\":%" PRIu64 ",\"end\":%" PRIu64
+		      ",\"first_page_uri\":\"",
+		      filter.page, filter.page_size, start, written == 0 ? start : start + written - 1);
 	write_uri(request, &query, &filter, 0, UINT64_MAX, &body);
 	buffer_append_cstr(&body, "\",\"uri\":\"");
 	write_uri(request, &query, &filter, filter.page, filter.before, &body);

@@ -22,13 +22,13 @@ struct listing {
 	enum audio_format format;
 	int channels;
 	bool hashes;
-	struct buffer text;   /* what is to be sent next */
-	size_t sent;          /* of it */
+	struct buffer text; /* what is to be sent next */
+	size_t sent;        /* of it */
 	bool first;
-	bool finished;        /* the closing bracket is in `text` */
-	bool gone;            /* the reply is over */
+	bool finished; /* the closing bracket is in `text` */
+	bool gone;     /* the reply is over */
 	bool working;
-	bool failed;          /* a hash could not be computed */
+	bool failed; /* a hash could not be computed */
 	uv_work_t work;
 	struct audio media;
 	uint8_t sha256[32];
@@ -47,21 +47,23 @@ static void write_item(struct listing *listing)
 		(void)model_audio(listing->sandbox->model, &recording, listing->format, 0, &media);
 	clock_format_iso8601(recording.start_ms, start);
 	buffer_printf(out,
-		      "%s{\"index\":%" PRIu64 ",\"sid\":\"%s\",\"call_sid\":\"%s\",\"channels\":%d,\"duration\":%" PRIu64 ",\"start_time\":\"%s\","
+		      "%s{\"index\":%" PRIu64 ",\"sid\":\"%s\",\"call_sid\":\"%s\",\"channels\":%d,\"duration\":%" PRIu64
+		      ",\"start_time\":\"%s\","
 		      "\"bytes\":%" PRIu64,
-		      listing->first ? "" : ",", recording.index, recording.recording_sid.text, recording.call_sid.text, media.channels,
-		      recording.duration_s, start, media.bytes);
+		      listing->first ? "" : ",", recording.index, recording.recording_sid.text, recording.call_sid.text,
+		      media.channels, recording.duration_s, start, media.bytes);
 	if (listing->hashes) {
 		char hex[65];
 		hex_encode(listing->sha256, sizeof(listing->sha256), hex);
 		buffer_printf(out, ",\"sha256\":\"%s\"", hex);
 	}
 	buffer_printf(out,
-		      ",\"callbacks\":%u,\"acknowledged\":%u,\"media_requests\":%u,\"media_complete\":%u,\"recording_requests\":%u,\"call_requests\":%u,"
+		      ",\"callbacks\":%u,\"acknowledged\":%u,\"media_requests\":%u,\"media_complete\":%u,\"recording_requests\":%"
+		      "u,\"call_requests\":%u,"
 		      "\"delete_requests\":%u,\"deletes\":%u,\"deleted\":%s}",
 		      state.callbacks_sent, state.callbacks_ok, state.requests[FAULT_REQUEST_MEDIA], state.media_complete,
-		      state.requests[FAULT_REQUEST_RECORDING], state.requests[FAULT_REQUEST_CALL], state.requests[FAULT_REQUEST_DELETE], state.deletes,
-		      state.deleted ? "true" : "false");
+		      state.requests[FAULT_REQUEST_RECORDING], state.requests[FAULT_REQUEST_CALL],
+		      state.requests[FAULT_REQUEST_DELETE], state.deletes, state.deleted ? "true" : "false");
 	listing->first = false;
 	listing->next++;
 }
@@ -101,7 +103,8 @@ static bool prepare(struct listing *listing)
 	buffer_clear(&listing->text);
 	listing->sent = 0;
 	if (listing->next == listing->end) {
-		buffer_printf(&listing->text, "],\"next\":%" PRIu64 ",\"count\":%" PRIu64 "}", listing->next, model_count(listing->sandbox->model));
+		buffer_printf(&listing->text, "],\"next\":%" PRIu64 ",\"count\":%" PRIu64 "}", listing->next,
+			      model_count(listing->sandbox->model));
 		listing->finished = true;
 		return true;
 	}
@@ -151,7 +154,8 @@ void listing_reply(struct sandbox *sandbox, struct connection *connection, const
 	uint64_t count = model_count(sandbox->model);
 	uint64_t from, limit, channels, hashes;
 	struct slice format = query_get(query, "format");
-	if (!query_number(query, "from", 0, MODEL_MAX_RECORDINGS, &from) || !query_number(query, "limit", DEFAULT_LIMIT, MODEL_MAX_RECORDINGS, &limit) ||
+	if (!query_number(query, "from", 0, MODEL_MAX_RECORDINGS, &from) ||
+	    !query_number(query, "limit", DEFAULT_LIMIT, MODEL_MAX_RECORDINGS, &limit) ||
 	    !query_number(query, "channels", 0, 2, &channels) || !query_number(query, "sha256", 1, 1, &hashes)) {
 		reply_error(connection, 400, "malformed parameter; known: from, limit, format, channels, sha256");
 		return;
@@ -167,7 +171,9 @@ void listing_reply(struct sandbox *sandbox, struct connection *connection, const
 		.connection = connection,
 		.next = from,
 		.end = limit < count - from ? from + limit : count,
-		.format = format.ptr == NULL ? sandbox->options.format : slice_equal(format, SLICE("mp3")) ? AUDIO_MP3 : AUDIO_WAV,
+		.format = format.ptr == NULL                  ? sandbox->options.format
+			  : slice_equal(format, SLICE("mp3")) ? AUDIO_MP3
+							      : AUDIO_WAV,
 		.channels = (int)channels,
 		.hashes = hashes != 0,
 		.first = true,

@@ -81,7 +81,8 @@ static void stream_done(void *data, bool complete)
 	uv_close((uv_handle_t *)&stream->timer, stream_timer_closed);
 }
 
-static void stream_start(struct sandbox *sandbox, struct connection *connection, const struct audio *media, uint64_t index, enum fault fault)
+static void stream_start(struct sandbox *sandbox, struct connection *connection, const struct audio *media, uint64_t index,
+			 enum fault fault)
 {
 	char headers[REPLY_HEADERS_SIZE];
 	struct media_stream *stream = calloc(1, sizeof(*stream));
@@ -125,9 +126,13 @@ static void reply_xml_body(struct sandbox *sandbox, struct connection *connectio
 		.status = 200,
 		.content_type = content_type,
 		.headers = reply_headers(sandbox, headers, NULL),
-		.body = SLICE("<?xml version='1.0' encoding='UTF-8'?>\n<TwilioResponse><RestException><Code>20404</Code><Message>The requested resource was "
-			      "not found</Message><MoreInfo>https://www.twilio.com/docs/errors/20404</MoreInfo><Status>404</Status></RestException>"
-			      "</TwilioResponse>"),
+		.body = SLICE(
+			"<?xml version='1.0' encoding='UTF-8'?>\n<TwilioResponse><RestException><Code>20404</Code><Message>The "
+			"requested resource was "
+			"not "
+			"found</Message><MoreInfo>https://www.twilio.com/docs/errors/20404</MoreInfo><Status>404</Status></"
+			"RestException>"
+			"</TwilioResponse>"),
 	};
 	reply_send(connection, &reply);
 }
@@ -138,8 +143,8 @@ static void reply_redirect(struct sandbox *sandbox, struct connection *connectio
 	char headers[REPLY_HEADERS_SIZE];
 	char location[384];
 	struct slice host = request_header(request, SLICE("Host"));
-	int len = snprintf(location, sizeof(location), "Location: http://%.*s%.*s%chop=1\r\n", SLICE_FMT(host), SLICE_FMT(request->target),
-			   request->query.ptr == NULL ? '?' : '&');
+	int len = snprintf(location, sizeof(location), "Location: http://%.*s%.*s%chop=1\r\n", SLICE_FMT(host),
+			   SLICE_FMT(request->target), request->query.ptr == NULL ? '?' : '&');
 	if (len < 0 || (size_t)len >= sizeof(location)) {
 		reply_not_found(sandbox, connection, request);
 		return;
@@ -148,8 +153,8 @@ static void reply_redirect(struct sandbox *sandbox, struct connection *connectio
 	reply_send(connection, &reply);
 }
 
-void media_reply(struct sandbox *sandbox, struct connection *connection, const struct request *request, const struct model_recording *recording,
-		 enum audio_format format)
+void media_reply(struct sandbox *sandbox, struct connection *connection, const struct request *request,
+		 const struct model_recording *recording, enum audio_format format)
 {
 	struct query query;
 	struct audio media;
@@ -159,7 +164,8 @@ void media_reply(struct sandbox *sandbox, struct connection *connection, const s
 
 	sandbox->stats.requests[SANDBOX_MEDIA]++;
 	if (!query_parse(&query, request->query) || !query_number(&query, "RequestedChannels", 0, 2, &channels)) {
-		reply_twilio_error(sandbox, connection, request, 400, 20001, "Bad request: RequestedChannels must be 1 or 2", NULL);
+		reply_twilio_error(sandbox, connection, request, 400, 20001, "Bad request: RequestedChannels must be 1 or 2",
+				   NULL);
 		return;
 	}
 	if (model_look(sandbox->model, recording->index).deleted) {
@@ -167,7 +173,8 @@ void media_reply(struct sandbox *sandbox, struct connection *connection, const s
 		return;
 	}
 	if (!model_audio(sandbox->model, recording, format, (int)channels, &media)) {
-		reply_twilio_error(sandbox, connection, request, 400, 16113, "Requested channels are not available for this recording", NULL);
+		reply_twilio_error(sandbox, connection, request, 400, 16113,
+				   "Requested channels are not available for this recording", NULL);
 		return;
 	}
 	if (query_get(&query, "hop").ptr == NULL)

@@ -114,7 +114,8 @@ void model_recording(const struct model *model, uint64_t index, struct model_rec
 	recording->duration_s = audio_seconds(&media);
 }
 
-bool model_audio(const struct model *model, const struct model_recording *recording, enum audio_format format, int channels, struct audio *media)
+bool model_audio(const struct model *model, const struct model_recording *recording, enum audio_format format, int channels,
+		 struct audio *media)
 {
 	uint64_t bytes = recording->bytes;
 	if (channels == 0)
@@ -146,7 +147,8 @@ struct model_state model_look(const struct model *model, uint64_t index)
 	return page == NULL ? (struct model_state){0} : page[index % PAGE_RECORDINGS];
 }
 
-void model_write_recording(const struct model *model, const struct model_recording *recording, const char *status, struct buffer *out)
+void model_write_recording(const struct model *model, const struct model_recording *recording, const char *status,
+			   struct buffer *out)
 {
 	char start[CLOCK_RFC2822_SIZE];
 	char created[CLOCK_RFC2822_SIZE];
@@ -155,12 +157,17 @@ void model_write_recording(const struct model *model, const struct model_recordi
 	clock_format_rfc2822(recording->start_ms, start);
 	clock_format_rfc2822(recording->start_ms + (int64_t)recording->duration_s * 1000, created);
 	buffer_printf(out,
-		      "{\"account_sid\":\"%s\",\"api_version\":\"2010-04-01\",\"call_sid\":\"%s\",\"conference_sid\":null,\"date_created\":\"%s\","
-		      "\"date_updated\":\"%s\",\"start_time\":\"%s\",\"duration\":\"%" PRIu64 "\",\"sid\":\"%s\",\"price\":\"-0.00250\","
-		      "\"price_unit\":\"USD\",\"status\":\"%s\",\"channels\":%d,\"source\":\"StartCallRecordingAPI\",\"error_code\":null,",
-		      account, recording->call_sid.text, created, created, start, recording->duration_s, sid, status, recording->channels);
+		      "{\"account_sid\":\"%s\",\"api_version\":\"2010-04-01\",\"call_sid\":\"%s\",\"conference_sid\":null,\"date_"
+		      "created\":\"%s\","
+		      "\"date_updated\":\"%s\",\"start_time\":\"%s\",\"duration\":\"%" PRIu64
+		      "\",\"sid\":\"%s\",\"price\":\"-0.00250\","
+		      "\"price_unit\":\"USD\",\"status\":\"%s\",\"channels\":%d,\"source\":\"StartCallRecordingAPI\",\"error_"
+		      "code\":null,",
+		      account, recording->call_sid.text, created, created, start, recording->duration_s, sid, status,
+		      recording->channels);
 	buffer_printf(out,
-		      "\"uri\":\"/2010-04-01/Accounts/%s/Recordings/%s.json\",\"encryption_details\":null,\"subresource_uris\":{\"add_on_results\":"
+		      "\"uri\":\"/2010-04-01/Accounts/%s/Recordings/"
+		      "%s.json\",\"encryption_details\":null,\"subresource_uris\":{\"add_on_results\":"
 		      "\"/2010-04-01/Accounts/%s/Recordings/%s/AddOnResults.json\",\"transcriptions\":"
 		      "\"/2010-04-01/Accounts/%s/Recordings/%s/Transcriptions.json\"},"
 		      "\"media_url\":\"https://api.twilio.com/2010-04-01/Accounts/%s/Recordings/%s\"}",
@@ -177,13 +184,18 @@ void model_write_call(const struct model *model, const struct model_recording *r
 	clock_format_rfc2822(recording->start_ms, start);
 	clock_format_rfc2822(recording->start_ms + (int64_t)recording->duration_s * 1000, end);
 	/* 555-01xx are set aside for fiction (NANPA). */
+	buffer_printf(
+		out,
+		"{\"sid\":\"%s\",\"date_created\":\"%s\",\"date_updated\":\"%s\",\"parent_call_sid\":null,\"account_sid\":\"%s\","
+		"\"to\":\"+15005550%03u\",\"to_formatted\":\"(500) "
+		"555-0%03u\",\"from\":\"+1415555%04u\",\"from_formatted\":\"(415) 555-%04u\","
+		"\"phone_number_sid\":null,\"status\":\"completed\",\"start_time\":\"%s\",\"end_time\":\"%s\",\"duration\":"
+		"\"%" PRIu64 "\",",
+		sid, start, end, account, 100 + number % 100, 100 + number % 100, number, number, start, end,
+		recording->duration_s);
 	buffer_printf(out,
-		      "{\"sid\":\"%s\",\"date_created\":\"%s\",\"date_updated\":\"%s\",\"parent_call_sid\":null,\"account_sid\":\"%s\","
-		      "\"to\":\"+15005550%03u\",\"to_formatted\":\"(500) 555-0%03u\",\"from\":\"+1415555%04u\",\"from_formatted\":\"(415) 555-%04u\","
-		      "\"phone_number_sid\":null,\"status\":\"completed\",\"start_time\":\"%s\",\"end_time\":\"%s\",\"duration\":\"%" PRIu64 "\",",
-		      sid, start, end, account, 100 + number % 100, 100 + number % 100, number, number, start, end, recording->duration_s);
-	buffer_printf(out,
-		      "\"price\":null,\"price_unit\":\"USD\",\"direction\":\"inbound\",\"answered_by\":null,\"api_version\":\"2010-04-01\","
+		      "\"price\":null,\"price_unit\":\"USD\",\"direction\":\"inbound\",\"answered_by\":null,\"api_version\":"
+		      "\"2010-04-01\","
 		      "\"forwarded_from\":null,\"group_sid\":null,\"caller_name\":null,\"queue_time\":\"0\",\"trunk_sid\":null,"
 		      "\"uri\":\"/2010-04-01/Accounts/%s/Calls/%s.json\",\"subresource_uris\":{\"recordings\":"
 		      "\"/2010-04-01/Accounts/%s/Calls/%s/Recordings.json\"}}",
@@ -194,8 +206,10 @@ void model_write_account(const struct model *model, struct buffer *out)
 {
 	const char *sid = model->account_sid;
 	buffer_printf(out,
-		      "{\"sid\":\"%s\",\"friendly_name\":\"reeld sandbox\",\"status\":\"active\",\"type\":\"Full\",\"owner_account_sid\":\"%s\","
-		      "\"uri\":\"/2010-04-01/Accounts/%s.json\",\"subresource_uris\":{\"recordings\":\"/2010-04-01/Accounts/%s/Recordings.json\","
+		      "{\"sid\":\"%s\",\"friendly_name\":\"reeld "
+		      "sandbox\",\"status\":\"active\",\"type\":\"Full\",\"owner_account_sid\":\"%s\","
+		      "\"uri\":\"/2010-04-01/Accounts/%s.json\",\"subresource_uris\":{\"recordings\":\"/2010-04-01/Accounts/%s/"
+		      "Recordings.json\","
 		      "\"calls\":\"/2010-04-01/Accounts/%s/Calls.json\"}}",
 		      sid, sid, sid, sid, sid);
 }

@@ -20,10 +20,10 @@
 
 struct model_options {
 	uint64_t seed;
-	uint64_t bytes_min;  /* of a file, whatever its format */
+	uint64_t bytes_min; /* of a file, whatever its format */
 	uint64_t bytes_max;
-	int channels;        /* as created: 1, 2, or 0 for some of each */
-	int64_t base_ms;     /* when recording 0 was made; each next one is a second later (and again from the start after a day) */
+	int channels;    /* as created: 1, 2, or 0 for some of each */
+	int64_t base_ms; /* when recording 0 was made; each next one is a second later (and again from the start after a day) */
 	const char *account_sid;
 };
 
@@ -32,7 +32,7 @@ struct model_recording {
 	struct sid recording_sid;
 	struct sid call_sid;
 	int channels;
-	uint64_t bytes;      /* of the file with `channels` channels */
+	uint64_t bytes; /* of the file with `channels` channels */
 	uint64_t duration_s;
 	int64_t start_ms;
 };
@@ -41,7 +41,7 @@ struct model_recording {
 struct model_state {
 	uint16_t requests[FAULT_REQUEST_KINDS];
 	uint16_t callbacks_sent;
-	uint16_t callbacks_ok; /* answered with a 2xx */
+	uint16_t callbacks_ok;   /* answered with a 2xx */
 	uint16_t media_complete; /* downloads that were sent to their end, unharmed */
 	uint8_t deletes;
 	bool deleted;
@@ -62,7 +62,8 @@ void model_recording(const struct model *model, uint64_t index, struct model_rec
 bool model_find(const struct model *model, struct slice sid, const char prefix[2], uint64_t *index);
 
 /* The file: `channels` 0 is as created. False when 2 channels of a mono recording are asked for. */
-bool model_audio(const struct model *model, const struct model_recording *recording, enum audio_format format, int channels, struct audio *media);
+bool model_audio(const struct model *model, const struct model_recording *recording, enum audio_format format, int channels,
+		 struct audio *media);
 
 /* For changing; NULL when out of memory. */
 struct model_state *model_touch(struct model *model, uint64_t index);
@@ -70,7 +71,8 @@ struct model_state *model_touch(struct model *model, uint64_t index);
 struct model_state model_look(const struct model *model, uint64_t index);
 
 /* JSON as Twilio writes it (Twilio OpenAPI api.v2010.account.recording, .call, and .account). `status`: "completed", "processing", "deleted". */
-void model_write_recording(const struct model *model, const struct model_recording *recording, const char *status, struct buffer *out);
+void model_write_recording(const struct model *model, const struct model_recording *recording, const char *status,
+			   struct buffer *out);
 void model_write_call(const struct model *model, const struct model_recording *recording, struct buffer *out);
 void model_write_account(const struct model *model, struct buffer *out);
 

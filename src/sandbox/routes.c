@@ -16,7 +16,8 @@ const char *reply_headers(struct sandbox *sandbox, char out[REPLY_HEADERS_SIZE],
 {
 	uint64_t number = scramble3(sandbox->options.seed, ++sandbox->request_number, 0);
 	snprintf(out, REPLY_HEADERS_SIZE,
-		 "Twilio-Request-Id: RQ%016" PRIx64 "%016" PRIx64 "\r\nTwilio-Request-Duration: 0.004\r\nTwilio-Concurrent-Requests: %zu\r\n"
+		 "Twilio-Request-Id: RQ%016" PRIx64 "%016" PRIx64
+		 "\r\nTwilio-Request-Duration: 0.004\r\nTwilio-Concurrent-Requests: %zu\r\n"
 		 "X-Home-Region: us1\r\nX-API-Domain: api.twilio.com\r\n%s",
 		 number, scramble(number), server_busy(sandbox->server), more == NULL ? "" : more);
 	return out;
@@ -27,20 +28,24 @@ static bool ends_with(struct slice text, struct slice end)
 	return text.len >= end.len && memcmp(text.ptr + text.len - end.len, end.ptr, end.len) == 0;
 }
 
-void reply_twilio_error(struct sandbox *sandbox, struct connection *connection, const struct request *request, int status, int code,
-			const char *message, const char *more)
+void reply_twilio_error(struct sandbox *sandbox, struct connection *connection, const struct request *request, int status,
+			int code, const char *message, const char *more)
 {
 	char headers[REPLY_HEADERS_SIZE];
 	struct buffer body;
 	bool json = ends_with(request->path, SLICE(".json"));
 	buffer_init(&body, 4096);
 	if (json)
-		buffer_printf(&body, "{\"code\":%d,\"message\":\"%s\",\"more_info\":\"https://www.twilio.com/docs/errors/%d\",\"status\":%d}", code, message,
-			      code, status);
+		buffer_printf(
+			&body,
+			"{\"code\":%d,\"message\":\"%s\",\"more_info\":\"https://www.twilio.com/docs/errors/%d\",\"status\":%d}",
+			code, message, code, status);
 	else
 		buffer_printf(&body,
-			      "<?xml version='1.0' encoding='UTF-8'?>\n<TwilioResponse><RestException><Code>%d</Code><Message>%s</Message>"
-			      "<MoreInfo>https://www.twilio.com/docs/errors/%d</MoreInfo><Status>%d</Status></RestException></TwilioResponse>",
+			      "<?xml version='1.0' "
+			      "encoding='UTF-8'?>\n<TwilioResponse><RestException><Code>%d</Code><Message>%s</Message>"
+			      "<MoreInfo>https://www.twilio.com/docs/errors/%d</MoreInfo><Status>%d</Status></RestException></"
+			      "TwilioResponse>",
 			      code, message, code, status);
 	const struct reply reply = {
 		.status = status,
@@ -74,14 +79,16 @@ void reply_json(struct sandbox *sandbox, struct connection *connection, int stat
 	reply_send(connection, &reply);
 }
 
-bool reply_fault(struct sandbox *sandbox, struct connection *connection, const struct request *request, enum fault fault, bool variant)
+bool reply_fault(struct sandbox *sandbox, struct connection *connection, const struct request *request, enum fault fault,
+		 bool variant)
 {
 	switch (fault) {
 	case FAULT_404_FIRST:
 		reply_twilio_error(sandbox, connection, request, 404, 20404, "The requested resource was not found", NULL);
 		return true;
 	case FAULT_429:
-		reply_twilio_error(sandbox, connection, request, 429, 20429, "Too Many Requests", variant ? "Retry-After: 1\r\n" : NULL);
+		reply_twilio_error(sandbox, connection, request, 429, 20429, "Too Many Requests",
+				   variant ? "Retry-After: 1\r\n" : NULL);
 		return true;
 	case FAULT_500:
 		reply_twilio_error(sandbox, connection, request, 500, 20500, "An internal server error has occurred", NULL);
@@ -121,7 +128,8 @@ static const char *recording_status(struct sandbox *sandbox, uint64_t index)
 	struct model_state state = model_look(sandbox->model, index);
 	if (state.deleted)
 		return "deleted";
-	bool early = state.requests[FAULT_REQUEST_MEDIA] <= 1 && state.requests[FAULT_REQUEST_RECORDING] <= 1 && state.media_complete == 0 &&
+	bool early = state.requests[FAULT_REQUEST_MEDIA] <= 1 && state.requests[FAULT_REQUEST_RECORDING] <= 1 &&
+		     state.media_complete == 0 &&
 		     fault_decide(&sandbox->faults, sandbox->options.seed, index, FAULT_REQUEST_MEDIA, 0) == FAULT_404_FIRST;
 	return early ? "processing" : "completed";
 }
@@ -174,13 +182,14 @@ static void delete_recording(struct sandbox *sandbox, struct connection *connect
 	reply_send(connection, &reply);
 }
 
-static void handle_recording(struct sandbox *sandbox, struct connection *connection, const struct request *request, struct slice name)
+static void handle_recording(struct sandbox *sandbox, struct connection *connection, const struct request *request,
+			     struct slice name)
 {
 	struct model_recording recording;
 	uint64_t index;
 	struct slice extension = take_extension(&name);
 	bool json = slice_equal(extension, SLICE("json"));
-	enum audio_format format = slice_equal(extension, SLICE("mp3"))	  ? AUDIO_MP3
+	enum audio_format format = slice_equal(extension, SLICE("mp3"))   ? AUDIO_MP3
 				   : slice_equal(extension, SLICE("wav")) ? AUDIO_WAV
 									  : sandbox->options.format;
 	if (!json && extension.ptr != NULL && !slice_equal(extension, SLICE("mp3")) && !slice_equal(extension, SLICE("wav"))) {
@@ -189,7 +198,9 @@ static void handle_recording(struct sandbox *sandbox, struct connection *connect
 		return;
 	}
 	if (!model_find(sandbox->model, name, "RE", &index)) {
-		sandbox->stats.requests[request->method == REQUEST_DELETE ? SANDBOX_DELETE : json ? SANDBOX_RECORDING : SANDBOX_MEDIA]++;
+		sandbox->stats.requests[request->method == REQUEST_DELETE ? SANDBOX_DELETE
+					: json                            ? SANDBOX_RECORDING
+									  : SANDBOX_MEDIA]++;
 		reply_not_found(sandbox, connection, request);
 		return;
 	}
@@ -269,7 +280,8 @@ static size_t split_path(struct slice path, struct slice segments[MAX_SEGMENTS])
 	}
 }
 
-static void list_call(struct sandbox *sandbox, struct connection *connection, const struct request *request, struct slice call_sid)
+static void list_call(struct sandbox *sandbox, struct connection *connection, const struct request *request,
+		      struct slice call_sid)
 {
 	uint64_t index;
 	if (model_find(sandbox->model, call_sid, "CA", &index)) {
@@ -280,8 +292,8 @@ static void list_call(struct sandbox *sandbox, struct connection *connection, co
 	reply_not_found(sandbox, connection, request);
 }
 
-static void dispatch(struct sandbox *sandbox, struct connection *connection, const struct request *request, const struct slice *segments,
-		     size_t count)
+static void dispatch(struct sandbox *sandbox, struct connection *connection, const struct request *request,
+		     const struct slice *segments, size_t count)
 {
 	bool read = request->method == REQUEST_GET || request->method == REQUEST_HEAD;
 	bool list = read && count > 1 && slice_equal(segments[count - 1], SLICE("Recordings.json"));
@@ -309,7 +321,8 @@ void routes_handle(struct sandbox *sandbox, struct connection *connection, struc
 	if (!authorized(sandbox, request)) {
 		sandbox->stats.requests[SANDBOX_UNKNOWN]++;
 		sandbox->stats.unauthorized++;
-		reply_twilio_error(sandbox, connection, request, 401, 20003, "Authenticate", "WWW-Authenticate: Basic realm=\"Twilio API\"\r\n");
+		reply_twilio_error(sandbox, connection, request, 401, 20003, "Authenticate",
+				   "WWW-Authenticate: Basic realm=\"Twilio API\"\r\n");
 		return;
 	}
 	account = count > 0 ? segments[0] : slice_make(NULL, 0);

@@ -32,7 +32,8 @@ static int add_credential(struct sandbox *sandbox, const char *user, struct slic
 	char plain[256];
 	int len = snprintf(plain, sizeof(plain), "%s:%.*s", user, SLICE_FMT(password));
 	if (len < 0 || (size_t)len >= sizeof(plain) || password.len == 0 || sandbox->credential_count == SANDBOX_MAX_CREDENTIALS)
-		return error_set(error, ERR_INVALID, "an auth token or API key of the sandbox is empty, too long, or one too many");
+		return error_set(error, ERR_INVALID,
+				 "an auth token or API key of the sandbox is empty, too long, or one too many");
 	char *text = malloc(BASE64_LEN((size_t)len) + 1);
 	if (text == NULL)
 		return error_set(error, ERR_NOMEM, "out of memory");
@@ -66,12 +67,15 @@ static int take_options(struct sandbox *sandbox, const struct sandbox_options *o
 	if (!sid_parse(slice_from_cstr(own->account_sid == NULL ? SANDBOX_ACCOUNT_SID : own->account_sid), "AC", &account))
 		return error_set(error, ERR_INVALID, "the account SID must be AC and 32 hex digits");
 	memcpy(sandbox->account_sid, account.text, sizeof(account.text));
-	if (own->target != NULL && (size_t)snprintf(sandbox->target, sizeof(sandbox->target), "%s", own->target) >= sizeof(sandbox->target))
+	if (own->target != NULL &&
+	    (size_t)snprintf(sandbox->target, sizeof(sandbox->target), "%s", own->target) >= sizeof(sandbox->target))
 		return error_set(error, ERR_INVALID, "the target URL is too long");
 	own->bytes_min = own->bytes_min == 0 ? DEFAULT_BYTES : own->bytes_min;
 	own->bytes_max = own->bytes_max == 0 ? own->bytes_min : own->bytes_max;
 	if (own->bytes_min < AUDIO_MIN_BYTES || own->bytes_max > AUDIO_MAX_BYTES || own->bytes_min > own->bytes_max)
-		return error_set(error, ERR_INVALID, "the size of a recording must lie between %d bytes and 4 GiB, like 1MB or 64KiB-2MiB", AUDIO_MIN_BYTES);
+		return error_set(error, ERR_INVALID,
+				 "the size of a recording must lie between %d bytes and 4 GiB, like 1MB or 64KiB-2MiB",
+				 AUDIO_MIN_BYTES);
 	own->stall_ms = own->stall_ms == 0 ? DEFAULT_STALL_MS : own->stall_ms;
 	if (own->base_ms == 0)
 		own->base_ms = clock_wall_ms() / DAY_MS * DAY_MS - DAY_MS;
@@ -96,7 +100,8 @@ static int build_model(struct sandbox *sandbox, struct error *error)
 	if (sandbox->model == NULL)
 		return error_set(error, ERR_NOMEM, "out of memory");
 	if (model_grow(sandbox->model, sandbox->options.existing) != 0)
-		return error_set(error, ERR_LIMIT, "the sandbox has at most %llu recordings", (unsigned long long)MODEL_MAX_RECORDINGS);
+		return error_set(error, ERR_LIMIT, "the sandbox has at most %llu recordings",
+				 (unsigned long long)MODEL_MAX_RECORDINGS);
 	return 0;
 }
 
@@ -167,7 +172,8 @@ static int sandbox_open(struct sandbox *sandbox, struct error *error)
 		.idle_timeout_ms = 120000,
 		.name = "sandbox",
 	};
-	const struct http_client_options http = {.max_connections = CALLBACKS_MAX_CONCURRENCY, .user_agent = "TwilioProxy/1.1", .buffer_bytes = 16384};
+	const struct http_client_options http = {
+		.max_connections = CALLBACKS_MAX_CONCURRENCY, .user_agent = "TwilioProxy/1.1", .buffer_bytes = 16384};
 	struct callbacks_options callbacks = {
 		.loop = sandbox->loop,
 		.model = sandbox->model,
@@ -241,7 +247,8 @@ int sandbox_start_callbacks(struct sandbox *sandbox, const struct callbacks_deli
 	if (grow) {
 		own.from = model_count(sandbox->model);
 		if (model_grow(sandbox->model, own.count) != 0)
-			return error_set(error, ERR_LIMIT, "the sandbox has at most %llu recordings", (unsigned long long)MODEL_MAX_RECORDINGS);
+			return error_set(error, ERR_LIMIT, "the sandbox has at most %llu recordings",
+					 (unsigned long long)MODEL_MAX_RECORDINGS);
 	}
 	return callbacks_start(sandbox->callbacks, &own, error);
 }

@@ -36,16 +36,16 @@ struct sandbox_options {
 	const char *auth_token;  /* NULL: SANDBOX_AUTH_TOKEN; a comma list: each opens REST, the first signs */
 	const char *api_key;     /* further REST credentials; NULL: none */
 	const char *api_secret;
-	const char *target;      /* callback URL when a delivery names none; NULL: none */
+	const char *target; /* callback URL when a delivery names none; NULL: none */
 	uint64_t seed;
-	uint64_t bytes_min;      /* 0: 64 KiB; of a recording in whatever format */
-	uint64_t bytes_max;      /* 0: bytes_min */
-	int channels;            /* 1, 2, or 0: some of each */
+	uint64_t bytes_min;       /* 0: 64 KiB; of a recording in whatever format */
+	uint64_t bytes_max;       /* 0: bytes_min */
+	int channels;             /* 1, 2, or 0: some of each */
 	enum audio_format format; /* what a media URL without extension gives */
-	uint64_t existing;       /* recordings that are there from the start, without a callback */
-	int64_t base_ms;         /* start time of the first recording; 0: the start of yesterday (UTC) */
+	uint64_t existing;        /* recordings that are there from the start, without a callback */
+	int64_t base_ms;          /* start time of the first recording; 0: the start of yesterday (UTC) */
 	struct fault_plan faults;
-	uint32_t stall_ms;       /* how long a stalled download stands still; 0: 60 s */
+	uint32_t stall_ms; /* how long a stalled download stands still; 0: 60 s */
 };
 
 /* Requests by what was asked for, whatever the answer. */
@@ -56,14 +56,14 @@ enum sandbox_request {
 	SANDBOX_CALL,
 	SANDBOX_LIST,
 	SANDBOX_DELETE,
-	SANDBOX_UNKNOWN,      /* no such path */
+	SANDBOX_UNKNOWN, /* no such path */
 	SANDBOX_REQUEST_KINDS
 };
 
 struct sandbox_stats {
 	uint64_t requests[SANDBOX_REQUEST_KINDS];
-	uint64_t unauthorized;   /* of the above: answered 401 */
-	uint64_t not_found;      /* of the above: answered 404, faults not counted */
+	uint64_t unauthorized;        /* of the above: answered 401 */
+	uint64_t not_found;           /* of the above: answered 404, faults not counted */
 	uint64_t faults[FAULT_COUNT]; /* dup and reorder: events sent because of it */
 	uint64_t media_bytes;
 	uint64_t deleted;

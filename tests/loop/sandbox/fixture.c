@@ -28,7 +28,8 @@ static void target_request(struct connection *connection, struct request *reques
 	REQUIRE(fixture->event_count < TARGET_MAX);
 	fixture->event_count++;
 	cr_assert(slice_equal(request_header(request, SLICE("User-Agent")), SLICE("TwilioProxy/1.1")));
-	cr_assert_eq(reeld_form_parse(request->body.ptr, request->body.len, fields, 32, scratch, sizeof(scratch), &count), REELD_FORM_OK);
+	cr_assert_eq(reeld_form_parse(request->body.ptr, request->body.len, fields, 32, scratch, sizeof(scratch), &count),
+		     REELD_FORM_OK);
 	copy_field(event->recording_sid, sizeof(event->recording_sid), fields, count, "RecordingSid");
 	copy_field(event->status, sizeof(event->status), fields, count, "RecordingStatus");
 	snprintf(event->token, sizeof(event->token), "%.*s", SLICE_FMT(token));
@@ -66,7 +67,8 @@ void fixture_start(struct fixture *fixture, struct sandbox_options options)
 	cr_assert_eq(uv_loop_init(&fixture->loop), 0);
 	fixture->target = server_new(&fixture->loop, &target);
 	cr_assert_eq(server_listen(fixture->target, "127.0.0.1:0", &error), 0, "%s", error.detail);
-	snprintf(fixture->target_url, sizeof(fixture->target_url), "http://127.0.0.1:%d/api/twilio/recording", server_port(fixture->target));
+	snprintf(fixture->target_url, sizeof(fixture->target_url), "http://127.0.0.1:%d/api/twilio/recording",
+		 server_port(fixture->target));
 	fixture->client = http_client_new(&fixture->loop, &client);
 	cr_assert_eq(sandbox_new(&fixture->sandbox, &fixture->loop, &options, &error), 0, "%s", error.detail);
 }

@@ -41,12 +41,12 @@ void fixture_start(struct fixture *fixture, struct sandbox_options options);
 void fixture_stop(struct fixture *fixture);
 
 struct answer {
-	int code;           /* of the transport */
+	int code; /* of the transport */
 	long status;
 	int64_t content_length;
 	char content_type[96];
 	int64_t retry_after_ms;
-	char *body;         /* NUL-terminated; free */
+	char *body; /* NUL-terminated; free */
 	size_t len;
 };
 

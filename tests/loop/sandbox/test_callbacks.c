@@ -20,7 +20,8 @@ static unsigned received(uint64_t index, const char *status)
 	unsigned count = 0;
 	model_recording(sandbox_model(fixture.sandbox), index, &recording);
 	for (unsigned i = 0; i < fixture.event_count; i++)
-		count += strcmp(fixture.events[i].recording_sid, recording.recording_sid.text) == 0 && strcmp(fixture.events[i].status, status) == 0;
+		count += strcmp(fixture.events[i].recording_sid, recording.recording_sid.text) == 0 &&
+			 strcmp(fixture.events[i].status, status) == 0;
 	return count;
 }
 
@@ -66,7 +67,8 @@ Test(callbacks, duplicates_and_late_in_progress_events_come_as_planned)
 	unsigned extra = 0;
 	bool reordered = false;
 	start("dup,reorder");
-	cr_assert_eq(deliver(&fixture, (struct callbacks_delivery){.from = CALLBACKS_FROM_NEW, .count = 100, .concurrency = 1}), 0);
+	cr_assert_eq(deliver(&fixture, (struct callbacks_delivery){.from = CALLBACKS_FROM_NEW, .count = 100, .concurrency = 1}),
+		     0);
 	run_until_done(&fixture);
 	for (uint64_t i = 0; i < 100; i++) {
 		unsigned copies = fault_duplicates(sandbox_faults(fixture.sandbox), 3, i);
@@ -132,10 +134,13 @@ Test(callbacks, keep_to_the_rate)
 Test(callbacks, one_delivery_at_a_time_and_only_to_a_url)
 {
 	start("");
-	cr_assert_eq(deliver(&fixture, (struct callbacks_delivery){.from = CALLBACKS_FROM_NEW, .count = 1, .target = "ftp://x/"}), ERR_INVALID);
+	cr_assert_eq(deliver(&fixture, (struct callbacks_delivery){.from = CALLBACKS_FROM_NEW, .count = 1, .target = "ftp://x/"}),
+		     ERR_INVALID);
 	cr_assert_eq(deliver(&fixture, (struct callbacks_delivery){.from = 7, .count = 1}), ERR_LIMIT);
 	cr_assert_eq(deliver(&fixture, (struct callbacks_delivery){.from = CALLBACKS_FROM_NEW, .count = 3}), 0);
-	cr_assert_eq(sandbox_start_callbacks(fixture.sandbox, &(struct callbacks_delivery){.from = 0, .count = 1, .target = fixture.target_url}, NULL),
+	cr_assert_eq(sandbox_start_callbacks(fixture.sandbox,
+					     &(struct callbacks_delivery){.from = 0, .count = 1, .target = fixture.target_url},
+					     NULL),
 		     ERR_LOCKED);
 	run_until_done(&fixture);
 	cr_assert_eq(fixture.event_count, 3);
@@ -155,7 +160,8 @@ Test(callbacks, an_empty_delivery_ends_by_itself)
 Test(callbacks, stopping_finishes_what_is_under_way_and_ends)
 {
 	start("");
-	cr_assert_eq(deliver(&fixture, (struct callbacks_delivery){.from = CALLBACKS_FROM_NEW, .count = 100000, .concurrency = 4}), 0);
+	cr_assert_eq(
+		deliver(&fixture, (struct callbacks_delivery){.from = CALLBACKS_FROM_NEW, .count = 100000, .concurrency = 4}), 0);
 	while (fixture.event_count < 20)
 		uv_run(&fixture.loop, UV_RUN_ONCE);
 	sandbox_stop_callbacks(fixture.sandbox);
@@ -170,7 +176,10 @@ Test(callbacks, closing_at_every_turn_ends_the_delivery_exactly_once)
 	for (unsigned turns = 0; turns < 40; turns++) {
 		start("dup,reorder");
 		fixture.target_refuse = 10;
-		cr_assert_eq(deliver(&fixture, (struct callbacks_delivery){.from = CALLBACKS_FROM_NEW, .count = 50, .retry = true, .rate = turns % 2 * 1000}), 0);
+		cr_assert_eq(deliver(&fixture,
+				     (struct callbacks_delivery){
+					     .from = CALLBACKS_FROM_NEW, .count = 50, .retry = true, .rate = turns % 2 * 1000}),
+			     0);
 		for (unsigned i = 0; i < turns; i++)
 			uv_run(&fixture.loop, UV_RUN_NOWAIT);
 		fixture_stop(&fixture);

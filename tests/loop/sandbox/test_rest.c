@@ -9,7 +9,8 @@ static struct fixture fixture;
 
 static void start(uint64_t existing, const char *faults)
 {
-	struct sandbox_options options = {.seed = 3, .bytes_min = 10000, .existing = existing, .stall_ms = 50, .faults = {.attempts = 1}};
+	struct sandbox_options options = {
+		.seed = 3, .bytes_min = 10000, .existing = existing, .stall_ms = 50, .faults = {.attempts = 1}};
 	cr_assert_eq(fault_plan_parse(&options.faults, slice_from_cstr(faults), NULL), 0);
 	fixture_start(&fixture, options);
 }
@@ -176,7 +177,8 @@ Test(rest, pages_show_every_recording_once_even_while_new_ones_come)
 		const char *uri = json_string_value(json_object_get(page, "next_page_uri"));
 		for (size_t i = 0; i < json_array_size(recordings); i++) {
 			uint64_t index;
-			cr_assert(model_find(sandbox_model(fixture.sandbox), slice_from_cstr(text(json_array_get(recordings, i), "sid")), "RE", &index));
+			cr_assert(model_find(sandbox_model(fixture.sandbox),
+					     slice_from_cstr(text(json_array_get(recordings, i), "sid")), "RE", &index));
 			cr_assert_lt(index, 25);
 			cr_assert_not(seen[index]);
 			seen[index] = true;
@@ -386,10 +388,13 @@ Test(rest, closing_in_the_middle_of_stalled_downloads_and_listings_leaves_nothin
 		start(3, "stall");
 		snprintf(urls[0], 256, "http://127.0.0.1:%d/sandbox/recordings", sandbox_port(fixture.sandbox));
 		for (unsigned i = 1; i < 3; i++)
-			snprintf(urls[i], 256, "http://127.0.0.1:%d/2010-04-01/Accounts/" SANDBOX_ACCOUNT_SID "%s", sandbox_port(fixture.sandbox),
-				 recording_path(&fixture, i, ".wav") + 1);
+			snprintf(urls[i], 256, "http://127.0.0.1:%d/2010-04-01/Accounts/" SANDBOX_ACCOUNT_SID "%s",
+				 sandbox_port(fixture.sandbox), recording_path(&fixture, i, ".wav") + 1);
 		for (unsigned i = 0; i < 3; i++) {
-			requests[i] = (struct http_client_request){.url = urls[i], .username = SANDBOX_ACCOUNT_SID, .password = SANDBOX_AUTH_TOKEN, .done = cut_short};
+			requests[i] = (struct http_client_request){.url = urls[i],
+								   .username = SANDBOX_ACCOUNT_SID,
+								   .password = SANDBOX_AUTH_TOKEN,
+								   .done = cut_short};
 			cr_assert_eq(http_client_start(fixture.client, &requests[i]), 0);
 		}
 		for (unsigned i = 0; i < turns; i++)
@@ -401,8 +406,14 @@ Test(rest, closing_in_the_middle_of_stalled_downloads_and_listings_leaves_nothin
 Test(rest, options_that_make_no_sense_are_refused_with_a_message)
 {
 	static const struct sandbox_options wrong[] = {
-		{.account_sid = "AC12"}, {.auth_token = ""}, {.auth_token = "a,,b"}, {.bytes_min = 10}, {.bytes_min = 1000, .bytes_max = 999},
-		{.bytes_min = UINT64_C(1) << 33}, {.listen = "nonsense"}, {.existing = MODEL_MAX_RECORDINGS + 1},
+		{.account_sid = "AC12"},
+		{.auth_token = ""},
+		{.auth_token = "a,,b"},
+		{.bytes_min = 10},
+		{.bytes_min = 1000, .bytes_max = 999},
+		{.bytes_min = UINT64_C(1) << 33},
+		{.listen = "nonsense"},
+		{.existing = MODEL_MAX_RECORDINGS + 1},
 	};
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 		uv_loop_t loop;

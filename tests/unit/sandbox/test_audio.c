@@ -74,7 +74,8 @@ Test(audio, any_piece_reads_as_the_same_bytes)
 		for (uint64_t offset = 0; offset <= media.bytes; offset += 7) {
 			for (size_t len = 0; len <= 61 && offset + len <= media.bytes; len++) {
 				audio_read(&media, offset, piece, len);
-				cr_assert_arr_eq(piece, data + offset, len, "format %d, %zu bytes at %zu", format, len, (size_t)offset);
+				cr_assert_arr_eq(piece, data + offset, len, "format %d, %zu bytes at %zu", format, len,
+						 (size_t)offset);
 			}
 		}
 		free(data);

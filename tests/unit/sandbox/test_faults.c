@@ -14,7 +14,8 @@ static struct fault_plan plan(const char *text)
 Test(faults, a_trailing_rate_holds_for_the_names_before_it)
 {
 	struct fault_plan result = plan("404-first,429,500,stall,truncate,xml-body,dup,reorder:0.25");
-	static const enum fault named[] = {FAULT_404_FIRST, FAULT_429, FAULT_500, FAULT_STALL, FAULT_TRUNCATE, FAULT_XML_BODY, FAULT_DUP, FAULT_REORDER};
+	static const enum fault named[] = {FAULT_404_FIRST, FAULT_429,      FAULT_500, FAULT_STALL,
+					   FAULT_TRUNCATE,  FAULT_XML_BODY, FAULT_DUP, FAULT_REORDER};
 	for (size_t i = 0; i < sizeof(named) / sizeof(named[0]); i++)
 		cr_assert_float_eq(result.rate[named[i]], 0.25, 1e-9);
 	cr_assert_eq(result.rate[FAULT_RESET], 0);
@@ -41,7 +42,8 @@ Test(faults, every_name_is_known_by_its_own_text)
 
 Test(faults, a_wrong_text_is_refused_and_changes_nothing)
 {
-	static const char *const wrong[] = {"404", "500:", "500:1.1", "500:-1", "500:abc", "500:0x1", "500:1e0", "500:nan", ":0.5", "500:0.123456789012345678"};
+	static const char *const wrong[] = {"404",     "500:",    "500:1.1", "500:-1", "500:abc",
+					    "500:0x1", "500:1e0", "500:nan", ":0.5",   "500:0.123456789012345678"};
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 		struct fault_plan result = plan("dup:0.5");
 		struct error error = {0};
@@ -68,7 +70,8 @@ Test(faults, the_text_may_end_inside_a_longer_buffer)
 
 Test(faults, the_same_request_is_decided_the_same_way_again)
 {
-	struct fault_plan all = plan("404-first,429,500,reset,stall,slow,truncate,wrong-length,xml-body,redirect,dup,reorder:0.3");
+	struct fault_plan all = plan(
+		"404-first,429,500,reset,stall,slow,truncate,wrong-length,xml-body,redirect,dup,reorder:0.3");
 	unsigned differences = 0;
 	for (uint64_t i = 0; i < 1000; i++) {
 		for (unsigned attempt = 0; attempt < 2; attempt++) {

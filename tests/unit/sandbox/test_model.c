@@ -8,8 +8,11 @@
 
 static struct model *make(uint64_t seed, uint64_t count)
 {
-	struct model_options options = {
-		.seed = seed, .bytes_min = 1000, .bytes_max = 9000, .base_ms = INT64_C(1795478400000), .account_sid = SANDBOX_ACCOUNT_SID};
+	struct model_options options = {.seed = seed,
+					.bytes_min = 1000,
+					.bytes_max = 9000,
+					.base_ms = INT64_C(1795478400000),
+					.account_sid = SANDBOX_ACCOUNT_SID};
 	struct model *model = model_new(&options);
 	cr_assert_not_null(model);
 	cr_assert_eq(model_grow(model, count), 0);
