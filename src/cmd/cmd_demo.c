@@ -166,7 +166,7 @@ static void report(struct demo *demo, uint64_t index)
 	}
 	if (entry->state != DEMO_VERIFIED) {
 		printf("%s  NOT ARCHIVED: %s%s%s\n", recording.recording_sid.text,
-		       entry->reason == NULL ? "no end in time" : entry->reason, entry->step == NULL ? "" : ", in step ",
+		       entry->reason == NULL ? demo->cut : entry->reason, entry->step == NULL ? "" : ", in step ",
 		       entry->step == NULL ? "" : entry->step);
 		return;
 	}

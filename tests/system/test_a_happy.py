@@ -2,11 +2,12 @@
 """Webhooks come in, recordings end up on disk: once, whole, where they belong."""
 import hashlib
 import re
+import signal
 import urllib.parse
 from pathlib import Path
 
 import pytest
-from reeldlib import ACCOUNT, PATH, TOKEN, Daemon, Oracle, callback_params, sanitized, sign, wait_until
+from reeldlib import ACCOUNT, BINARY, PATH, TOKEN, Daemon, Oracle, Process, callback_params, sanitized, sign, wait_until
 
 
 def test_demo_archives_and_says_what_it_did(tmp_path):
@@ -27,6 +28,24 @@ def test_demo_twice_on_one_directory(tmp_path):
         process = Daemon(tmp_path).command("demo", "--count", "2", "--data-dir", str(tmp_path / "demo"))
         assert process.returncode == 0, process.stderr + process.stdout
     assert len(list((tmp_path / "demo" / "recordings").rglob("*.wav"))) == 4
+
+
+def test_demo_interrupted_says_what_is_missing(tmp_path, started):
+    argv = [BINARY, "demo", "--count", "100000", "--size", "100KB", "--data-dir", str(tmp_path / "demo")]
+    demo = started(Process(argv, {"LOG_LEVEL": "error"}, str(tmp_path / "out")))
+    wait_until(lambda: len(list((tmp_path / "demo" / "recordings").rglob("*.wav"))) > 20, "the demo to be at work")
+    demo.signal(signal.SIGINT)
+    assert demo.wait() == 1
+    lines = demo.output().splitlines()
+    assert "of 100000 recordings archived and verified: interrupted" in lines[-2] and str(tmp_path / "demo") in lines[-1]
+    verified = [line for line in lines if " sha256 " in line]
+    assert 20 < len(verified) < 100000, "what was archived is verified all the same"
+
+
+def test_demo_without_a_place_to_work_fails_with_a_reason(tmp_path):
+    (tmp_path / "file").write_text("")
+    process = Daemon(tmp_path).command("demo", "--data-dir", str(tmp_path / "file"))
+    assert process.returncode == 1 and str(tmp_path / "file") in process.stderr, process
 
 
 def test_one_callback_becomes_one_file_one_row_one_updated_call(sandbox, daemon):

@@ -33,6 +33,14 @@ def test_a_stalled_download_goes_on_where_it_stood(sandbox, daemon):
     assert peer.stats()["faults"]["stall"] == 6
 
 
+def test_a_download_that_never_goes_on_is_given_up_and_fetched_anew(sandbox, daemon):
+    peer = sandbox(count=3, fault="stall", fault_attempts=1, stall="10m")
+    reeld = daemon(peer).start()
+    archive_all(reeld, peer, 90)
+    assert {item["media_requests"] for item in peer.listing().values()} == {2}
+    assert reeld.stop() == 0
+
+
 def test_all_faults_together_with_duplicates_and_disorder(sandbox, daemon):
     peer = sandbox(count=80, size="500-100KB", fault=ALL + ":0.15,dup,reorder:0.5", stall="300ms")
     reeld = daemon(peer, RETRY_MAX="300ms").start()
