@@ -59,17 +59,31 @@ void janitor_add_spare(struct journal *journal, struct segment *segment)
 	list_append(&journal->spares, &segment->link);
 }
 
+/* The newest segment that holds a record, however old that is. */
+static const struct segment *witness(const struct journal *journal)
+{
+	for (struct list *link = journal->segments.prev; link != &journal->segments; link = link->prev) {
+		const struct segment *segment = LIST_ENTRY(link, struct segment, link);
+		if (segment_has_records(segment))
+			return segment;
+	}
+	return NULL;
+}
+
 void janitor_reclaim(struct journal *journal)
 {
+	/*
+	 * It stays, even when all in it was forwarded and nothing writes to it any more: it shows a restart how far sequences and generations
+	 * had come. A segment that was only begun does not count, because its first commit may still fail and the segment go.
+	 */
+	const struct segment *newest = witness(journal);
+	if (newest == NULL)
+		return;
 	for (;;) {
-		struct list *link = list_first(&journal->segments);
-		/* The newest one stays even when nothing writes to it any more: it witnesses the highest sequence and generation given out. */
-		if (link == NULL || link->next == &journal->segments)
+		struct segment *segment = LIST_ENTRY(journal->segments.next, struct segment, link);
+		if (segment == newest || segment->in_read || (segment_has_records(segment) && segment->last > journal->checkpoint))
 			return;
-		struct segment *segment = LIST_ENTRY(link, struct segment, link);
-		if (segment->in_read || (segment_has_records(segment) && segment->last > journal->checkpoint))
-			return;
-		list_remove(link);
+		list_remove(&segment->link);
 		journal->held_bytes -= segment->size;
 		janitor_add_spare(journal, segment);
 	}
