@@ -7,8 +7,9 @@
 #include <sys/socket.h>
 
 /*
- * True for every address that is not globally reachable unicast: loopback, private, link-local, shared, multicast, reserved, unspecified (the IANA
- * special-purpose registries, RFC 6890), for an IPv6 address that only wraps such an IPv4 one (mapped, NAT64, 6to4), and for other families.
+ * True for every address that is not globally reachable unicast: loopback, private, link-local, shared, multicast,
+ * reserved, unspecified (the IANA special-purpose registries, RFC 6890), for an IPv6 address that only wraps such an IPv4
+ * one (mapped, NAT64, 6to4), and for other families.
  */
 bool address_is_private(const struct sockaddr *address);
 

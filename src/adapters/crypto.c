@@ -23,8 +23,9 @@ static int fetch_failed(struct error *error, const char *algorithm)
 	if (code != 0)
 		ERR_error_string_n(code, reason, sizeof(reason));
 	ERR_clear_error();
-	return error_set(error, ERR_CONFIG, "OpenSSL offers no %s (%s): activate its default provider beside the FIPS provider in openssl.cnf", algorithm,
-			 reason);
+	return error_set(error, ERR_CONFIG,
+			 "OpenSSL offers no %s (%s): activate its default provider beside the FIPS provider in openssl.cnf",
+			 algorithm, reason);
 }
 
 int crypto_digest_reset(struct crypto_digest *digest)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Streaming MD5 (RFC 1321) and SHA-256 (FIPS 180-4) of the same bytes, over OpenSSL's EVP. A digest carries its own state and nothing is shared: different
- * digests may be used on different threads at the same time, one digest by one thread at a time (a pool thread, handed over and back).
+ * Streaming MD5 (RFC 1321) and SHA-256 (FIPS 180-4) of the same bytes, over OpenSSL's EVP. A digest carries its own state
+ * and nothing is shared: different digests may be used on different threads at the same time, one digest by one thread at a
+ * time (a pool thread, handed over and back).
  *
- * MD5 is S3's checksum, not a security measure. An OpenSSL restricted to FIPS algorithms normally refuses it, so it is asked for with the property
- * "-fips", which also selects an implementation outside the FIPS provider. Where none is loaded, crypto_digest_new says so: S3 needs it.
+ * MD5 is S3's checksum, not a security measure. An OpenSSL restricted to FIPS algorithms normally refuses it, so it is
+ * asked for with the property "-fips", which also selects an implementation outside the FIPS provider. Where none is
+ * loaded, crypto_digest_new says so: S3 needs it.
  */
 #ifndef REELD_ADAPTERS_CRYPTO_H
 #define REELD_ADAPTERS_CRYPTO_H

@@ -2,10 +2,11 @@
 /*
  * curl's multi interface on the loop.
  *
- * Poll handles live as long as their socket, not as long as curl's interest in it: for every request on a kept connection curl drops the socket and asks for it
- * again, often several times a turn, and a change costs libuv two epoll_ctl calls. So curl's wishes are only written down, and looked at once a turn.
- * A wish to stop reading is not even followed then: if bytes come all the same, the poll callback sees that nobody wants them, and stops. An idle
- * connection therefore stays in the poll set, and the next request on it costs no system call.
+ * Poll handles live as long as their socket, not as long as curl's interest in it: for every request on a kept connection
+ * curl drops the socket and asks for it again, often several times a turn, and a change costs libuv two epoll_ctl calls. So
+ * curl's wishes are only written down, and looked at once a turn. A wish to stop reading is not even followed then: if
+ * bytes come all the same, the poll callback sees that nobody wants them, and stops. An idle connection therefore stays in
+ * the poll set, and the next request on it costs no system call.
  */
 #include "adapters/http_internal.h"
 
@@ -237,7 +238,10 @@ static void timer_expired(uv_timer_t *timer)
 	client_run(client);
 }
 
-/* curl's timer callback: it may not call curl. Zero means "at once", which the coming turn is; a timer of 0 or 1 ms would delay each new request. */
+/*
+ * curl's timer callback: it may not call curl. Zero means "at once", which the coming turn is; a timer of 0 or 1 ms would
+ * delay each new request.
+ */
 static int on_curl_timer(CURLM *multi, long timeout_ms, void *data)
 {
 	struct http_client *client = data;
@@ -352,7 +356,10 @@ static void transfer_resume(struct http_transfer *transfer)
 		transfer_finish(transfer, code);
 }
 
-/* What cancel and resume left for us to do. The list may change under us only by what transfer_finish does to the link at hand. */
+/*
+ * What cancel and resume left for us to do. The list may change under us only by what transfer_finish does to the link at
+ * hand.
+ */
 static void client_follow_notes(struct http_client *client)
 {
 	client->noted = false;
@@ -361,7 +368,8 @@ static void client_follow_notes(struct http_client *client)
 		struct http_transfer *transfer = LIST_ENTRY(link, struct http_client_request, link)->impl;
 		if (transfer->cancelled)
 			transfer_finish(transfer, CURLE_ABORTED_BY_CALLBACK);
-		else if ((transfer->resume_receive && transfer->paused_receive) || (transfer->resume_send && transfer->paused_send))
+		else if ((transfer->resume_receive && transfer->paused_receive) ||
+			 (transfer->resume_send && transfer->paused_send))
 			transfer_resume(transfer);
 	}
 }
@@ -550,7 +558,6 @@ int http_client_start(struct http_client *client, struct http_client_request *re
 	client_want_turn(client);
 	return 0;
 }
-
 
 void http_client_resume_receive(struct http_client_request *request)
 {

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * HTTP client over curl's multi interface on the loop: connection reuse, HTTP/2 where offered, streaming both ways with backpressure.
- * Only http and https; redirects only as the request allows. Adapter rules: the request is embedded by the caller and belongs to the client from
- * http_client_start() to `done`; `done` comes exactly once, never inside start() or cancel(), also on close (ERR_CANCELLED).
+ * HTTP client over curl's multi interface on the loop: connection reuse, HTTP/2 where offered, streaming both ways with
+ * backpressure. Only http and https; redirects only as the request allows. Adapter rules: the request is embedded by the
+ * caller and belongs to the client from http_client_start() to `done`; `done` comes exactly once, never inside start() or
+ * cancel(), also on close (ERR_CANCELLED).
  *
- * start, resume, cancel and close may be called from any callback on the loop, also from on_* callbacks of this or another client's requests.
+ * start, resume, cancel and close may be called from any callback on the loop, also from on_* callbacks of this or another
+ * client's requests.
  *
- * What is sent and trusted: TLS 1.2 or later with the peer's certificate and name verified; no netrc, no cookies, no compression (the bytes are hashed as
- * they are), no "Expect: 100-continue" unless the caller's headers have it. Proxies: as the environment says (http_proxy, https_proxy, all_proxy,
- * no_proxy), since that is where operators of closed networks put them; behind one the proxy decides which addresses can be reached.
- * HTTP/2 is used for requests whose answers are collected; a body that streams (on_receive, on_send) has an HTTP/1.1 connection of its own, because with
- * curl 7.88 one paused stream stops every other of its HTTP/2 connection.
+ * What is sent and trusted: TLS 1.2 or later with the peer's certificate and name verified; no netrc, no cookies, no
+ * compression (the bytes are hashed as they are), no "Expect: 100-continue" unless the caller's headers have it. Proxies:
+ * as the environment says (http_proxy, https_proxy, all_proxy, no_proxy), since that is where operators of closed networks
+ * put them; behind one the proxy decides which addresses can be reached. HTTP/2 is used for requests whose answers are
+ * collected; a body that streams (on_receive, on_send) has an HTTP/1.1 connection of its own, because with curl 7.88 one
+ * paused stream stops every other of its HTTP/2 connection.
  *
  * SIGPIPE must be ignored by the process.
  */
@@ -31,17 +34,20 @@ struct http_client;
 struct http_client_request;
 
 struct http_client_options {
-	size_t max_connections;  /* in all; 0: 256 */
-	size_t buffer_bytes;     /* curl's receive and upload buffers per request; 0: 64 KiB */
-	const char *ca_file;     /* PEM bundle instead of the system's; NULL: system */
-	const char *user_agent;  /* copied; NULL: "reeld/VERSION" */
+	size_t max_connections; /* in all; 0: 256 */
+	size_t buffer_bytes;    /* curl's receive and upload buffers per request; 0: 64 KiB */
+	const char *ca_file;    /* PEM bundle instead of the system's; NULL: system */
+	const char *user_agent; /* copied; NULL: "reeld/VERSION" */
 	/* Which addresses a redirect may not lead to. NULL: address_is_private(); tests have their own idea. */
 	bool (*address_is_private)(const struct sockaddr *address);
 };
 
 /* NULL when out of memory. */
 struct http_client *http_client_new(uv_loop_t *loop, const struct http_client_options *options);
-/* Every request in flight gets its `done` (ERR_CANCELLED), then `closed` comes, from the loop. Nothing may be started any more. */
+/*
+ * Every request in flight gets its `done` (ERR_CANCELLED), then `closed` comes, from the loop. Nothing may be started any
+ * more.
+ */
 void http_client_close(struct http_client *client, void (*closed)(void *data), void *data);
 
 enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_DELETE };
@@ -54,33 +60,49 @@ struct http_client_request {
 	/* in; strings are copied by start() */
 	enum http_method method;
 	const char *url;
-	const char *username;  /* Basic auth, sent at once; never to another host after a redirect. NULL: none */
+	const char *username; /* Basic auth, sent at once; never to another host after a redirect. NULL: none */
 	const char *password;
 	const char *headers[HTTP_CLIENT_MAX_HEADERS]; /* "Name: value"; NULL ends */
-	unsigned max_redirects;  /* 0: a 3xx is an answer like any other. Else https only (http only when the request was http), no credentials
-				  * to another host, and private or loopback addresses refused unless the first host was one */
-	uint32_t connect_timeout_ms; /* name, TCP and TLS together: ERR_CONNECT. 0: 10 s. Waiting for one of max_connections does not count */
-	uint32_t stall_timeout_ms;   /* no byte either way for so long: ERR_TIMEOUT. 0: 30 s. Paused time does not count */
-	uint64_t total_timeout_ms;   /* 0: none */
+	/*
+	 * 0: a 3xx is an answer like any other. Else https only (http only when the request was http), no credentials to another
+	 * host, and private or loopback addresses refused unless the first host was one.
+	 */
+	unsigned max_redirects;
+	/* Name, TCP and TLS together: ERR_CONNECT. 0: 10 s. Waiting for one of max_connections does not count. */
+	uint32_t connect_timeout_ms;
+	uint32_t stall_timeout_ms; /* no byte either way for so long: ERR_TIMEOUT. 0: 30 s. Paused time does not count */
+	uint64_t total_timeout_ms; /* 0: none */
 
 	/* request body: either fixed bytes (must live until done) or pulled */
 	struct slice body;
-	/* Fill up to cap bytes, return how many; 0: end; HTTP_CLIENT_PAUSE: call http_client_resume_send later; HTTP_CLIENT_ABORT. */
+	/*
+	 * Fill up to cap bytes, return how many; 0: end; HTTP_CLIENT_PAUSE: call http_client_resume_send later;
+	 * HTTP_CLIENT_ABORT.
+	 */
 	size_t (*on_send)(struct http_client_request *request, char *out, size_t cap);
 	int64_t send_length; /* of a pulled body; -1: chunked */
 
-	/* The final answer's header section is complete (http_status and the fields below are set). Return false to refuse the body: `done` with ERR_CANCELLED and refused set. */
+	/*
+	 * The final answer's header section is complete (http_status and the fields below are set). Return false to refuse
+	 * the body: `done` with ERR_CANCELLED and refused set.
+	 */
 	bool (*on_headers)(struct http_client_request *request);
-	/* Body bytes. Return len when taken; HTTP_CLIENT_PAUSE to get the same bytes again after http_client_resume_receive; HTTP_CLIENT_ABORT.
-	 * NULL: collected into `collected` up to collect_max. */
+	/*
+	 * Body bytes. Return len when taken; HTTP_CLIENT_PAUSE to get the same bytes again after
+	 * http_client_resume_receive; HTTP_CLIENT_ABORT. NULL: collected into `collected` up to collect_max.
+	 */
 	size_t (*on_receive)(struct http_client_request *request, const char *bytes, size_t len);
 	size_t collect_max; /* 0: 1 MiB; more: ERR_TOO_LARGE */
 
-	http_client_cb *done; /* status 0: a complete answer of whatever http_status; else a transport error (error.detail says more, without credentials) */
+	/*
+	 * Status 0: a complete answer of whatever http_status; else a transport error (error.detail says more, without
+	 * credentials).
+	 */
+	http_client_cb *done;
 	void *data;
 
 	/* out */
-	long http_status; /* 0 before an answer */
+	long http_status;       /* 0 before an answer */
 	int64_t content_length; /* -1: not announced */
 	char content_type[96];
 	char etag[96];
@@ -100,8 +122,8 @@ struct http_client_request {
 #define HTTP_CLIENT_ABORT ((size_t)-2)
 
 /*
- * 0; or, when nothing was started, ERR_NOMEM, ERR_INVALID (URL, scheme, credentials in the URL, line breaks in a header) or ERR_CANCELLED (closing). The
- * request must be zeroed or released before it is used again.
+ * 0; or, when nothing was started, ERR_NOMEM, ERR_INVALID (URL, scheme, credentials in the URL, line breaks in a header) or
+ * ERR_CANCELLED (closing). The request must be zeroed or released before it is used again.
  */
 int http_client_start(struct http_client *client, struct http_client_request *request);
 /* The on_* callback follows from the loop, not inside. A resume of what is not paused, or not paused yet, is remembered once. */
@@ -113,8 +135,9 @@ void http_client_cancel(struct http_client_request *request);
 void http_client_request_release(struct http_client_request *request);
 
 /*
- * Error for an HTTP status: 0 for 2xx, ERR_HTTP_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _THROTTLED, _CLIENT, _SERVER; ERR_REDIRECT for 3xx, ERR_TIMEOUT for 408 (the
- * server waited too long for us), ERR_PROTOCOL for what is no final status. Pure.
+ * Error for an HTTP status: 0 for 2xx, ERR_HTTP_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _THROTTLED, _CLIENT, _SERVER;
+ * ERR_REDIRECT for 3xx, ERR_TIMEOUT for 408 (the server waited too long for us), ERR_PROTOCOL for what is no final status.
+ * Pure.
  */
 int http_status_error(long status);
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Private to the HTTP client. http_client.c owns the multi handle, the loop's handles and the life of requests; http_transfer.c the easy handle of one
- * request and curl's callbacks; http_answer.c is pure: header lines and status codes.
+ * Private to the HTTP client. http_client.c owns the multi handle, the loop's handles and the life of requests;
+ * http_transfer.c the easy handle of one request and curl's callbacks; http_answer.c is pure: header lines and status
+ * codes.
  *
- * Life of a request: start() puts it on `waiting`; the client's next turn adds it to the multi handle and to `active`; when curl is done with it, or it is
- * cancelled, it goes to `finished`; the end of the turn calls `done`. Nothing of curl's multi interface is called from inside start, resume, cancel or a
- * curl callback (curl refuses that): those only leave a note and ask for a turn.
+ * Life of a request: start() puts it on `waiting`; the client's next turn adds it to the multi handle and to `active`; when
+ * curl is done with it, or it is cancelled, it goes to `finished`; the end of the turn calls `done`. Nothing of curl's
+ * multi interface is called from inside start, resume, cancel or a curl callback (curl refuses that): those only leave a
+ * note and ask for a turn.
  */
 #ifndef REELD_ADAPTERS_HTTP_INTERNAL_H
 #define REELD_ADAPTERS_HTTP_INTERNAL_H
@@ -32,7 +34,7 @@ struct http_client {
 	bool timeout_due; /* curl asked for a timeout of 0 ms */
 	bool noted;       /* a request wants to be cancelled or resumed */
 
-	struct list waiting;  /* requests by `link` */
+	struct list waiting; /* requests by `link` */
 	struct list active;
 	struct list finished;
 	struct list spare; /* transfers that were used before */
@@ -58,28 +60,29 @@ struct http_transfer {
 	char host[128]; /* for messages */
 	char curl_error[CURL_ERROR_SIZE];
 
-	size_t sent;             /* of request->body */
+	size_t sent; /* of request->body */
 	struct buffer collected;
 
-	bool added;              /* to the multi handle */
+	bool added; /* to the multi handle */
 	bool cancelled;
-	bool resume_receive;     /* noted for the next turn */
+	bool resume_receive; /* noted for the next turn */
 	bool resume_send;
 	bool paused_receive;
 	bool paused_send;
-	int status;              /* why a callback of ours stopped curl; 0: it did not */
+	int status; /* why a callback of ours stopped curl; 0: it did not */
 
-	bool headers_done;       /* of the final answer */
-	bool has_location;       /* this header section says where to go */
-	bool redirecting;        /* the last header section was a redirect to be followed */
+	bool headers_done; /* of the final answer */
+	bool has_location; /* this header section says where to go */
+	bool redirecting;  /* the last header section was a redirect to be followed */
 	bool first_hop;
-	bool first_private;      /* the first host's address was private */
+	bool first_private; /* the first host's address was private */
 	bool address_refused;
-	size_t header_bytes;     /* of this header section */
+	size_t header_bytes; /* of this header section */
 
-	bool begun;              /* connected, the stall clock runs */
-	uint64_t idle_ms;        /* how long the watchdog has seen no byte move; counted in its looks, so that a blocked loop is not a stall */
-	curl_off_t uploaded;     /* what curl had sent at the last look */
+	bool begun; /* connected, the stall clock runs */
+	/* How long the watchdog has seen no byte move; counted in its looks, so that a blocked loop is not a stall. */
+	uint64_t idle_ms;
+	curl_off_t uploaded; /* what curl had sent at the last look */
 };
 
 /* http_transfer.c */
@@ -103,7 +106,10 @@ void http_client_note(struct http_client *client);
 
 /* Forgets what an earlier answer left in the out fields. */
 void http_answer_reset(struct http_client_request *request);
-/* Takes what is of interest from one header line, with or without its CRLF. 0, or ERR_PROTOCOL when lengths contradict each other. */
+/*
+ * Takes what is of interest from one header line, with or without its CRLF. 0, or ERR_PROTOCOL when lengths contradict each
+ * other.
+ */
 int http_answer_header(struct http_client_request *request, struct slice line, int64_t now_wall_ms);
 
 /* A Location with a value, even if it is too long for the request's field. */

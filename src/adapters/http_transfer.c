@@ -2,7 +2,8 @@
 /*
  * One request's easy handle: its options, curl's callbacks, and the translation of what curl says into ours.
  *
- * Callbacks of ours that want to stop curl set `status` first; curl then ends the transfer with an error of its own, which is not looked at.
+ * Callbacks of ours that want to stop curl set `status` first; curl then ends the transfer with an error of its own, which
+ * is not looked at.
  */
 #include "adapters/http_internal.h"
 
@@ -166,8 +167,8 @@ static bool is_private_text(const struct http_transfer *transfer, const char *te
 }
 
 /*
- * Connected and about to send a request: the first one, one after a redirect, or one on a kept connection, for which no socket is opened. So the rule
- * about private addresses is held here; on_curl_open only saves the connection.
+ * Connected and about to send a request: the first one, one after a redirect, or one on a kept connection, for which no
+ * socket is opened. So the rule about private addresses is held here; on_curl_open only saves the connection.
  */
 static int on_curl_prereq(void *data, char *peer, char *local, int peer_port, int local_port)
 {
@@ -211,7 +212,8 @@ static bool has_header(const struct http_client_request *request, struct slice n
 {
 	for (size_t i = 0; i < HTTP_CLIENT_MAX_HEADERS && request->headers[i] != NULL; i++) {
 		struct slice header = slice_from_cstr(request->headers[i]);
-		if (header.len > name.len && slice_equal_nocase(slice_make(header.ptr, name.len), name) && header.ptr[name.len] == ':')
+		if (header.len > name.len && slice_equal_nocase(slice_make(header.ptr, name.len), name) &&
+		    header.ptr[name.len] == ':')
 			return true;
 	}
 	return false;
@@ -234,8 +236,10 @@ static int set_headers(struct http_transfer *transfer)
 		if (!add_header(transfer, request->headers[i]))
 			return ERR_NOMEM;
 	}
-	/* A name without a value takes curl's own header away: waiting for "100 Continue" costs a second where it never comes, and a body is not a form
-	 * unless the caller says so. */
+	/*
+	 * A name without a value takes curl's own header away: waiting for "100 Continue" costs a second where it never
+	 * comes, and a body is not a form unless the caller says so.
+	 */
 	if (!has_header(request, SLICE("Expect")) && !add_header(transfer, "Expect:"))
 		return ERR_NOMEM;
 	if (!has_header(request, SLICE("Content-Type")) && !add_header(transfer, "Content-Type:"))
@@ -248,7 +252,8 @@ static int set_headers(struct http_transfer *transfer)
 
 static const char *method_name(enum http_method method)
 {
-	static const char *const names[] = {[HTTP_GET] = "GET", [HTTP_HEAD] = "HEAD", [HTTP_POST] = "POST", [HTTP_PUT] = "PUT", [HTTP_DELETE] = "DELETE"};
+	static const char *const names[] = {
+		[HTTP_GET] = "GET", [HTTP_HEAD] = "HEAD", [HTTP_POST] = "POST", [HTTP_PUT] = "PUT", [HTTP_DELETE] = "DELETE"};
 	return names[method];
 }
 
@@ -288,7 +293,8 @@ static int set_connection(struct http_transfer *transfer)
 	const struct http_client_request *request = transfer->request;
 	CURL *easy = transfer->easy;
 	bool streamed = request->on_receive != NULL || request->on_send != NULL;
-	long connect_timeout_ms = request->connect_timeout_ms != 0 ? (long)request->connect_timeout_ms : CONNECT_TIMEOUT_DEFAULT_MS;
+	long connect_timeout_ms = request->connect_timeout_ms != 0 ? (long)request->connect_timeout_ms
+								   : CONNECT_TIMEOUT_DEFAULT_MS;
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, connect_timeout_ms);
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->total_timeout_ms);
@@ -343,7 +349,8 @@ static int set_url(struct http_transfer *transfer)
 	} else if (parsed == CURLUE_OK && (strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0)) {
 		snprintf(transfer->host, sizeof(transfer->host), "%s", host);
 		const char *onward = strcmp(scheme, "http") == 0 ? "http,https" : "https";
-		if (curl_easy_setopt(easy, CURLOPT_URL, request->url) == CURLE_OK && curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
+		if (curl_easy_setopt(easy, CURLOPT_URL, request->url) == CURLE_OK &&
+		    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
 		    curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, onward) == CURLE_OK)
 			status = 0;
 		else
@@ -522,7 +529,9 @@ int http_transfer_result(struct http_transfer *transfer, CURLcode code)
 		reason = own_reason(transfer, status);
 	} else {
 		status = translate(transfer, code);
-		reason = transfer->address_refused ? own_reason(transfer, status) : transfer->curl_error[0] != '\0' ? transfer->curl_error : curl_easy_strerror(code);
+		reason = transfer->address_refused         ? own_reason(transfer, status)
+			 : transfer->curl_error[0] != '\0' ? transfer->curl_error
+							   : curl_easy_strerror(code);
 	}
 	if (status != 0)
 		error_set(&request->error, status, "%s %s: %s", method_name(request->method), transfer->host, reason);

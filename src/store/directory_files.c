@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Durability: a name is durable when the directory that holds it was synced after it was made, and that directory's own name is durable. mkdir may say
- * EEXIST for a directory that another thread has just made and not yet made durable, so existence proves nothing: the parent is synced all the same,
- * unless this process remembers having done so.
+ * Durability: a name is durable when the directory that holds it was synced after it was made, and that directory's own
+ * name is durable. mkdir may say EEXIST for a directory that another thread has just made and not yet made durable, so
+ * existence proves nothing: the parent is synced all the same, unless this process remembers having done so.
  */
 #include "store/directory_files.h"
 
@@ -34,7 +34,10 @@
 struct directory_files {
 	char *root;
 	int root_fd;
-	/* Directories whose names are known to be durable; the oldest is forgotten. Only those above a key's last one: that one is rarely met again. */
+	/*
+	 * Directories whose names are known to be durable; the oldest is forgotten. Only those above a key's last one: that
+	 * one is rarely met again.
+	 */
 	pthread_mutex_t durable_mutex;
 	char durable[DURABLE_MAX][KEY_SIZE];
 	size_t durable_next;
@@ -87,7 +90,8 @@ static int make_path(const char *path, struct error *error)
 		partial[i] = '\0';
 		int errnum = mkdir(partial, 0750) == 0 ? sync_parent(partial) : errno;
 		if (errnum != 0 && errnum != EEXIST)
-			return error_set(error, err_from_errno(errnum), "cannot create directory %s: %s", partial, strerror(errnum));
+			return error_set(error, err_from_errno(errnum), "cannot create directory %s: %s", partial,
+					 strerror(errnum));
 	}
 	return 0;
 }
@@ -193,8 +197,8 @@ static int enter_directory(int parent, const char *name, bool known, int *child)
 }
 
 /*
- * Walks from the root to the directory of `key`, making what is missing. *fd is that directory, to be closed; *base is the file's name in it.
- * 0 or an errno.
+ * Walks from the root to the directory of `key`, making what is missing. *fd is that directory, to be closed; *base is the
+ * file's name in it. 0 or an errno.
  */
 static int walk(struct directory_files *files, const char *key, int *fd, const char **base)
 {
@@ -269,7 +273,8 @@ int directory_temporary_open(struct directory_files *files, struct directory_tem
 	return error_set(error, ERR_IO, "cannot create a temporary file in %s/" TEMPORARY_DIRECTORY, files->root);
 }
 
-int directory_temporary_write(struct directory_files *files, struct directory_temporary *temporary, struct slice bytes, struct error *error)
+int directory_temporary_write(struct directory_files *files, struct directory_temporary *temporary, struct slice bytes,
+			      struct error *error)
 {
 	while (bytes.len > 0) {
 		ssize_t count = pwrite(temporary->fd, bytes.ptr, bytes.len, (off_t)temporary->written);
@@ -283,19 +288,20 @@ int directory_temporary_write(struct directory_files *files, struct directory_te
 	return 0;
 }
 
-static int check_length(struct directory_files *files, const struct directory_temporary *temporary, int64_t length, struct error *error)
+static int check_length(struct directory_files *files, const struct directory_temporary *temporary, int64_t length,
+			struct error *error)
 {
 	struct stat status;
 	if (fstat(temporary->fd, &status) != 0)
 		return io_failed(error, files, "read", temporary->name, errno);
 	if (status.st_size == length && temporary->written == (uint64_t)length)
 		return 0;
-	return error_set(error, ERR_CHECKSUM, "%s/%s has %jd bytes of %" PRIu64 " written, but %" PRId64 " were received", files->root, temporary->name,
-			 (intmax_t)status.st_size, temporary->written, length);
+	return error_set(error, ERR_CHECKSUM, "%s/%s has %jd bytes of %" PRIu64 " written, but %" PRId64 " were received",
+			 files->root, temporary->name, (intmax_t)status.st_size, temporary->written, length);
 }
 
-int directory_temporary_publish(struct directory_files *files, struct directory_temporary *temporary, const char *key, int64_t length,
-				struct error *error)
+int directory_temporary_publish(struct directory_files *files, struct directory_temporary *temporary, const char *key,
+				int64_t length, struct error *error)
 {
 	int directory;
 	const char *base;
@@ -381,7 +387,8 @@ int directory_files_verify(struct directory_files *files, const char *key, const
 	if (errnum != 0)
 		status = io_failed(error, files, "read", key, errnum);
 	else if (found.bytes != (uint64_t)wanted->bytes)
-		status = error_set(error, ERR_CHECKSUM, "%s/%s has %" PRIu64 " bytes instead of %" PRId64, files->root, key, found.bytes, wanted->bytes);
+		status = error_set(error, ERR_CHECKSUM, "%s/%s has %" PRIu64 " bytes instead of %" PRId64, files->root, key,
+				   found.bytes, wanted->bytes);
 	else if (memcmp(found.sha256, wanted->sha256, sizeof(found.sha256)) != 0)
 		status = error_set(error, ERR_CHECKSUM, "%s/%s has another SHA-256 than the bytes received", files->root, key);
 out:
@@ -419,7 +426,8 @@ int directory_files_probe(struct directory_files *files, struct error *error)
 	status = directory_temporary_write(files, &temporary, slice_make(bytes, sizeof(bytes)), error);
 	if (status == 0 && fsync(temporary.fd) != 0)
 		status = io_failed(error, files, "sync", temporary.name, errno);
-	if (status == 0 && (pread(temporary.fd, back, sizeof(back), 0) != (ssize_t)sizeof(back) || memcmp(back, bytes, sizeof(bytes)) != 0))
+	if (status == 0 &&
+	    (pread(temporary.fd, back, sizeof(back), 0) != (ssize_t)sizeof(back) || memcmp(back, bytes, sizeof(bytes)) != 0))
 		status = error_set(error, ERR_CHECKSUM, "%s/%s reads back differently than written", files->root, temporary.name);
 	directory_temporary_remove(files, &temporary);
 	return status;

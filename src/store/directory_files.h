@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The file operations of the directory store: plain, blocking, no loop, run on pool threads. One struct directory_files is shared by all threads;
- * a struct directory_temporary belongs to one at a time.
+ * The file operations of the directory store: plain, blocking, no loop, run on pool threads. One struct directory_files is
+ * shared by all threads; a struct directory_temporary belongs to one at a time.
  */
 #ifndef REELD_STORE_DIRECTORY_FILES_H
 #define REELD_STORE_DIRECTORY_FILES_H
@@ -29,15 +29,20 @@ struct directory_temporary {
 /* A new temporary file, locked by us. */
 int directory_temporary_open(struct directory_files *files, struct directory_temporary *temporary, struct error *error);
 /* All of the bytes, or an error. */
-int directory_temporary_write(struct directory_files *files, struct directory_temporary *temporary, struct slice bytes, struct error *error);
-/* Length compared, file synced, renamed to `key`, directories made and synced. On success the temporary is gone; otherwise it is still to be removed. */
-int directory_temporary_publish(struct directory_files *files, struct directory_temporary *temporary, const char *key, int64_t length,
-				struct error *error);
+int directory_temporary_write(struct directory_files *files, struct directory_temporary *temporary, struct slice bytes,
+			      struct error *error);
+/*
+ * Length compared, file synced, renamed to `key`, directories made and synced. On success the temporary is gone; otherwise
+ * it is still to be removed.
+ */
+int directory_temporary_publish(struct directory_files *files, struct directory_temporary *temporary, const char *key,
+				int64_t length, struct error *error);
 /* Closes and deletes; nothing to do for fd -1. */
 void directory_temporary_remove(struct directory_files *files, struct directory_temporary *temporary);
 
 /* 0, ERR_NOT_FOUND, ERR_CHECKSUM, or an error of reading. */
-int directory_files_verify(struct directory_files *files, const char *key, const struct store_digest *digest, struct error *error);
+int directory_files_verify(struct directory_files *files, const char *key, const struct store_digest *digest,
+			   struct error *error);
 /* 0 also when there was none. */
 int directory_files_delete(struct directory_files *files, const char *key, struct error *error);
 /* Writes, reads back and deletes a small temporary. */

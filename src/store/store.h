@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where audio goes: a directory, or S3. An interface; every operation is asynchronous on the loop, `done` comes exactly once per
- * accepted operation, never inside the call, also on close.
+ * Where audio goes: a directory, or S3. An interface; every operation is asynchronous on the loop, `done` comes exactly
+ * once per accepted operation, never inside the call, also on close.
  *
- * A put is open → write* → commit | abort. Nothing is visible under the key before commit answered 0; afterwards all of it is, durable.
- * Putting the same key twice is harmless: the later one replaces the earlier atomically.
+ * A put is open → write* → commit | abort. Nothing is visible under the key before commit answered 0; afterwards all of it
+ * is, durable. Putting the same key twice is harmless: the later one replaces the earlier atomically.
  */
 #ifndef REELD_STORE_STORE_H
 #define REELD_STORE_STORE_H
@@ -47,7 +47,7 @@ typedef void store_put_cb(struct store_put *put, int status);
 /* Embedded by the caller, zeroed. One operation at a time. */
 struct store_put {
 	void *data;
-	struct error error;       /* of the last failed operation */
+	struct error error; /* of the last failed operation */
 	/* private */
 	struct store *store;
 	store_put_cb *done;
@@ -60,11 +60,18 @@ void store_put_open(struct store *store, struct store_put *put, const struct sto
 void store_put_write(struct store_put *put, struct slice bytes, store_put_cb *done);
 /* Makes the object durable and visible after comparing it with `digest`: ERR_CHECKSUM (and nothing visible) when it differs. */
 void store_put_commit(struct store_put *put, const struct store_digest *digest, store_put_cb *done);
-/* Gives up and removes what was written. `done` with 0 whatever happens. Also valid after a failed open, write or commit, and needed then. */
+/*
+ * Gives up and removes what was written. `done` with 0 whatever happens. Also valid after a failed open, write or commit,
+ * and needed then.
+ */
 void store_put_abort(struct store_put *put, store_put_cb *done);
 
 enum store_op {
-	STORE_VERIFY, /* the object under `key` has `bytes` bytes and this sha256 (where the store can tell, md5 otherwise): 0, ERR_NOT_FOUND, ERR_CHECKSUM */
+	/*
+	 * The object under `key` has `bytes` bytes and this sha256 (where the store can tell, md5 otherwise): 0,
+	 * ERR_NOT_FOUND, ERR_CHECKSUM.
+	 */
+	STORE_VERIFY,
 	STORE_DELETE, /* 0 also when there was none */
 	STORE_PROBE,  /* put, get and delete of a small probe object: is the store usable? */
 	STORE_CLEAN,  /* remove leftovers of uploads cut by a crash (older than a day, or this host's) */
@@ -87,13 +94,16 @@ void store_submit(struct store *store, struct store_request *request);
 int store_url(const struct store *store, const char *key, char *out, size_t size);
 /* A link a browser can open for a while: a presigned URL, or the file:// URL. */
 int store_link(const struct store *store, const char *key, int64_t valid_s, char *out, size_t size);
-/* True for keys that stay below their root: not empty, relative, no empty, "." or ".." component, none that begins with a dot, no control characters. Pure. */
+/*
+ * True for keys that stay below their root: not empty, relative, no empty, "." or ".." component, none that begins with a
+ * dot, no control characters. Pure.
+ */
 bool store_key_is_valid(const char *key);
 const char *store_kind(const struct store *store); /* "directory" or "s3" */
-bool store_up(const struct store *store); /* the last operation did not fail for the store's own reasons */
+bool store_up(const struct store *store);          /* the last operation did not fail for the store's own reasons */
 /*
- * Nothing new begins (ERR_CANCELLED). What is in flight is finished and open puts may go on; they must be committed or aborted, for `closed` comes, from the
- * loop, after the last of them. The store is gone then.
+ * Nothing new begins (ERR_CANCELLED). What is in flight is finished and open puts may go on; they must be committed or
+ * aborted, for `closed` comes, from the loop, after the last of them. The store is gone then.
  */
 void store_close(struct store *store, void (*closed)(void *data), void *data);
 
@@ -116,10 +126,10 @@ struct store {
 /*
  * Recordings under `directory` (created, made absolute); 0 or an error with a message. Blocking; before the loop runs.
  *
- * A put writes to `directory`/.tmp/put-… and renames: file synced, then named, then the directories synced. Commit compares lengths (what was written, the
- * digest's and the file's own); STORE_VERIFY reads the file again and compares its SHA-256. STORE_CLEAN may run beside other processes on the same directory:
- * a temporary in use is locked by its writer (flock), and what is not locked belongs to nobody.
- * The process must ignore SIGXFSZ to be told of a file size limit.
+ * A put writes to `directory`/.tmp/put-… and renames: file synced, then named, then the directories synced. Commit compares
+ * lengths (what was written, the digest's and the file's own); STORE_VERIFY reads the file again and compares its SHA-256.
+ * STORE_CLEAN may run beside other processes on the same directory: a temporary in use is locked by its writer (flock), and
+ * what is not locked belongs to nobody. The process must ignore SIGXFSZ to be told of a file size limit.
  */
 int store_directory_open(struct store **ret, uv_loop_t *loop, const char *directory, struct error *error);
 

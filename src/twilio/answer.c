@@ -87,7 +87,8 @@ static bool is_external(struct slice url, const struct sid *account_sid, const s
 	return !slice_starts_with(slice_make(start, url.len - (size_t)(start - url.ptr)), slice_make(path, (size_t)len));
 }
 
-int twilio_answer_recording(struct slice body, const struct sid *account_sid, const struct sid *recording_sid, struct twilio_answer_recording *out)
+int twilio_answer_recording(struct slice body, const struct sid *account_sid, const struct sid *recording_sid,
+			    struct twilio_answer_recording *out)
 {
 	*out = (struct twilio_answer_recording){.duration_s = -1, .start_time_ms = -1};
 	json_t *root = load_object(body);
@@ -174,7 +175,8 @@ static void xml_text(void *data, const XML_Char *text, int count)
 }
 
 /* Errors need no document type; without one no entity can be declared. */
-static void xml_doctype(void *data, const XML_Char *name, const XML_Char *system_id, const XML_Char *public_id, int has_internal_subset)
+static void xml_doctype(void *data, const XML_Char *name, const XML_Char *system_id, const XML_Char *public_id,
+			int has_internal_subset)
 {
 	XML_Parser parser = data;
 	(void)name;

@@ -15,8 +15,8 @@
 /* Texts are "" when absent, cut to fit, with '?' for control characters. */
 struct twilio_answer_recording {
 	char status[24];
-	int64_t duration_s; /* -1: unknown */
-	int channels;       /* 0: unknown */
+	int64_t duration_s;    /* -1: unknown */
+	int channels;          /* 0: unknown */
 	int64_t start_time_ms; /* -1: unknown */
 	char source[32];
 	struct sid call_sid;
@@ -25,7 +25,8 @@ struct twilio_answer_recording {
 	bool external;      /* media_url is not under this recording's own path */
 };
 /* 0, or ERR_PROTOCOL: no JSON object, or about another recording. */
-int twilio_answer_recording(struct slice body, const struct sid *account_sid, const struct sid *recording_sid, struct twilio_answer_recording *out);
+int twilio_answer_recording(struct slice body, const struct sid *account_sid, const struct sid *recording_sid,
+			    struct twilio_answer_recording *out);
 
 struct twilio_answer_call {
 	char from[64];

@@ -77,7 +77,8 @@ static int format_resource(const struct twilio_request *request, char *out, size
 		return snprintf(out, size, ".json");
 	case TWILIO_MEDIA:
 		if (request->channels != 0)
-			return snprintf(out, size, "/Recordings/%s.%s?RequestedChannels=%d", recording, request->mp3 ? "mp3" : "wav", request->channels);
+			return snprintf(out, size, "/Recordings/%s.%s?RequestedChannels=%d", recording,
+					request->mp3 ? "mp3" : "wav", request->channels);
 		return snprintf(out, size, "/Recordings/%s.%s", recording, request->mp3 ? "mp3" : "wav");
 	}
 	return -1;
@@ -132,7 +133,8 @@ static size_t media_on_receive(struct http_client_request *http, const char *byt
 static int json_failed(struct twilio_request *request)
 {
 	return error_set(&request->error, ERR_PROTOCOL, "Twilio's answer about %s is not the JSON expected (%zu bytes of %s)",
-			 request->op == TWILIO_CALL ? request->call_sid.text : request->recording_sid.text, request->http.collected.len,
+			 request->op == TWILIO_CALL ? request->call_sid.text : request->recording_sid.text,
+			 request->http.collected.len,
 			 request->http.content_type[0] != '\0' ? request->http.content_type : "no content type");
 }
 
@@ -185,9 +187,10 @@ static int take_http_error(struct twilio_request *request, int status)
 	format_resource(request, resource, sizeof(resource));
 	const char *message = has_credentials(request, answer.message) ? "" : answer.message;
 	if (answer.code == 0)
-		return error_set(&request->error, status, "%s/Accounts/%s%s: HTTP %ld", verb, request->account_sid.text, resource, request->http.http_status);
-	return error_set(&request->error, status, "%s/Accounts/%s%s: HTTP %ld, Twilio %" PRId64 ": %s", verb, request->account_sid.text, resource,
-			 request->http.http_status, answer.code, message);
+		return error_set(&request->error, status, "%s/Accounts/%s%s: HTTP %ld", verb, request->account_sid.text, resource,
+				 request->http.http_status);
+	return error_set(&request->error, status, "%s/Accounts/%s%s: HTTP %ld, Twilio %" PRId64 ": %s", verb,
+			 request->account_sid.text, resource, request->http.http_status, answer.code, message);
 }
 
 /* 0 when the answer is what was asked for. */
@@ -217,8 +220,8 @@ static void on_http_done(struct http_client_request *http, int status)
 	request->client->in_flight--;
 	if (was_media && status == ERR_CANCELLED && http->refused && http_status != 200) {
 		http->refused = false;
-		status = error_set(&request->error, ERR_MEDIA_TYPE, "GET /Accounts/%s/Recordings/%s: HTTP %ld is not a recording", request->account_sid.text,
-				   request->recording_sid.text, http_status);
+		status = error_set(&request->error, ERR_MEDIA_TYPE, "GET /Accounts/%s/Recordings/%s: HTTP %ld is not a recording",
+				   request->account_sid.text, request->recording_sid.text, http_status);
 	} else if (status == ERR_TOO_LARGE && http_status_error(http_status) != 0) {
 		/* The status says enough when its explanation is too long. */
 		status = take_answer(request);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Twilio's REST and media, as far as reeld needs them. URLs are built from the base, the account SID and the recording or call SID, never taken from
- * a request. Each call embeds its request, zeroed or released; rules as in adapters/http_client.h.
+ * Twilio's REST and media, as far as reeld needs them. URLs are built from the base, the account SID and the recording or
+ * call SID, never taken from a request. Each call embeds its request, zeroed or released; rules as in
+ * adapters/http_client.h.
  *
- * What counts as success: RECORDING, CALL, ACCOUNT: 200 with JSON about the SID that was asked for. MEDIA: 200 alone (after at most three redirects); its bytes
- * are still to be proved audio. DELETE_RECORDING: 2xx, or 404 with Twilio's code 20404, since then somebody has deleted it before; a 404 without
- * that code may come from something that is not Twilio.
- * Sources: Twilio's pages on the Recordings and Calls resources and its OpenAPI document twilio_api_v2010.
+ * What counts as success: RECORDING, CALL, ACCOUNT: 200 with JSON about the SID that was asked for. MEDIA: 200 alone (after
+ * at most three redirects); its bytes are still to be proved audio. DELETE_RECORDING: 2xx, or 404 with Twilio's code 20404,
+ * since then somebody has deleted it before; a 404 without that code may come from something that is not Twilio. Sources:
+ * Twilio's pages on the Recordings and Calls resources and its OpenAPI document twilio_api_v2010.
  */
 #ifndef REELD_TWILIO_CLIENT_H
 #define REELD_TWILIO_CLIENT_H
@@ -24,7 +25,7 @@ struct twilio_client;
 
 struct twilio_client_options {
 	struct http_client *http;
-	const char *base; /* TWILIO_API_BASE */
+	const char *base;                 /* TWILIO_API_BASE */
 	struct twilio_accounts *accounts; /* borrowed; looked up per request */
 };
 struct twilio_client *twilio_client_new(const struct twilio_client_options *options);
@@ -48,8 +49,11 @@ struct twilio_request {
 	/* MEDIA: as in http_client. on_headers is called only for a 2xx answer. */
 	bool (*on_headers)(struct twilio_request *request);
 	size_t (*on_receive)(struct twilio_request *request, const char *bytes, size_t len);
-	/* 0; ERR_HTTP_* of the answer; ERR_MEDIA_CHANNELS (MEDIA: 400 when channels were asked for), ERR_MEDIA_TYPE (MEDIA: 2xx but not 200), ERR_PROTOCOL (JSON that
-	 * is none, or about another SID), transport errors. error.detail has Twilio's code and message where it sent them, never credentials. */
+	/*
+	 * 0; ERR_HTTP_* of the answer; ERR_MEDIA_CHANNELS (MEDIA: 400 when channels were asked for), ERR_MEDIA_TYPE (MEDIA:
+	 * 2xx but not 200), ERR_PROTOCOL (JSON that is none, or about another SID), transport errors. error.detail has
+	 * Twilio's code and message where it sent them, never credentials.
+	 */
 	twilio_cb *done;
 	void *data;
 
@@ -66,7 +70,7 @@ struct twilio_request {
 	struct sid found_call_sid;
 	struct sid found_conference_sid;
 	int64_t recording_error_code;
-	bool external;             /* media_url points elsewhere: stored externally */
+	bool external; /* media_url points elsewhere: stored externally */
 	/* CALL */
 	char from[64];
 	char to[64];

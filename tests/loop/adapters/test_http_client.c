@@ -196,8 +196,9 @@ static void call_finish(struct call *call)
 
 Test(http_client, answer_is_collected_with_its_headers)
 {
-	const struct peer_script scripts[] = {{.answer = "HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nETag: \"abc\"\r\n"
-							 "Content-Length: 5\r\n\r\nhello"}};
+	const struct peer_script scripts[] = {
+		{.answer = "HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nETag: \"abc\"\r\n"
+			   "Content-Length: 5\r\n\r\nhello"}};
 	struct peer *peer = peer_new(&loop, "127.0.0.1", scripts, 1);
 	struct call call = {.request = {.method = HTTP_GET, .username = "AC1", .password = "pw", .headers = {"X-One: 1"}}};
 	call_start(&call, peer, "/a/../b?x=1");
@@ -260,8 +261,9 @@ Test(http_client, a_stalled_upload_is_a_timeout)
 {
 	const struct peer_script scripts[] = {{.deaf = true, .hang = true, .answer = ""}};
 	struct peer *peer = peer_new(&loop, "127.0.0.1", scripts, 1);
-	struct call call = {.request = {.method = HTTP_PUT, .on_send = on_send, .send_length = 64 * 1024 * 1024, .stall_timeout_ms = 150},
-			    .send_total = 64 * 1024 * 1024};
+	struct call call = {
+		.request = {.method = HTTP_PUT, .on_send = on_send, .send_length = 64 * 1024 * 1024, .stall_timeout_ms = 150},
+		.send_total = 64 * 1024 * 1024};
 	call_start(&call, peer, "/");
 	call_finish(&call);
 	cr_assert_eq(call.status, ERR_TIMEOUT);
@@ -277,7 +279,8 @@ Test(http_client, an_answer_cut_anywhere_is_never_complete)
 	const size_t cuts[] = {1, 9, sizeof(head) - 3, sizeof(head) - 1, sizeof(head), sizeof(head) + 98};
 	for (size_t i = 0; i < sizeof(cuts) / sizeof(cuts[0]); i++) {
 		for (int reset = 0; reset < 2; reset++) {
-			const struct peer_script scripts[] = {{.answer = head, .body_bytes = 100, .cut_after = cuts[i], .reset = reset != 0}};
+			const struct peer_script scripts[] = {
+				{.answer = head, .body_bytes = 100, .cut_after = cuts[i], .reset = reset != 0}};
 			struct peer *peer = peer_new(&loop, "127.0.0.1", scripts, 1);
 			struct call call = {.request = {.method = HTTP_GET}};
 			call_start(&call, peer, "/");
@@ -294,7 +297,8 @@ Test(http_client, an_answer_cut_anywhere_is_never_complete)
 
 Test(http_client, a_truncated_chunked_answer_is_never_complete)
 {
-	const struct peer_script scripts[] = {{.answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", .close = true}};
+	const struct peer_script scripts[] = {
+		{.answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", .close = true}};
 	struct peer *peer = peer_new(&loop, "127.0.0.1", scripts, 1);
 	struct call call = {.request = {.method = HTTP_GET}};
 	call_start(&call, peer, "/");
@@ -404,8 +408,8 @@ Test(http_client, nobody_listening_is_a_connect_error_and_no_name_a_resolve_erro
 
 Test(http_client, what_cannot_be_sent_is_refused_at_once)
 {
-	const char *const urls[] = {"", "ftp://127.0.0.1/", "file:///etc/passwd", "http://user:pw@127.0.0.1/", "http://", "nonsense", "gopher://x/",
-				    "http://127.0.0.1/a\nb"};
+	const char *const urls[] = {"",        "ftp://127.0.0.1/", "file:///etc/passwd", "http://user:pw@127.0.0.1/",
+				    "http://", "nonsense",         "gopher://x/",        "http://127.0.0.1/a\nb"};
 	for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
 		struct call call = {.request = {.url = urls[i], .done = on_done}};
 		cr_assert_eq(http_client_start(client, &call.request), ERR_INVALID, "%s", urls[i]);
@@ -423,8 +427,8 @@ static char redirect_text[4][512];
 
 static const char *redirect_to(int slot, int status, const char *host, int port, const char *path)
 {
-	snprintf(redirect_text[slot], sizeof(redirect_text[slot]), "HTTP/1.1 %d Found\r\nLocation: http://%s:%d%s\r\nContent-Length: 7\r\n\r\nignored",
-		 status, host, port, path);
+	snprintf(redirect_text[slot], sizeof(redirect_text[slot]),
+		 "HTTP/1.1 %d Found\r\nLocation: http://%s:%d%s\r\nContent-Length: 7\r\n\r\nignored", status, host, port, path);
 	return redirect_text[slot];
 }
 
@@ -498,7 +502,8 @@ Test(http_client, redirect_loops_end)
 
 Test(http_client, redirects_to_other_protocols_are_refused)
 {
-	const char *const targets[] = {"ftp://127.0.0.1/x", "file:///etc/passwd", "gopher://127.0.0.1/", "http://", "scheme-less:"};
+	const char *const targets[] = {"ftp://127.0.0.1/x", "file:///etc/passwd", "gopher://127.0.0.1/", "http://",
+				       "scheme-less:"};
 	for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++) {
 		char answer[256];
 		snprintf(answer, sizeof(answer), "HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n", targets[i]);
@@ -545,7 +550,8 @@ Test(http_client, a_public_host_cannot_redirect_us_to_a_private_address)
 	const struct http_client_options options = {.address_is_private = second_is_private};
 	const struct peer_script inner_scripts[] = {{.answer = OK_HEAD "6\r\n\r\nsecret"}};
 	struct peer *inner = peer_new(&loop, "127.0.0.2", inner_scripts, 1);
-	const struct peer_script scripts[] = {{.answer = redirect_to(0, 302, "127.0.0.2", peer_port(inner), "/latest/meta-data")}};
+	const struct peer_script scripts[] = {
+		{.answer = redirect_to(0, 302, "127.0.0.2", peer_port(inner), "/latest/meta-data")}};
 	struct peer *outer = peer_new(&loop, "127.0.0.1", scripts, 1);
 	const struct peer_script home_scripts[] = {{.answer = redirect_to(1, 302, "127.0.0.2", peer_port(inner), "/ok")}};
 	struct peer *home = peer_new(&loop, "127.0.0.2", home_scripts, 1);
@@ -603,7 +609,8 @@ Test(http_client, retry_after_is_understood_in_seconds_and_as_a_date)
 	time_t later = time(NULL) + 30;
 	strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", gmtime(&later));
 	snprintf(dated, sizeof(dated), "HTTP/1.1 503 Busy\r\nRetry-After: %s\r\nContent-Length: 0\r\n\r\n", date);
-	const struct peer_script scripts[] = {{.answer = "HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n"}, {.answer = dated}};
+	const struct peer_script scripts[] = {{.answer = "HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n"},
+					      {.answer = dated}};
 	struct peer *peer = peer_new(&loop, "127.0.0.1", scripts, 2);
 	struct call call = {.request = {.method = HTTP_GET}}, second = {.request = {.method = HTTP_GET}};
 	call_start(&call, peer, "/");
@@ -698,7 +705,8 @@ Test(http_client, a_paused_download_stops_the_server_and_loses_nothing)
 	const size_t total = 24 * 1024 * 1024;
 	const struct peer_script scripts[] = {{.answer = OK_HEAD "25165824\r\n\r\n", .body_bytes = total}};
 	struct peer *peer = peer_new(&loop, "127.0.0.1", scripts, 1);
-	struct call call = {.request = {.on_headers = on_headers, .on_receive = on_receive, .stall_timeout_ms = 100}, .pause_at = 100000};
+	struct call call = {.request = {.on_headers = on_headers, .on_receive = on_receive, .stall_timeout_ms = 100},
+			    .pause_at = 100000};
 	call_start(&call, peer, "/");
 	while (!call.paused)
 		uv_run(&loop, UV_RUN_ONCE);
@@ -770,7 +778,8 @@ Test(http_client, bodies_are_sent_fixed_pulled_and_chunked)
 {
 	const struct peer_script scripts[] = {{.answer = OK_HEAD "0\r\n\r\n"}};
 	struct peer *peer = peer_new(&loop, "127.0.0.1", scripts, 1);
-	struct call fixed = {.request = {.method = HTTP_POST, .body = SLICE("abcdefgh"), .headers = {"Content-Type: text/plain"}}};
+	struct call fixed = {
+		.request = {.method = HTTP_POST, .body = SLICE("abcdefgh"), .headers = {"Content-Type: text/plain"}}};
 	call_start(&fixed, peer, "/");
 	call_finish(&fixed);
 	cr_assert_eq(fixed.status, 0);
@@ -782,7 +791,9 @@ Test(http_client, bodies_are_sent_fixed_pulled_and_chunked)
 	cr_assert_eq(empty.status, 0);
 	cr_assert(strstr(peer_request(peer, 1), "Content-Length: 0\r\n") != NULL);
 	cr_assert(strstr(peer_request(peer, 1), "Content-Type") == NULL);
-	struct call pulled = {.request = {.method = HTTP_PUT, .on_send = on_send, .send_length = 50000}, .send_total = 50000, .send_pause_at = 1};
+	struct call pulled = {.request = {.method = HTTP_PUT, .on_send = on_send, .send_length = 50000},
+			      .send_total = 50000,
+			      .send_pause_at = 1};
 	call_start(&pulled, peer, "/");
 	while (pulled.send_pauses == 0)
 		uv_run(&loop, UV_RUN_ONCE);
@@ -800,12 +811,14 @@ Test(http_client, bodies_are_sent_fixed_pulled_and_chunked)
 	call_finish(&chunked);
 	cr_assert_eq(chunked.status, 0, "%s", chunked.request.error.detail);
 	cr_assert(strstr(peer_request(peer, 3), "Transfer-Encoding: chunked") != NULL);
-	cr_assert(strstr(peer_request(peer, 3), "\r\n1a\r\nabcdefghijklmnopqrstuvwxyz\r\n0\r\n\r\n") != NULL, "%s", peer_request(peer, 3));
+	cr_assert(strstr(peer_request(peer, 3), "\r\n1a\r\nabcdefghijklmnopqrstuvwxyz\r\n0\r\n\r\n") != NULL, "%s",
+		  peer_request(peer, 3));
 	struct call posted = {.request = {.method = HTTP_POST, .on_send = on_send, .send_length = -1}, .send_total = 26};
 	call_start(&posted, peer, "/");
 	call_finish(&posted);
 	cr_assert_eq(posted.status, 0, "%s", posted.request.error.detail);
-	cr_assert(strstr(peer_request(peer, 4), "\r\n1a\r\nabcdefghijklmnopqrstuvwxyz\r\n0\r\n\r\n") != NULL, "%s", peer_request(peer, 4));
+	cr_assert(strstr(peer_request(peer, 4), "\r\n1a\r\nabcdefghijklmnopqrstuvwxyz\r\n0\r\n\r\n") != NULL, "%s",
+		  peer_request(peer, 4));
 	cr_assert_eq(peer_connections(peer), 1);
 	struct call *all[] = {&fixed, &empty, &pulled, &chunked, &posted};
 	for (size_t i = 0; i < 5; i++)
@@ -834,9 +847,11 @@ Test(http_client, head_and_delete_have_no_body)
 
 Test(http_client, an_early_refusal_of_an_upload_is_an_answer)
 {
-	const struct peer_script scripts[] = {{.answer = "HTTP/1.1 403 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno", .early = true}};
+	const struct peer_script scripts[] = {
+		{.answer = "HTTP/1.1 403 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno", .early = true}};
 	struct peer *peer = peer_new(&loop, "127.0.0.1", scripts, 1);
-	struct call call = {.request = {.method = HTTP_PUT, .on_send = on_send, .send_length = 4 * 1024 * 1024}, .send_total = 4 * 1024 * 1024};
+	struct call call = {.request = {.method = HTTP_PUT, .on_send = on_send, .send_length = 4 * 1024 * 1024},
+			    .send_total = 4 * 1024 * 1024};
 	call_start(&call, peer, "/");
 	call_finish(&call);
 	cr_assert_eq(call.status, 0, "%s", call.request.error.detail);
@@ -847,9 +862,11 @@ Test(http_client, an_early_refusal_of_an_upload_is_an_answer)
 
 Test(http_client, a_dead_kept_connection_is_replaced_and_the_body_sent_again)
 {
-	const struct peer_script scripts[] = {{.answer = OK_HEAD "0\r\n\r\n"}, {.answer = "", .cut_after = 1, .close = true}, {.answer = OK_HEAD "0\r\n\r\n"}};
+	const struct peer_script scripts[] = {
+		{.answer = OK_HEAD "0\r\n\r\n"}, {.answer = "", .cut_after = 1, .close = true}, {.answer = OK_HEAD "0\r\n\r\n"}};
 	struct peer *peer = peer_new(&loop, "127.0.0.1", scripts, 3);
-	struct call first = {.request = {.method = HTTP_GET}}, second = {.request = {.method = HTTP_PUT, .body = SLICE("abcdefgh")}};
+	struct call first = {.request = {.method = HTTP_GET}},
+		    second = {.request = {.method = HTTP_PUT, .body = SLICE("abcdefgh")}};
 	call_start(&first, peer, "/");
 	call_finish(&first);
 	call_start(&second, peer, "/");
@@ -869,7 +886,8 @@ Test(http_client, a_request_may_be_started_from_inside_another_ones_callback)
 	const struct peer_script scripts[] = {{.answer = OK_HEAD "50000\r\n\r\n", .body_bytes = 50000}};
 	struct peer *peer = peer_new(&loop, "127.0.0.1", scripts, 1);
 	struct call other = {.request = {.on_headers = on_headers, .on_receive = on_receive}};
-	struct call call = {.request = {.on_headers = on_headers, .on_receive = on_receive}, .start_in_receive = &other, .start_peer = peer};
+	struct call call = {
+		.request = {.on_headers = on_headers, .on_receive = on_receive}, .start_in_receive = &other, .start_peer = peer};
 	call_start(&call, peer, "/");
 	call_finish(&call);
 	call_finish(&other);
@@ -933,7 +951,8 @@ Test(http_client, cancel_at_every_turn_ends_exactly_once)
 
 Test(http_client, close_at_every_turn_ends_every_request_exactly_once)
 {
-	const struct peer_script scripts[] = {{.answer = OK_HEAD "300000\r\n\r\n", .body_bytes = 300000}, {.hang = true, .answer = ""},
+	const struct peer_script scripts[] = {{.answer = OK_HEAD "300000\r\n\r\n", .body_bytes = 300000},
+					      {.hang = true, .answer = ""},
 					      {.answer = OK_HEAD "300000\r\n\r\n", .body_bytes = 300000}};
 	struct http_client *usual = client;
 	const struct http_client_options options = {.max_connections = 2};

@@ -105,7 +105,8 @@ Test(http_client_tls, https_is_not_redirected_to_http)
 	char answer[256];
 	const struct peer_script scripts[] = {{.answer = ANSWER}};
 	struct peer *plain = peer_new(&loop, "127.0.0.1", scripts, 1);
-	snprintf(answer, sizeof(answer), "HTTP/1.1 302 There\r\nLocation: http://127.0.0.1:%d/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+	snprintf(answer, sizeof(answer),
+		 "HTTP/1.1 302 There\r\nLocation: http://127.0.0.1:%d/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
 		 peer_port(plain));
 	struct tls_peer *peer = tls_peer_new("IP:127.0.0.1", answer);
 	struct call call = {.request = {.max_redirects = 3}};

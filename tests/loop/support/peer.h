@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A scripted HTTP/1.1 server on the test's own loop: each request that arrives gets the next script, the last script repeats. It can be slow, wrong, silent
- * or gone, as real servers are. Everything it was sent can be looked at.
+ * A scripted HTTP/1.1 server on the test's own loop: each request that arrives gets the next script, the last script
+ * repeats. It can be slow, wrong, silent or gone, as real servers are. Everything it was sent can be looked at.
  */
 #ifndef REELD_TESTS_LOOP_SUPPORT_PEER_H
 #define REELD_TESTS_LOOP_SUPPORT_PEER_H
@@ -13,16 +13,16 @@
 struct peer;
 
 struct peer_script {
-	const char *answer;   /* sent as it is: status line, headers, blank line, perhaps a body */
-	size_t body_bytes;    /* this many bytes of peer_body() behind it */
-	size_t cut_after;     /* close after so many bytes of all that; 0: do not */
-	unsigned slow_ms;     /* send slow_bytes at a time, so far apart; 0: as fast as it goes */
+	const char *answer; /* sent as it is: status line, headers, blank line, perhaps a body */
+	size_t body_bytes;  /* this many bytes of peer_body() behind it */
+	size_t cut_after;   /* close after so many bytes of all that; 0: do not */
+	unsigned slow_ms;   /* send slow_bytes at a time, so far apart; 0: as fast as it goes */
 	size_t slow_bytes;
-	bool close;           /* close afterwards */
-	bool reset;           /* the closing is a reset */
-	bool hang;            /* read the request, answer nothing */
-	bool early;           /* answer when the head is there, before the body */
-	bool deaf;            /* stop reading after the head */
+	bool close; /* close afterwards */
+	bool reset; /* the closing is a reset */
+	bool hang;  /* read the request, answer nothing */
+	bool early; /* answer when the head is there, before the body */
+	bool deaf;  /* stop reading after the head */
 };
 
 /* Listens on a free port of `address` ("127.0.0.1"). The scripts must live as long as the peer. */

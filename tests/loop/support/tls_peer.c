@@ -35,7 +35,8 @@ static void make_certificate(struct tls_peer *peer, const char *name)
 	X509_gmtime_adj(X509_getm_notBefore(certificate), -60);
 	X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
 	X509_set_pubkey(certificate, key);
-	X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_ASC, (const unsigned char *)"test", -1, -1, 0);
+	X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_ASC, (const unsigned char *)"test", -1, -1,
+				   0);
 	X509_set_issuer_name(certificate, X509_get_subject_name(certificate));
 	REQUIRE(X509_add_ext(certificate, san, -1) == 1 && X509_sign(certificate, key, EVP_sha256()) > 0);
 	REQUIRE(SSL_CTX_use_certificate(peer->context, certificate) == 1 && SSL_CTX_use_PrivateKey(peer->context, key) == 1);
@@ -95,7 +96,8 @@ struct tls_peer *tls_peer_new(const char *name, const char *answer)
 	REQUIRE(peer->context != NULL);
 	make_certificate(peer, name);
 	peer->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	REQUIRE(peer->listener >= 0 && bind(peer->listener, (struct sockaddr *)&at, sizeof(at)) == 0 && listen(peer->listener, 8) == 0);
+	REQUIRE(peer->listener >= 0 && bind(peer->listener, (struct sockaddr *)&at, sizeof(at)) == 0 &&
+		listen(peer->listener, 8) == 0);
 	REQUIRE(getsockname(peer->listener, (struct sockaddr *)&at, &len) == 0);
 	peer->port = ntohs(at.sin_port);
 	REQUIRE(pthread_create(&peer->thread, NULL, run, peer) == 0);

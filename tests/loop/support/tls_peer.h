@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An HTTPS server on a thread of its own with a certificate made for the occasion. Each connection gets one request read and the answer sent, then it is
- * closed.
+ * An HTTPS server on a thread of its own with a certificate made for the occasion. Each connection gets one request read
+ * and the answer sent, then it is closed.
  */
 #ifndef REELD_TESTS_LOOP_SUPPORT_TLS_PEER_H
 #define REELD_TESTS_LOOP_SUPPORT_TLS_PEER_H

@@ -148,7 +148,8 @@ static void check_request(unsigned n, const char *start_line)
 
 static const char *json_answer(char *out, size_t size, int status, const char *body)
 {
-	snprintf(out, size, "HTTP/1.1 %d Status\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s", status, strlen(body), body);
+	snprintf(out, size, "HTTP/1.1 %d Status\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s", status,
+		 strlen(body), body);
 	return out;
 }
 
@@ -156,9 +157,12 @@ Test(twilio_client, urls_are_built_from_sids_and_answers_are_read)
 {
 	char recording[512], called[512], account[512];
 	const struct peer_script scripts[] = {
-		{.answer = json_answer(recording, sizeof(recording), 200, "{\"sid\":\"" RE "\",\"status\":\"completed\",\"duration\":\"5\",\"channels\":1,"
-									   "\"source\":\"RecordVerb\",\"call_sid\":\"" CA "\"}")},
-		{.answer = json_answer(called, sizeof(called), 200, "{\"sid\":\"" CA "\",\"from\":\"+1\",\"to\":\"+2\",\"status\":\"completed\",\"duration\":\"9\"}")},
+		{.answer = json_answer(recording, sizeof(recording), 200,
+				       "{\"sid\":\"" RE "\",\"status\":\"completed\",\"duration\":\"5\",\"channels\":1,"
+				       "\"source\":\"RecordVerb\",\"call_sid\":\"" CA "\"}")},
+		{.answer = json_answer(called, sizeof(called), 200,
+				       "{\"sid\":\"" CA
+				       "\",\"from\":\"+1\",\"to\":\"+2\",\"status\":\"completed\",\"duration\":\"9\"}")},
 		{.answer = json_answer(account, sizeof(account), 200, "{\"sid\":\"" AC "\"}")},
 	};
 	serve(scripts, 3);
@@ -186,7 +190,8 @@ Test(twilio_client, urls_are_built_from_sids_and_answers_are_read)
 
 Test(twilio_client, media_in_each_form)
 {
-	const struct peer_script scripts[] = {{.answer = "HTTP/1.1 200 OK\r\nContent-Type: audio/x-wav\r\nContent-Length: 5000\r\n\r\n", .body_bytes = 5000}};
+	const struct peer_script scripts[] = {
+		{.answer = "HTTP/1.1 200 OK\r\nContent-Type: audio/x-wav\r\nContent-Length: 5000\r\n\r\n", .body_bytes = 5000}};
 	serve(scripts, 1);
 	struct call call = {.pause = true};
 	cr_assert_eq(start(&call, TWILIO_MEDIA), 0);
@@ -209,9 +214,11 @@ Test(twilio_client, media_in_each_form)
 
 Test(twilio_client, an_error_in_xml_is_never_audio)
 {
-	static const char xml[] = "<?xml version='1.0'?><TwilioResponse><RestException><Code>20404</Code><Message>Not here</Message></RestException></TwilioResponse>";
+	static const char xml[] = "<?xml version='1.0'?><TwilioResponse><RestException><Code>20404</Code><Message>Not "
+				  "here</Message></RestException></TwilioResponse>";
 	char answer[512];
-	snprintf(answer, sizeof(answer), "HTTP/1.1 404 Not Found\r\nContent-Type: audio/x-wav\r\nContent-Length: %zu\r\n\r\n%s", strlen(xml), xml);
+	snprintf(answer, sizeof(answer), "HTTP/1.1 404 Not Found\r\nContent-Type: audio/x-wav\r\nContent-Length: %zu\r\n\r\n%s",
+		 strlen(xml), xml);
 	const struct peer_script scripts[] = {{.answer = answer}};
 	serve(scripts, 1);
 	struct call call = {0};
@@ -237,7 +244,8 @@ Test(twilio_client, statuses_of_media)
 	static const struct {
 		int channels;
 		int status;
-	} wanted[] = {{2, ERR_MEDIA_CHANNELS}, {0, ERR_HTTP_CLIENT}, {0, ERR_MEDIA_TYPE}, {0, ERR_MEDIA_TYPE}, {0, ERR_HTTP_THROTTLED}, {0, ERR_HTTP_SERVER}};
+	} wanted[] = {{2, ERR_MEDIA_CHANNELS}, {0, ERR_HTTP_CLIENT},    {0, ERR_MEDIA_TYPE},
+		      {0, ERR_MEDIA_TYPE},     {0, ERR_HTTP_THROTTLED}, {0, ERR_HTTP_SERVER}};
 	serve(scripts, 6);
 	for (size_t i = 0; i < 6; i++) {
 		struct call call = {.request = {.channels = wanted[i].channels}};
@@ -275,7 +283,8 @@ Test(twilio_client, media_follows_three_redirects_and_not_four)
 
 Test(twilio_client, json_is_never_fetched_by_redirect)
 {
-	const struct peer_script scripts[] = {{.answer = "HTTP/1.1 302 There\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"}};
+	const struct peer_script scripts[] = {
+		{.answer = "HTTP/1.1 302 There\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"}};
 	serve(scripts, 1);
 	struct call call = {0};
 	cr_assert_eq(run(&call, TWILIO_RECORDING), ERR_REDIRECT);
@@ -288,7 +297,8 @@ Test(twilio_client, a_deleted_recording_is_deleted_and_a_404_of_somebody_else_is
 	char twilio[512], other[512];
 	const struct peer_script scripts[] = {
 		{.answer = "HTTP/1.1 204 No Content\r\n\r\n"},
-		{.answer = json_answer(twilio, sizeof(twilio), 404, "{\"code\":20404,\"message\":\"was not found\",\"status\":404}")},
+		{.answer = json_answer(twilio, sizeof(twilio), 404,
+				       "{\"code\":20404,\"message\":\"was not found\",\"status\":404}")},
 		{.answer = json_answer(other, sizeof(other), 404, "<html>nginx</html>")},
 		{.answer = "HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n"},
 	};
@@ -306,10 +316,11 @@ Test(twilio_client, a_deleted_recording_is_deleted_and_a_404_of_somebody_else_is
 Test(twilio_client, an_answer_about_something_else_is_refused)
 {
 	char answer[512], huge[256];
-	const struct peer_script scripts[] = {{.answer = json_answer(answer, sizeof(answer), 200, "{\"sid\":\"RE00000000000000000000000000000009\"}")},
-					      {.answer = JSON_HEAD("4") "null"},
-					      {.answer = JSON_HEAD("1000000"), .body_bytes = 1000000},
-					      {.answer = huge, .body_bytes = 1000000}};
+	const struct peer_script scripts[] = {
+		{.answer = json_answer(answer, sizeof(answer), 200, "{\"sid\":\"RE00000000000000000000000000000009\"}")},
+		{.answer = JSON_HEAD("4") "null"},
+		{.answer = JSON_HEAD("1000000"), .body_bytes = 1000000},
+		{.answer = huge, .body_bytes = 1000000}};
 	snprintf(huge, sizeof(huge), "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 1000000\r\n\r\n");
 	serve(scripts, 4);
 	static const int wanted[] = {ERR_PROTOCOL, ERR_PROTOCOL, ERR_TOO_LARGE, ERR_HTTP_SERVER};
@@ -325,7 +336,8 @@ Test(twilio_client, credentials_that_a_server_repeats_do_not_reach_the_error)
 {
 	char answer[512];
 	const struct peer_script scripts[] = {
-		{.answer = json_answer(answer, sizeof(answer), 401, "{\"code\":20003,\"message\":\"wrong token " TOKEN " given\"}")}};
+		{.answer = json_answer(answer, sizeof(answer), 401,
+				       "{\"code\":20003,\"message\":\"wrong token " TOKEN " given\"}")}};
 	serve(scripts, 1);
 	struct call call = {0};
 	cr_assert_eq(run(&call, TWILIO_ACCOUNT), ERR_HTTP_UNAUTHORIZED);
@@ -346,7 +358,8 @@ Test(twilio_client, what_cannot_be_asked_is_refused_at_once)
 	cr_assert_eq(call.status, ERR_CANCELLED);
 	twilio_request_release(&call.request);
 
-	struct call bad = {.request = {.op = TWILIO_RECORDING, .account_sid = {AC}, .recording_sid = {"RE/../../x"}, .done = on_done}};
+	struct call bad = {
+		.request = {.op = TWILIO_RECORDING, .account_sid = {AC}, .recording_sid = {"RE/../../x"}, .done = on_done}};
 	cr_assert_eq(twilio_start(client, &bad.request), ERR_INVALID);
 	struct call stranger = {
 		.request = {.op = TWILIO_ACCOUNT, .account_sid = {"AC00000000000000000000000000000009"}, .done = on_done}};
@@ -359,7 +372,8 @@ Test(twilio_client, what_cannot_be_asked_is_refused_at_once)
 
 Test(twilio_client, media_may_be_refused_at_its_headers)
 {
-	const struct peer_script scripts[] = {{.answer = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\n", .body_bytes = 5}};
+	const struct peer_script scripts[] = {
+		{.answer = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\n", .body_bytes = 5}};
 	serve(scripts, 1);
 	struct call call = {.refuse = true};
 	cr_assert_eq(run(&call, TWILIO_MEDIA), ERR_CANCELLED);
@@ -370,7 +384,8 @@ Test(twilio_client, media_may_be_refused_at_its_headers)
 
 Test(twilio_client, a_server_that_went_away_is_a_transport_error_without_credentials)
 {
-	const struct peer_script scripts[] = {{.answer = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", .body_bytes = 100, .cut_after = 60}};
+	const struct peer_script scripts[] = {
+		{.answer = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", .body_bytes = 100, .cut_after = 60}};
 	serve(scripts, 1);
 	struct call call = {0};
 	cr_assert_eq(run(&call, TWILIO_MEDIA), ERR_RESET);

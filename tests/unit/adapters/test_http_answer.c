@@ -46,7 +46,8 @@ Test(http_answer, lengths_must_be_numbers_and_agree)
 	cr_assert_eq(line("Content-Length: 5"), 0);
 	cr_assert_eq(line("Content-Length: 5"), 0);
 	cr_assert_eq(line("Content-Length: 6"), ERR_PROTOCOL);
-	const char *const bad[] = {"Content-Length:", "Content-Length: +5", "Content-Length: 5 5", "Content-Length: 5,5", "Content-Length: 9223372036854775808"};
+	const char *const bad[] = {"Content-Length:", "Content-Length: +5", "Content-Length: 5 5", "Content-Length: 5,5",
+				   "Content-Length: 9223372036854775808"};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		http_answer_reset(&request);
 		cr_assert_eq(line(bad[i]), ERR_PROTOCOL, "%s", bad[i]);

@@ -24,9 +24,12 @@ static int read_recording(const char *json, struct twilio_answer_recording *out)
 Test(twilio_answer, a_recording_as_twilio_describes_it)
 {
 	struct twilio_answer_recording out;
-	cr_assert_eq(read_recording("{\"sid\":\"" RE "\",\"status\":\"completed\",\"duration\":\"11\",\"channels\":2,\"source\":\"DialVerb\","
-				    "\"start_time\":\"Wed, 20 Apr 2022 23:45:25 +0000\",\"call_sid\":\"" CA "\",\"conference_sid\":null,"
-				    "\"error_code\":null,\"media_url\":\"http://api.twilio.com/2010-04-01/Accounts/" AC "/Recordings/" RE "\"}",
+	cr_assert_eq(read_recording("{\"sid\":\"" RE
+				    "\",\"status\":\"completed\",\"duration\":\"11\",\"channels\":2,\"source\":\"DialVerb\","
+				    "\"start_time\":\"Wed, 20 Apr 2022 23:45:25 +0000\",\"call_sid\":\"" CA
+				    "\",\"conference_sid\":null,"
+				    "\"error_code\":null,\"media_url\":\"http://api.twilio.com/2010-04-01/Accounts/" AC
+				    "/Recordings/" RE "\"}",
 				    &out),
 		     0);
 	cr_assert_str_eq(out.status, "completed");
@@ -43,10 +46,12 @@ Test(twilio_answer, a_recording_as_twilio_describes_it)
 Test(twilio_answer, what_is_missing_null_or_of_another_type_is_unknown)
 {
 	struct twilio_answer_recording out;
-	const char *const bodies[] = {"{\"sid\":\"" RE "\"}",
-				      "{\"sid\":\"" RE "\",\"status\":7,\"duration\":-1,\"channels\":\"two\",\"start_time\":\"yesterday\",\"call_sid\":\"x\","
-				      "\"error_code\":true,\"media_url\":\"\",\"source\":[]}",
-				      "{\"sid\":\"" RE "\",\"duration\":\"99999999999999999999\",\"channels\":99999999999}"};
+	const char *const bodies[] = {
+		"{\"sid\":\"" RE "\"}",
+		"{\"sid\":\"" RE
+		"\",\"status\":7,\"duration\":-1,\"channels\":\"two\",\"start_time\":\"yesterday\",\"call_sid\":\"x\","
+		"\"error_code\":true,\"media_url\":\"\",\"source\":[]}",
+		"{\"sid\":\"" RE "\",\"duration\":\"99999999999999999999\",\"channels\":99999999999}"};
 	for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
 		cr_assert_eq(read_recording(bodies[i], &out), 0);
 		cr_assert_str_eq(out.status, "");
@@ -89,7 +94,16 @@ Test(twilio_answer, what_is_no_json_or_about_something_else_is_refused)
 {
 	struct twilio_answer_recording out;
 	struct twilio_answer_call out_call;
-	const char *const bodies[] = {"", "null", "[]", "{", "\"" RE "\"", "{}", "{\"sid\":null}", "{\"sid\":\"" CA "\"}", "<html>", "{\"sid\":\"" RE "\"} x"};
+	const char *const bodies[] = {"",
+				      "null",
+				      "[]",
+				      "{",
+				      "\"" RE "\"",
+				      "{}",
+				      "{\"sid\":null}",
+				      "{\"sid\":\"" CA "\"}",
+				      "<html>",
+				      "{\"sid\":\"" RE "\"} x"};
 	for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
 		cr_assert_eq(read_recording(bodies[i], &out), ERR_PROTOCOL, "%s", bodies[i]);
 		if (strstr(bodies[i], CA) == NULL)
@@ -106,10 +120,12 @@ Test(twilio_answer, a_call_with_long_and_odd_texts)
 {
 	struct twilio_answer_call out;
 	char json[512];
-	cr_assert_eq(twilio_answer_call(SLICE("{\"sid\":\"" CA "\",\"from\":\"+15005550006\",\"to\":\"client:\\u0007joe\",\"status\":\"in-progress\","
-					      "\"duration\":\"17\"}"),
-					&call, &out),
-		     0);
+	cr_assert_eq(
+		twilio_answer_call(SLICE("{\"sid\":\"" CA
+					 "\",\"from\":\"+15005550006\",\"to\":\"client:\\u0007joe\",\"status\":\"in-progress\","
+					 "\"duration\":\"17\"}"),
+				   &call, &out),
+		0);
 	cr_assert_str_eq(out.from, "+15005550006");
 	cr_assert_str_eq(out.to, "client:?joe");
 	cr_assert_str_eq(out.status, "in-progress");
@@ -127,9 +143,10 @@ Test(twilio_answer, errors_are_read_from_json_and_xml)
 	twilio_answer_error(SLICE("{\"code\":20404,\"message\":\"The requested resource was not found\",\"status\":404}"), &out);
 	cr_assert_eq(out.code, 20404);
 	cr_assert_str_eq(out.message, "The requested resource was not found");
-	twilio_answer_error(SLICE("\r\n<?xml version='1.0' encoding='UTF-8'?>\n<TwilioResponse><RestException><Code>20003</Code>"
-				  "<Message>Authenticate &amp; retry</Message><Status>401</Status></RestException></TwilioResponse>"),
-			    &out);
+	twilio_answer_error(
+		SLICE("\r\n<?xml version='1.0' encoding='UTF-8'?>\n<TwilioResponse><RestException><Code>20003</Code>"
+		      "<Message>Authenticate &amp; retry</Message><Status>401</Status></RestException></TwilioResponse>"),
+		&out);
 	cr_assert_eq(out.code, 20003);
 	cr_assert_str_eq(out.message, "Authenticate & retry");
 }
@@ -137,16 +154,17 @@ Test(twilio_answer, errors_are_read_from_json_and_xml)
 Test(twilio_answer, what_is_no_error_document_gives_no_code)
 {
 	struct twilio_answer_error out;
-	const char *const bodies[] = {"",
-				      "   ",
-				      "not found",
-				      "{\"code\":",
-				      "[1]",
-				      "<html><Code>1</Code></html>",
-				      "<TwilioResponse><RestException><Code>12ab</Code></RestException></TwilioResponse>",
-				      "<RestException><Code>99999999999</Code>",
-				      "<!DOCTYPE x [<!ENTITY a \"aaaa\">]><RestException><Code>20404</Code><Message>&a;</Message></RestException>",
-				      "<"};
+	const char *const bodies[] = {
+		"",
+		"   ",
+		"not found",
+		"{\"code\":",
+		"[1]",
+		"<html><Code>1</Code></html>",
+		"<TwilioResponse><RestException><Code>12ab</Code></RestException></TwilioResponse>",
+		"<RestException><Code>99999999999</Code>",
+		"<!DOCTYPE x [<!ENTITY a \"aaaa\">]><RestException><Code>20404</Code><Message>&a;</Message></RestException>",
+		"<"};
 	for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
 		twilio_answer_error(slice_from_cstr(bodies[i]), &out);
 		cr_assert_eq(out.code, 0, "%s", bodies[i]);
