@@ -129,6 +129,7 @@ Test(idempotency_local, what_is_asked_for_stays_longer)
 	close_filter();
 }
 
+#ifndef __SANITIZE_ADDRESS__
 static size_t resident_bytes(void)
 {
 	unsigned long pages = 0;
@@ -139,7 +140,6 @@ static size_t resident_bytes(void)
 	return pages * (size_t)sysconf(_SC_PAGESIZE);
 }
 
-#ifndef __SANITIZE_ADDRESS__
 Test(idempotency_local, memory_is_next_to_nothing_when_empty_and_bounded_when_full)
 {
 	enum { ENTRIES = 65536 };
