@@ -29,8 +29,10 @@ struct call {
 	bool wrong_bytes;
 	size_t pause_at; /* pause once when so many bytes have come */
 	bool paused;
+	bool resume_early; /* inside the callback that is about to pause */
 	unsigned pauses;
 	size_t abort_at;
+	bool aborted;
 	size_t send_total;
 	size_t sent;
 	size_t send_pause_at;
@@ -118,12 +120,17 @@ static size_t on_receive(struct http_client_request *request, const char *bytes,
 	cr_assert_eq(call->headers_seen, 1);
 	if (call->pause_at != 0 && call->pauses == 0 && call->received + len > call->pause_at) {
 		call->pauses++;
-		call->paused = true;
+		call->paused = !call->resume_early;
+		if (call->resume_early)
+			http_client_resume_receive(request);
 		return HTTP_CLIENT_PAUSE;
 	}
 	cr_assert(!call->paused, "bytes came while paused");
-	if (call->abort_at != 0 && call->received + len > call->abort_at)
+	cr_assert(!call->aborted, "bytes came after the abort");
+	if (call->abort_at != 0 && call->received + len > call->abort_at) {
+		call->aborted = true;
 		return HTTP_CLIENT_ABORT;
+	}
 	for (size_t i = 0; i < len; i++)
 		call->wrong_bytes |= bytes[i] != peer_body(call->received + i);
 	call->received += len;
@@ -659,16 +666,27 @@ Test(http_client, a_kept_connection_closed_by_the_server_costs_nothing)
 	peer_close(peer);
 }
 
+static void count_polls(uv_handle_t *handle, void *data)
+{
+	unsigned *counts = data;
+	if (handle->type == UV_POLL && uv_is_active(handle) && !uv_is_closing(handle))
+		counts[uv_has_ref(handle) != 0]++;
+}
+
 Test(http_client, an_idle_connection_does_not_keep_the_loop_running)
 {
-	const struct peer_script scripts[] = {{.answer = OK_HEAD "5\r\n\r\nhello", .close = false}};
+	const struct peer_script scripts[] = {{.answer = OK_HEAD "5\r\n\r\nhello"}};
 	struct peer *peer = peer_new(&loop, "127.0.0.1", scripts, 1);
 	struct call call = {.request = {.method = HTTP_GET}};
 	call_start(&call, peer, "/");
 	call_finish(&call);
 	http_client_request_release(&call.request);
+	run_for(5);
+	unsigned counts[2] = {0};
+	uv_walk(&loop, count_polls, counts);
+	cr_assert_eq(counts[0], 1, "the kept connection has left the poll set");
+	cr_assert_eq(counts[1], 0, "the kept connection holds the loop");
 	peer_close(peer);
-	uv_run(&loop, UV_RUN_DEFAULT); /* returns */
 }
 
 Test(http_client, requests_beyond_the_connection_limit_wait_their_turn)
@@ -726,6 +744,21 @@ Test(http_client, a_paused_download_stops_the_server_and_loses_nothing)
 	cr_assert_eq(call.received, total);
 	cr_assert(!call.wrong_bytes);
 	cr_assert_eq(call.request.received_bytes, total);
+	http_client_request_release(&call.request);
+	peer_close(peer);
+}
+
+Test(http_client, a_resume_that_comes_before_its_pause_is_not_lost)
+{
+	const struct peer_script scripts[] = {{.answer = OK_HEAD "200000\r\n\r\n", .body_bytes = 200000}};
+	struct peer *peer = peer_new(&loop, "127.0.0.1", scripts, 1);
+	struct call call = {.request = {.on_headers = on_headers, .on_receive = on_receive}, .pause_at = 1000, .resume_early = true};
+	call_start(&call, peer, "/");
+	call_finish(&call);
+	cr_assert_eq(call.status, 0);
+	cr_assert_eq(call.pauses, 1);
+	cr_assert_eq(call.received, 200000);
+	cr_assert(!call.wrong_bytes);
 	http_client_request_release(&call.request);
 	peer_close(peer);
 }
