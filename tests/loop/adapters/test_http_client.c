@@ -752,7 +752,8 @@ Test(http_client, a_resume_that_comes_before_its_pause_is_not_lost)
 {
 	const struct peer_script scripts[] = {{.answer = OK_HEAD "200000\r\n\r\n", .body_bytes = 200000}};
 	struct peer *peer = peer_new(&loop, "127.0.0.1", scripts, 1);
-	struct call call = {.request = {.on_headers = on_headers, .on_receive = on_receive}, .pause_at = 1000, .resume_early = true};
+	struct call call = {
+		.request = {.on_headers = on_headers, .on_receive = on_receive}, .pause_at = 1000, .resume_early = true};
 	call_start(&call, peer, "/");
 	call_finish(&call);
 	cr_assert_eq(call.status, 0);
