@@ -8,29 +8,34 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* NULL, or what is wrong with the text that was read. */
+static const char *text_problem(FILE *file, const char *text, size_t len, size_t max)
+{
+	if (ferror(file))
+		return strerror(errno);
+	if (len == max && fgetc(file) != EOF)
+		return "longer than allowed";
+	return strlen(text) != len ? "holds a NUL byte, is not a text file" : NULL;
+}
+
 int text_file_read(const char *path, size_t max, char **ret, size_t *len, struct error *error)
 {
 	FILE *file = fopen(path, "rbe");
-	if (file == NULL)
-		return error_set(error, ERR_CONFIG, "%s: %s", path, strerror(errno));
-	int rc = 0;
-	char *text = malloc(max + 1);
+	char *text = file == NULL ? NULL : malloc(max + 1);
 	if (text == NULL) {
-		rc = error_set(error, ERR_CONFIG, "%s: %s", path, strerror(ENOMEM));
-	} else {
-		*len = fread(text, 1, max, file);
-		text[*len] = '\0';
-		if (ferror(file))
-			rc = error_set(error, ERR_CONFIG, "%s: %s", path, strerror(errno));
-		else if (*len == max && fgetc(file) != EOF)
-			rc = error_set(error, ERR_CONFIG, "%s: longer than %zu bytes", path, max);
-		else if (strlen(text) != *len)
-			rc = error_set(error, ERR_CONFIG, "%s: holds a NUL byte, is not a text file", path);
+		error_set(error, ERR_CONFIG, "%s: %s", path, strerror(errno));
+		if (file != NULL)
+			fclose(file);
+		return ERR_CONFIG;
 	}
+	*len = fread(text, 1, max, file);
+	text[*len] = '\0';
+	const char *problem = text_problem(file, text, *len, max);
 	fclose(file);
-	if (rc != 0) {
+	if (problem != NULL) {
+		error_set(error, ERR_CONFIG, "%s: %s", path, problem);
 		free(text);
-		return rc;
+		return ERR_CONFIG;
 	}
 	*ret = text;
 	return 0;

@@ -97,7 +97,7 @@ Test(env_file, text_files_have_a_limit_and_no_nul)
 	cr_expect_eq(len, 8);
 	free(text);
 	cr_expect_eq(text_file_read(path, 7, &text, &len, &error), ERR_CONFIG);
-	cr_expect_not_null(strstr(error.detail, "longer than 7 bytes"));
+	cr_expect_not_null(strstr(error.detail, "longer than allowed"));
 	cr_assert_eq(pwrite(fd, "\0", 1, 3), 1);
 	cr_expect_eq(text_file_read(path, 8, &text, &len, &error), ERR_CONFIG);
 	cr_expect_not_null(strstr(error.detail, "NUL"));
