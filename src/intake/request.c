@@ -28,7 +28,6 @@ struct request_parser {
 	struct span target;
 	uint32_t header_count;
 	bool header_open; /* the last header may still grow */
-	bool value_begun;
 	bool head_complete;
 	bool chunked;
 	bool body_begun;
@@ -92,9 +91,14 @@ static int on_header_field(llhttp_t *http, const char *at, size_t len)
 		parser->values[parser->header_count] = (struct span){0, 0};
 		parser->header_count++;
 		parser->header_open = true;
-		parser->value_begun = false;
 	}
 	return head_piece(parser, &parser->names[parser->header_count - 1], at, len);
+}
+
+/* llhttp lets ": value" pass. */
+static bool header_has_name(const struct request_parser *parser)
+{
+	return parser->header_open && parser->names[parser->header_count - 1].len > 0;
 }
 
 static int on_header_value(llhttp_t *http, const char *at, size_t len)
@@ -102,19 +106,25 @@ static int on_header_value(llhttp_t *http, const char *at, size_t len)
 	struct request_parser *parser = CONTAINER_OF(http, struct request_parser, http);
 	if (parser->head_complete)
 		return count_extra(parser, len);
+	if (!header_has_name(parser))
+		return refuse(parser, 400, "Header without a name");
+	if (len == 0)
+		return 0;
 	struct span *value = &parser->values[parser->header_count - 1];
-	/* An empty first line that is folded has nothing its continuation could fail to follow. */
-	if (parser->value_begun && value->len == 0 && len > 0 && value->offset != (uint32_t)(at - parser->base))
+	const struct span *name = &parser->names[parser->header_count - 1];
+	const char *name_end = parser->base + name->offset + name->len;
+	/* A value that begins on a later line than its name. */
+	if (value->len == 0 && memchr(name_end, '\n', (size_t)(at - name_end)) != NULL)
 		return refuse(parser, 400, "Folded header lines are not accepted");
-	if (!parser->value_begun)
-		value->offset = (uint32_t)(at - parser->base);
-	parser->value_begun = true;
 	return head_piece(parser, value, at, len);
 }
 
 static int on_header_value_complete(llhttp_t *http)
 {
-	CONTAINER_OF(http, struct request_parser, http)->header_open = false;
+	struct request_parser *parser = CONTAINER_OF(http, struct request_parser, http);
+	if (!parser->head_complete && !header_has_name(parser))
+		return refuse(parser, 400, "Header without a name");
+	parser->header_open = false;
 	return 0;
 }
 
