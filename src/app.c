@@ -182,7 +182,8 @@ static int app_open_data(struct app *app, struct error *error)
 	uint32_t nonce;
 
 	if (mkdir(config->data_dir, 0700) != 0 && errno != EEXIST)
-		return error_set(error, err_from_errno(errno), "DATA_DIR: cannot create %s: %s", config->data_dir, strerror(errno));
+		return error_set(error, err_from_errno(errno), "DATA_DIR: cannot create %s: %s", config->data_dir,
+				 strerror(errno));
 	if (snprintf(path, sizeof(path), "%s/journal", config->data_dir) >= (int)sizeof(path))
 		return error_set(error, ERR_CONFIG, "DATA_DIR: path is too long");
 	struct journal_options journal_options = {
@@ -406,7 +407,8 @@ void app_reload(struct app *app)
 	struct error error = {0};
 	notify_reloading();
 	if (config_load(&fresh, app->config->env_file, &error) != 0) {
-		log_event(LOG_ERROR, "reload.failed", LOG_STR("detail", error.detail), LOG_STR("advice", "the old settings stay in force"));
+		log_event(LOG_ERROR, "reload.failed", LOG_STR("detail", error.detail),
+			  LOG_STR("advice", "the old settings stay in force"));
 		notify_send("READY=1");
 		return;
 	}
@@ -418,7 +420,8 @@ void app_reload(struct app *app)
 		app->accounts = accounts;
 		log_event(LOG_INFO, "reload.accounts", LOG_U64("accounts", twilio_accounts_count(accounts)));
 	} else {
-		log_event(LOG_ERROR, "reload.failed", LOG_STR("detail", error.detail), LOG_STR("advice", "the old tokens stay in force"));
+		log_event(LOG_ERROR, "reload.failed", LOG_STR("detail", error.detail),
+			  LOG_STR("advice", "the old tokens stay in force"));
 	}
 	if (app->tls != NULL && fresh.tls_cert != NULL) {
 		if (tls_context_reload(app->tls, fresh.tls_cert, fresh.tls_key, &error) == 0)
@@ -454,14 +457,14 @@ static void app_close_timers(struct app *app)
 }
 
 /* Each closes one room and returns true when app_stage_closed will come, false when there is nothing to wait for. */
-#define APP_STAGE(name, member, close_call)                                                                \
-	static bool app_stop_##name(struct app *app)                                                       \
-	{                                                                                                  \
-		if (app->member == NULL)                                                                   \
-			return false;                                                                      \
-		close_call(app->member, app_stage_closed, app);                                            \
-		app->member = NULL;                                                                        \
-		return true;                                                                               \
+#define APP_STAGE(name, member, close_call)                     \
+	static bool app_stop_##name(struct app *app)            \
+	{                                                       \
+		if (app->member == NULL)                        \
+			return false;                           \
+		close_call(app->member, app_stage_closed, app); \
+		app->member = NULL;                             \
+		return true;                                    \
 	}
 APP_STAGE(webhook, webhook, webhook_close)
 APP_STAGE(forwarder, forwarder, forwarder_close)
@@ -481,7 +484,7 @@ static bool app_stop_timers(struct app *app)
 
 static bool (*const stop_stages[])(struct app *app) = {
 	app_stop_webhook, app_stop_admin,  app_stop_forwarder, app_stop_pipeline, app_stop_http,
-	app_stop_store,	  app_stop_filter, app_stop_ledger,    app_stop_journal,  app_stop_timers,
+	app_stop_store,   app_stop_filter, app_stop_ledger,    app_stop_journal,  app_stop_timers,
 };
 #define STOP_STAGES (sizeof(stop_stages) / sizeof(stop_stages[0]))
 

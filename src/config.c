@@ -390,7 +390,8 @@ static int load_settings(struct config *config, const struct env_file *file, str
 		config->log_format = LOG_FORMAT_TEXT;
 	/* Who bounds the journal tightly need not know of segments. */
 	if (get_variable(file, "JOURNAL_SEGMENT") == NULL && config->journal_segment > config->journal_max / 4)
-		config->journal_segment = config->journal_max / 4 < JOURNAL_SEGMENT_MIN ? JOURNAL_SEGMENT_MIN : config->journal_max / 4;
+		config->journal_segment = config->journal_max / 4 < JOURNAL_SEGMENT_MIN ? JOURNAL_SEGMENT_MIN
+											: config->journal_max / 4;
 	find_absent(config, file);
 	int rc = apply_port(config, file, error);
 	return rc != 0 ? rc : check_together(config, error);

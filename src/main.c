@@ -133,6 +133,7 @@ int main(int argc, char **argv)
 	struct arguments arguments;
 	/* A peer that closes its end must be an error of that write, not the end of the process. */
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* likewise a file that outgrows its limit */
 	take_common_options(&arguments, argc, argv);
 
 	if (arguments.version) {

@@ -199,7 +199,8 @@ int sqlite_db_checkpoint(struct sqlite_db *db, bool passive)
 {
 	int pages = -1;
 	int moved = -1;
-	int rc = sqlite3_wal_checkpoint_v2(db->handle, NULL, passive ? SQLITE_CHECKPOINT_PASSIVE : SQLITE_CHECKPOINT_TRUNCATE, &pages, &moved);
+	int rc = sqlite3_wal_checkpoint_v2(db->handle, NULL, passive ? SQLITE_CHECKPOINT_PASSIVE : SQLITE_CHECKPOINT_TRUNCATE,
+					   &pages, &moved);
 	if (rc != SQLITE_OK && rc != SQLITE_BUSY)
 		return failed(db, rc);
 	if (pages >= 0 && moved >= 0) {

@@ -26,7 +26,7 @@ struct sqlite_db_options {
 	bool create;            /* when missing, mode 0600 */
 	const char *const *sql; /* statements by slot; borrowed for the life of the connection */
 	size_t sql_count;
-	int busy_timeout_ms;    /* how long to wait for another process's transaction */
+	int busy_timeout_ms; /* how long to wait for another process's transaction */
 };
 
 int sqlite_db_open(struct sqlite_db **ret, const struct sqlite_db_options *options, struct error *error);

@@ -38,7 +38,7 @@ struct sqlite_thread_options {
 	struct sqlite_db *db; /* the thread's from a successful start on; it closes it */
 	const struct sqlite_thread_ops *ops;
 	void *context;
-	size_t max_queue;     /* submitted and not yet taken by the thread; beyond it items are answered ERR_LEDGER */
+	size_t max_queue; /* submitted and not yet taken by the thread; beyond it items are answered ERR_LEDGER */
 };
 
 /* 0, ERR_NOMEM or ERR_IO (no thread to be had). */

@@ -80,8 +80,8 @@ static void admin_counted(struct ledger_request *request, int status)
 	if (status == 0) {
 		static const enum ledger_status shown[] = {LEDGER_PENDING, LEDGER_RUNNING, LEDGER_DEAD};
 		for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++)
-			metrics_get(admin->options.metrics, METRIC_JOBS, ledger_status_name(shown[i]))->value =
-				(double)request->counts[shown[i]];
+			metrics_get(admin->options.metrics, METRIC_JOBS, ledger_status_name(shown[i]))
+				->value = (double)request->counts[shown[i]];
 	}
 	ledger_request_release(request);
 	if (admin->closed != NULL) {
@@ -144,7 +144,9 @@ static void admin_on_request(struct connection *connection, struct request *requ
 	} else if (slice_equal(request->path, SLICE("/readyz"))) {
 		admin_on_ready(admin, connection);
 	} else if (slice_equal(request->path, SLICE("/healthz"))) {
-		reply_send(connection, &(struct reply){.status = 200, .content_type = "application/json", .body = SLICE("{\"status\":\"ok\"}")});
+		reply_send(
+			connection,
+			&(struct reply){.status = 200, .content_type = "application/json", .body = SLICE("{\"status\":\"ok\"}")});
 	} else {
 		reply_error(connection, 404, "Not found");
 	}

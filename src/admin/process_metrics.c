@@ -63,7 +63,8 @@ static void collect_stat(struct metrics *metrics)
 	if (virtual_memory == NULL || resident == NULL || started == NULL)
 		return;
 	metrics_get(metrics, METRIC_VIRTUAL_MEMORY)->value = (double)strtoull(virtual_memory, NULL, 10);
-	metrics_get(metrics, METRIC_RESIDENT_MEMORY)->value = (double)strtoull(resident, NULL, 10) * (double)sysconf(_SC_PAGESIZE);
+	metrics_get(metrics, METRIC_RESIDENT_MEMORY)->value = (double)strtoull(resident, NULL, 10) *
+							      (double)sysconf(_SC_PAGESIZE);
 
 	struct timespec wall;
 	struct timespec boot;

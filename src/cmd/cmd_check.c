@@ -105,7 +105,8 @@ static void check_store(struct check_run *run)
 	store_submit(store, &run->probe);
 	check_wait(run);
 	if (run->status == 0)
-		snprintf(detail, sizeof(detail), "%s %s/recordings: wrote, read and deleted a probe", store_kind(store), run->config->data_dir);
+		snprintf(detail, sizeof(detail), "%s %s/recordings: wrote, read and deleted a probe", store_kind(store),
+			 run->config->data_dir);
 	else
 		snprintf(detail, sizeof(detail), "%s: %s", err_text(run->status), run->probe.error.detail);
 	check_report(run, "storage", run->status, detail);
@@ -123,10 +124,13 @@ static void check_twilio_done(struct twilio_request *request, int status)
 static void check_twilio_account(struct check_run *run, struct twilio_accounts *accounts)
 {
 	char detail[512];
-	struct http_client *http = http_client_new(&run->loop, &(struct http_client_options){.user_agent = "reeld/" REELD_VERSION});
+	struct http_client *http = http_client_new(&run->loop,
+						   &(struct http_client_options){.user_agent = "reeld/" REELD_VERSION});
 	struct twilio_client *twilio = http == NULL ? NULL
 						    : twilio_client_new(&(struct twilio_client_options){
-							      .http = http, .base = run->config->twilio_api_base, .accounts = accounts});
+							      .http = http,
+							      .base = run->config->twilio_api_base,
+							      .accounts = accounts});
 	int status = twilio == NULL ? ERR_NOMEM : 0;
 	if (status == 0) {
 		run->answered = false;
@@ -139,7 +143,8 @@ static void check_twilio_account(struct check_run *run, struct twilio_accounts *
 		status = run->status;
 	}
 	if (status == 0)
-		snprintf(detail, sizeof(detail), "%s accepts the credentials of %s", run->config->twilio_api_base, run->account.account_sid.text);
+		snprintf(detail, sizeof(detail), "%s accepts the credentials of %s", run->config->twilio_api_base,
+			 run->account.account_sid.text);
 	else
 		snprintf(detail, sizeof(detail), "%s: %s", err_text(status), run->account.error.detail);
 	check_report(run, "twilio", status, detail);
@@ -159,7 +164,9 @@ static void check_twilio(struct check_run *run)
 		return;
 	}
 	if (twilio_accounts_first(accounts)[0] == '\0')
-		check_report(run, "twilio", 0, "no TWILIO_ACCOUNT_SID: signatures can be checked, credentials cannot; media will be fetched per AccountSid");
+		check_report(run, "twilio", 0,
+			     "no TWILIO_ACCOUNT_SID: signatures can be checked, credentials cannot; media will be fetched per "
+			     "AccountSid");
 	else
 		check_twilio_account(run, accounts);
 	twilio_accounts_free(&accounts);
@@ -171,8 +178,10 @@ static void check_journal_with(struct check_run *run, struct metrics *metrics)
 	struct error error = {0};
 	char path[4096];
 	snprintf(path, sizeof(path), "%s/journal", run->config->data_dir);
-	struct journal_options options = {
-		.directory = path, .max_bytes = run->config->journal_max, .segment_bytes = run->config->journal_segment, .metrics = metrics};
+	struct journal_options options = {.directory = path,
+					  .max_bytes = run->config->journal_max,
+					  .segment_bytes = run->config->journal_segment,
+					  .metrics = metrics};
 	int status = journal_open(&journal, &run->loop, &options, &error);
 	if (status == ERR_LOCKED) {
 		check_report(run, "journal", 0, "in use by a running reeld");
@@ -185,8 +194,8 @@ static void check_journal_with(struct check_run *run, struct metrics *metrics)
 	struct journal_stats stats;
 	char detail[4352];
 	journal_stats(journal, &stats);
-	snprintf(detail, sizeof(detail), "%s: %s, %llu events waiting", path, stats.accepting ? "writable" : err_text(stats.last_error),
-		 (unsigned long long)stats.events);
+	snprintf(detail, sizeof(detail), "%s: %s, %llu events waiting", path,
+		 stats.accepting ? "writable" : err_text(stats.last_error), (unsigned long long)stats.events);
 	check_report(run, "journal", stats.accepting ? 0 : stats.last_error, detail);
 	journal_close(journal, check_closed, NULL);
 	uv_run(&run->loop, UV_RUN_DEFAULT);

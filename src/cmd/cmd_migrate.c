@@ -17,7 +17,8 @@ int cmd_migrate(const struct config *config, int argc, char **argv)
 	if (argc > 1)
 		return cmd_usage_error("migrate", "reeld migrate", "unexpected argument '%s'", argv[1]);
 	if (config->database_url != NULL)
-		return cmd_failed("migrate", "DATABASE_URL is set, but this build has no Postgres; unset it to use the ledger in DATA_DIR");
+		return cmd_failed("migrate",
+				  "DATABASE_URL is set, but this build has no Postgres; unset it to use the ledger in DATA_DIR");
 	if (ledger_sqlite_path(config->data_dir, path, sizeof(path)) != 0)
 		return cmd_failed("migrate", "DATA_DIR is too long");
 	if (mkdir(config->data_dir, 0700) != 0 && errno != EEXIST)

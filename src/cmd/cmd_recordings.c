@@ -23,7 +23,8 @@ static int recordings_list(struct cmd_ledger *session, const char *prefix)
 	int status;
 	table_init(&table, stdout, isatty(STDOUT_FILENO) == 1, 5, headings, widths);
 	do {
-		struct ledger_request request = {.op = LEDGER_LIST, .status_filter = LEDGER_STORED, .key_prefix = prefix, .cursor = cursor};
+		struct ledger_request request = {
+			.op = LEDGER_LIST, .status_filter = LEDGER_STORED, .key_prefix = prefix, .cursor = cursor};
 		status = cmd_ledger_run(session, &request);
 		for (size_t i = 0; i < request.recording_count; i++) {
 			const struct ledger_recording *recording = &request.recordings[i];
@@ -61,7 +62,8 @@ static void store_done(struct store_request *request, int status)
 }
 
 /* The stored recording; its object must be where the store of this configuration would look for it. */
-static int find_stored(struct cmd_ledger *session, const struct store *store, const struct sid *sid, struct ledger_recording *recording)
+static int find_stored(struct cmd_ledger *session, const struct store *store, const struct sid *sid,
+		       struct ledger_recording *recording)
 {
 	struct ledger_request request = {.op = LEDGER_GET, .recording_sid = *sid};
 	int status = cmd_ledger_run(session, &request);
@@ -74,8 +76,8 @@ static int find_stored(struct cmd_ledger *session, const struct store *store, co
 		return cmd_failed("recordings", "%s is %s, not stored", sid->text, ledger_status_name(recording->status));
 	char url[LEDGER_URL_SIZE];
 	if (store_url(store, recording->job.key, url, sizeof(url)) != 0 || strcmp(url, recording->job.url) != 0)
-		return cmd_failed("recordings", "%s is stored at %s, which is not in the storage of this configuration", sid->text,
-				  recording->job.url);
+		return cmd_failed("recordings", "%s is stored at %s, which is not in the storage of this configuration",
+				  sid->text, recording->job.url);
 	return CMD_OK;
 }
 

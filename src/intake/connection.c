@@ -20,11 +20,6 @@
 #define MAX_SPARE_PARSERS (sizeof(((struct server *)0)->spare_parsers) / sizeof(struct request_parser *))
 #define MAX_FREE_DATA 1024
 
-struct retained {
-	struct request request;
-	char bytes[];
-};
-
 /* ---- memory ---- */
 
 static struct request_parser *take_parser(struct server *server)
@@ -146,7 +141,8 @@ void connection_cut(struct connection *connection, enum close_reason reason)
 	list_remove(&connection->ready_link);
 	if (server->closed_by[connection->reason] != NULL)
 		server->closed_by[connection->reason]->value++;
-	log_event(LOG_DEBUG, "connection.closed", LOG_STR("listener", server->options.name), LOG_STR("reason", reason_name(connection->reason)));
+	log_event(LOG_DEBUG, "connection.closed", LOG_STR("listener", server->options.name),
+		  LOG_STR("reason", reason_name(connection->reason)));
 	uv_close((uv_handle_t *)&connection->tcp, handle_closed);
 }
 
@@ -454,7 +450,8 @@ void connection_written(struct connection *connection)
 	switch (connection->state) {
 	case CONNECTION_READING:
 		/* "100 Continue" or a TLS record: the wait for the peer begins anew. */
-		connection_set_timeout(connection, connection->handshaking || connection->message != NULL ? TIMEOUT_REQUEST : TIMEOUT_IDLE);
+		connection_set_timeout(connection,
+				       connection->handshaking || connection->message != NULL ? TIMEOUT_REQUEST : TIMEOUT_IDLE);
 		break;
 	case CONNECTION_LINGERING:
 		connection_set_timeout(connection, TIMEOUT_LINGER);
@@ -498,7 +495,8 @@ static void received_tls(struct connection *connection, const char *bytes, size_
 	struct slice input = {bytes, len};
 	while (!connection->closing) {
 		size_t plain = 0;
-		int status = tls_session_read(connection->tls, &input, server->plain_buffer, READ_BUFFER_SIZE, &plain, &server->cipher);
+		int status = tls_session_read(connection->tls, &input, server->plain_buffer, READ_BUFFER_SIZE, &plain,
+					      &server->cipher);
 		/* Handshake records, tickets and alerts. */
 		if (connection_flush_tls(connection) == SEND_FAILED)
 			return;
@@ -566,69 +564,4 @@ void connection_open(struct connection *connection)
 {
 	if (uv_read_start((uv_stream_t *)&connection->tcp, on_alloc, on_read) != 0)
 		connection_cut(connection, CLOSE_RESET);
-}
-
-/* ---- what a handler may ask ---- */
-
-void *connection_data(struct connection *connection)
-{
-	return connection->data == NULL ? NULL : connection->data->bytes;
-}
-
-const struct sockaddr_storage *connection_peer(const struct connection *connection)
-{
-	struct connection *self = (struct connection *)connection;
-	int size = sizeof(self->peer);
-	if (self->peer.ss_family == AF_UNSPEC && !self->closing &&
-	    uv_tcp_getpeername(&self->tcp, (struct sockaddr *)&self->peer, &size) != 0)
-		self->peer.ss_family = AF_UNSPEC;
-	return &self->peer;
-}
-
-bool connection_is_tls(const struct connection *connection)
-{
-	return connection->tls != NULL;
-}
-
-bool connection_is_open(const struct connection *connection)
-{
-	return !connection->closing;
-}
-
-static struct slice copy_slice(char **to, struct slice from)
-{
-	if (from.ptr == NULL)
-		return from;
-	memcpy(*to, from.ptr, from.len);
-	struct slice copy = {*to, from.len};
-	*to += from.len;
-	return copy;
-}
-
-const struct request *connection_retain(struct connection *connection)
-{
-	const struct request *from = &connection->server->request;
-	REQUIRE(connection->server->current == connection && connection->state == CONNECTION_BUSY);
-	if (connection->retained != NULL)
-		return &connection->retained->request;
-	size_t size = from->target.len + from->body.len;
-	for (size_t i = 0; i < from->header_count; i++)
-		size += from->headers[i].name.len + from->headers[i].value.len;
-	struct retained *retained = malloc(sizeof(*retained) + size);
-	if (retained == NULL)
-		return NULL;
-	struct request *request = &retained->request;
-	char *to = retained->bytes;
-	*request = *from;
-	request->target = copy_slice(&to, from->target);
-	request->path.ptr = request->target.ptr;
-	if (from->query.ptr != NULL)
-		request->query.ptr = request->target.ptr + (from->query.ptr - from->target.ptr);
-	request->body = copy_slice(&to, from->body);
-	for (size_t i = 0; i < from->header_count; i++) {
-		request->headers[i].name = copy_slice(&to, from->headers[i].name);
-		request->headers[i].value = copy_slice(&to, from->headers[i].value);
-	}
-	connection->retained = retained;
-	return request;
 }

@@ -25,25 +25,25 @@
 #include <stdint.h>
 #include <uv.h>
 
-struct server;     /* listeners and their connections */
+struct server; /* listeners and their connections */
 struct connection;
 struct tls_context; /* intake/tls.h */
 
 struct server_options {
 	void (*on_request)(struct connection *connection, struct request *request, void *data);
 	void *data;
-	size_t max_connections;   /* further ones are accepted and closed at once with 503 */
-	size_t max_body;          /* 413 beyond */
-	size_t max_header;        /* request line and headers; 431 beyond; 0: 16 KiB; at most 1 MiB */
+	size_t max_connections;     /* further ones are accepted and closed at once with 503 */
+	size_t max_body;            /* 413 beyond */
+	size_t max_header;          /* request line and headers; 431 beyond; 0: 16 KiB; at most 1 MiB */
 	uint32_t header_timeout_ms; /* for the whole request from its first byte; 408 */
 	uint32_t idle_timeout_ms;   /* between requests; also for a peer that does not read its answer */
-	struct tls_context *tls;  /* borrowed; NULL: plain */
+	struct tls_context *tls;    /* borrowed; NULL: plain */
 	struct metric *connections; /* gauge, may be NULL */
 	struct metrics *metrics;    /* for close reasons, may be NULL */
-	const char *name;         /* "public": in logs; static */
-	size_t pool_data_size;    /* bytes of zeroed per-request memory that connection_data() gives the handler */
-	int backlog;              /* 0: 1024 */
-	size_t max_buffered;      /* bytes of unfinished and pipelined requests, all connections together; 503 beyond; 0: 64 MiB */
+	const char *name;           /* "public": in logs; static */
+	size_t pool_data_size;      /* bytes of zeroed per-request memory that connection_data() gives the handler */
+	int backlog;                /* 0: 1024 */
+	size_t max_buffered; /* bytes of unfinished and pipelined requests, all connections together; 503 beyond; 0: 64 MiB */
 };
 
 /* NULL when out of memory. The options are copied. */

@@ -29,9 +29,9 @@ struct refused {
 	struct server *server;
 };
 
-static const char busy_answer[] =
-	"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 32\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
-	"{\"error\":\"Too many connections\"}";
+static const char busy_answer[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: "
+				  "32\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+				  "{\"error\":\"Too many connections\"}";
 
 void server_update_date(struct server *server)
 {
@@ -150,8 +150,8 @@ static void log_accept_failure(struct server *server, int status)
 	if (server->accept_logged_ms != 0 && now - server->accept_logged_ms < 1000)
 		return;
 	server->accept_logged_ms = now == 0 ? 1 : now;
-	log_event(LOG_WARN, "listener.accept_failed", LOG_STR("listener", server->options.name), LOG_STR("error", uv_strerror(status)),
-		  LOG_U64("failures", server->accept_failures));
+	log_event(LOG_WARN, "listener.accept_failed", LOG_STR("listener", server->options.name),
+		  LOG_STR("error", uv_strerror(status)), LOG_U64("failures", server->accept_failures));
 }
 
 static void take_connection(struct listener *listener)
@@ -270,7 +270,8 @@ static void set_limits(struct server *server)
 		options->backlog = DEFAULT_BACKLOG;
 	server->limits = (struct request_limits){options->max_header, options->max_body};
 	/* One request, and what two reads bring behind it before reading stops. */
-	message_pool_init(&server->messages, options->max_header + options->max_body + (size_t)3 * READ_BUFFER_SIZE, options->max_buffered);
+	message_pool_init(&server->messages, options->max_header + options->max_body + (size_t)3 * READ_BUFFER_SIZE,
+			  options->max_buffered);
 	server->timeout_ms[TIMEOUT_REQUEST] = options->header_timeout_ms;
 	server->timeout_ms[TIMEOUT_IDLE] = options->idle_timeout_ms;
 	server->timeout_ms[TIMEOUT_WRITE] = options->idle_timeout_ms;
@@ -316,11 +317,13 @@ static int parse_address(const char *address, struct sockaddr_storage *out, stru
 	char host[ADDRESS_SIZE];
 	const char *colon = strrchr(address, ':');
 	if (colon == NULL || (size_t)(colon - address) >= sizeof(host))
-		return error_set(error, ERR_CONFIG, "cannot listen on \"%.100s\": want address:port, for example 0.0.0.0:8080", address);
+		return error_set(error, ERR_CONFIG, "cannot listen on \"%.100s\": want address:port, for example 0.0.0.0:8080",
+				 address);
 	char *end;
 	long port = strtol(colon + 1, &end, 10);
 	if (colon[1] < '0' || colon[1] > '9' || *end != '\0' || port > 65535)
-		return error_set(error, ERR_CONFIG, "cannot listen on \"%.100s\": the port must be a number up to 65535", address);
+		return error_set(error, ERR_CONFIG, "cannot listen on \"%.100s\": the port must be a number up to 65535",
+				 address);
 	size_t len = (size_t)(colon - address);
 	memcpy(host, address, len);
 	host[len] = '\0';
@@ -331,8 +334,10 @@ static int parse_address(const char *address, struct sockaddr_storage *out, stru
 	} else if (uv_ip4_addr(strcmp(host, "localhost") == 0 ? "127.0.0.1" : host, (int)port, (struct sockaddr_in *)out) == 0) {
 		return 0;
 	}
-	return error_set(error, ERR_CONFIG, "cannot listen on \"%.100s\": \"%.60s\" is not an IPv4 address, an IPv6 address in brackets, or localhost",
-			 address, host);
+	return error_set(
+		error, ERR_CONFIG,
+		"cannot listen on \"%.100s\": \"%.60s\" is not an IPv4 address, an IPv6 address in brackets, or localhost",
+		address, host);
 }
 
 static int port_of(const struct sockaddr_storage *address)
@@ -349,7 +354,8 @@ int server_listen(struct server *server, const char *address, struct error *erro
 	if (failed != 0)
 		return failed;
 	if (server->listener_count == SERVER_MAX_LISTENERS)
-		return error_set(error, ERR_LIMIT, "cannot listen on \"%.100s\": at most %d addresses", address, SERVER_MAX_LISTENERS);
+		return error_set(error, ERR_LIMIT, "cannot listen on \"%.100s\": at most %d addresses", address,
+				 SERVER_MAX_LISTENERS);
 	struct listener *listener = &server->listeners[server->listener_count];
 	listener->server = server;
 	int status = uv_tcp_init(server->loop, &listener->tcp);
@@ -368,8 +374,10 @@ int server_listen(struct server *server, const char *address, struct error *erro
 	if (status == 0)
 		status = uv_tcp_getsockname(&listener->tcp, (struct sockaddr *)&bound, &size);
 	if (status != 0) {
-		const char *advice = status == UV_EADDRINUSE ? "; is another reeld running, or another program on this port?" : "";
-		return error_set(error, status == UV_EACCES ? ERR_DENIED : ERR_IO, "cannot listen on \"%.100s\": %s%s", address, uv_strerror(status), advice);
+		const char *advice = status == UV_EADDRINUSE ? "; is another reeld running, or another program on this port?"
+							     : "";
+		return error_set(error, status == UV_EACCES ? ERR_DENIED : ERR_IO, "cannot listen on \"%.100s\": %s%s", address,
+				 uv_strerror(status), advice);
 	}
 	if (server->port == 0)
 		server->port = port_of(&bound);

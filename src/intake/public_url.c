@@ -86,7 +86,8 @@ static int parse_trusted(struct public_url *url, const char *text, struct error 
 		if (url->trusted_count == MAX_TRUSTED)
 			return error_set(error, ERR_CONFIG, "TRUSTED_PROXIES: more than %d entries", MAX_TRUSTED);
 		if (parse_network(&url->trusted[url->trusted_count], item) != 0)
-			return error_set(error, ERR_CONFIG, "TRUSTED_PROXIES: '%.*s' is not an address or CIDR block, for example 10.0.0.0/8",
+			return error_set(error, ERR_CONFIG,
+					 "TRUSTED_PROXIES: '%.*s' is not an address or CIDR block, for example 10.0.0.0/8",
 					 SLICE_FMT(item));
 		url->trusted_count++;
 	}
@@ -175,8 +176,8 @@ static struct slice forwarded(const struct request *request, struct slice name)
 	return take_item(&list);
 }
 
-struct slice public_url_base(const struct public_url *url, const struct request *request, const struct sockaddr_storage *peer, bool tls,
-			     char out[PUBLIC_URL_BASE_SIZE])
+struct slice public_url_base(const struct public_url *url, const struct request *request, const struct sockaddr_storage *peer,
+			     bool tls, char out[PUBLIC_URL_BASE_SIZE])
 {
 	if (url->fixed != NULL)
 		return slice_make(url->fixed, url->fixed_len);

@@ -28,7 +28,7 @@ void public_url_free(struct public_url **url);
 bool public_url_trusts(const struct public_url *url, const struct sockaddr_storage *peer);
 
 /* The base for this request; points to PUBLIC_URL or into `out`. Empty when the request does not tell its host, or tells one that is none. */
-struct slice public_url_base(const struct public_url *url, const struct request *request, const struct sockaddr_storage *peer, bool tls,
-			     char out[PUBLIC_URL_BASE_SIZE]);
+struct slice public_url_base(const struct public_url *url, const struct request *request, const struct sockaddr_storage *peer,
+			     bool tls, char out[PUBLIC_URL_BASE_SIZE]);
 
 #endif

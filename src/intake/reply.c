@@ -12,38 +12,70 @@ enum { VARIANT_KEEP_ALIVE, VARIANT_CLOSE };
 const char *reply_status_text(int status)
 {
 	switch (status) {
-	case 200: return "OK";
-	case 201: return "Created";
-	case 202: return "Accepted";
-	case 204: return "No Content";
-	case 206: return "Partial Content";
-	case 301: return "Moved Permanently";
-	case 302: return "Found";
-	case 304: return "Not Modified";
-	case 307: return "Temporary Redirect";
-	case 308: return "Permanent Redirect";
-	case 400: return "Bad Request";
-	case 401: return "Unauthorized";
-	case 403: return "Forbidden";
-	case 404: return "Not Found";
-	case 405: return "Method Not Allowed";
-	case 406: return "Not Acceptable";
-	case 408: return "Request Timeout";
-	case 409: return "Conflict";
-	case 413: return "Content Too Large";
-	case 415: return "Unsupported Media Type";
-	case 416: return "Range Not Satisfiable";
-	case 417: return "Expectation Failed";
-	case 422: return "Unprocessable Content";
-	case 429: return "Too Many Requests";
-	case 431: return "Request Header Fields Too Large";
-	case 500: return "Internal Server Error";
-	case 501: return "Not Implemented";
-	case 502: return "Bad Gateway";
-	case 503: return "Service Unavailable";
-	case 504: return "Gateway Timeout";
-	case 505: return "HTTP Version Not Supported";
-	default: return "Status";
+	case 200:
+		return "OK";
+	case 201:
+		return "Created";
+	case 202:
+		return "Accepted";
+	case 204:
+		return "No Content";
+	case 206:
+		return "Partial Content";
+	case 301:
+		return "Moved Permanently";
+	case 302:
+		return "Found";
+	case 304:
+		return "Not Modified";
+	case 307:
+		return "Temporary Redirect";
+	case 308:
+		return "Permanent Redirect";
+	case 400:
+		return "Bad Request";
+	case 401:
+		return "Unauthorized";
+	case 403:
+		return "Forbidden";
+	case 404:
+		return "Not Found";
+	case 405:
+		return "Method Not Allowed";
+	case 406:
+		return "Not Acceptable";
+	case 408:
+		return "Request Timeout";
+	case 409:
+		return "Conflict";
+	case 413:
+		return "Content Too Large";
+	case 415:
+		return "Unsupported Media Type";
+	case 416:
+		return "Range Not Satisfiable";
+	case 417:
+		return "Expectation Failed";
+	case 422:
+		return "Unprocessable Content";
+	case 429:
+		return "Too Many Requests";
+	case 431:
+		return "Request Header Fields Too Large";
+	case 500:
+		return "Internal Server Error";
+	case 501:
+		return "Not Implemented";
+	case 502:
+		return "Bad Gateway";
+	case 503:
+		return "Service Unavailable";
+	case 504:
+		return "Gateway Timeout";
+	case 505:
+		return "HTTP Version Not Supported";
+	default:
+		return "Status";
 	}
 }
 
@@ -131,7 +163,8 @@ void reply_prepared(struct connection *connection, struct slice bytes, bool clos
 
 /* ---- formatted ---- */
 
-void reply_format_head(struct connection *connection, int status, const char *content_type, const char *headers, int64_t length, bool chunked)
+void reply_format_head(struct connection *connection, int status, const char *content_type, const char *headers, int64_t length,
+		       bool chunked)
 {
 	struct server *server = connection->server;
 	struct buffer *out = &server->out;
@@ -153,7 +186,8 @@ static void send_formatted(struct connection *connection, const struct reply *re
 	struct buffer *out = &connection->server->out;
 	bool bodiless = reply->status == 204 || reply->status == 304;
 	struct slice body = connection->head || bodiless ? (struct slice){NULL, 0} : reply->body;
-	reply_format_head(connection, reply->status, reply->content_type, reply->headers, bodiless ? -1 : (int64_t)reply->body.len, false);
+	reply_format_head(connection, reply->status, reply->content_type, reply->headers,
+			  bodiless ? -1 : (int64_t)reply->body.len, false);
 	if (body.len > 0 && body.len <= JOIN_SIZE) {
 		buffer_append_slice(out, body);
 		body.len = 0;
@@ -182,7 +216,9 @@ static void send_error(struct connection *connection, int status, const char *me
 	if (body.failed)
 		connection_cut(connection, CLOSE_MEMORY);
 	else
-		send_formatted(connection, &(struct reply){.status = status, .content_type = "application/json", .body = buffer_slice(&body)});
+		send_formatted(
+			connection,
+			&(struct reply){.status = status, .content_type = "application/json", .body = buffer_slice(&body)});
 	buffer_free(&body);
 }
 

@@ -266,9 +266,11 @@ static enum request_progress fail(struct request_parser *parser, llhttp_errno_t 
 	if (parser->status != 0)
 		return REQUEST_BAD;
 	const char *reason = llhttp_get_error_reason(&parser->http);
-	if (code == HPE_PAUSED_H2_UPGRADE || (code == HPE_INVALID_VERSION && reason != NULL && strcmp(reason, "Invalid HTTP version") == 0))
+	if (code == HPE_PAUSED_H2_UPGRADE ||
+	    (code == HPE_INVALID_VERSION && reason != NULL && strcmp(reason, "Invalid HTTP version") == 0))
 		refuse(parser, 505, "HTTP version not supported");
-	else if (code == HPE_UNEXPECTED_CONTENT_LENGTH || code == HPE_INVALID_CONTENT_LENGTH || code == HPE_INVALID_TRANSFER_ENCODING)
+	else if (code == HPE_UNEXPECTED_CONTENT_LENGTH || code == HPE_INVALID_CONTENT_LENGTH ||
+		 code == HPE_INVALID_TRANSFER_ENCODING)
 		refuse(parser, 400, "Malformed request: body length is ambiguous");
 	else
 		refuse(parser, 400, "Malformed request");

@@ -25,11 +25,11 @@ struct request {
 	struct slice method_name;
 	struct slice target; /* path and query as received; of an absolute "http://host/path" the part from the path on */
 	struct slice path;
-	struct slice query;  /* behind '?', without it; ptr NULL when there was none */
+	struct slice query; /* behind '?', without it; ptr NULL when there was none */
 	struct slice body;
 	struct request_header headers[REQUEST_MAX_HEADERS];
 	size_t header_count;
-	bool keep_alive;     /* the client would go on using the connection */
+	bool keep_alive; /* the client would go on using the connection */
 	bool http10;
 	uint64_t received_ns; /* clock_mono_ns when it was complete */
 };

@@ -67,10 +67,10 @@ struct connection {
 	uint8_t reason;  /* enum close_reason */
 	bool closing;
 	bool handle_open;
-	bool processing;   /* connection_process is on the stack */
-	bool in_flight;    /* counted in server->busy */
-	bool keep_alive;   /* the client would go on */
-	bool close_after;  /* this reply is the last */
+	bool processing;  /* connection_process is on the stack */
+	bool in_flight;   /* counted in server->busy */
+	bool keep_alive;  /* the client would go on */
+	bool close_after; /* this reply is the last */
 	bool http10;
 	bool head;         /* the request is a HEAD */
 	bool read_stopped; /* the peer pipelines more than we keep */
@@ -161,7 +161,8 @@ enum send_result connection_flush_tls(struct connection *connection);
 /* An answer of the server itself; the connection ends with it. */
 void reply_refuse(struct connection *connection, int status, const char *sentence, enum close_reason reason);
 /* Appends status line and headers to server->out; length -1: none. */
-void reply_format_head(struct connection *connection, int status, const char *content_type, const char *headers, int64_t length, bool chunked);
+void reply_format_head(struct connection *connection, int status, const char *content_type, const char *headers, int64_t length,
+		       bool chunked);
 /* Called at the beginning of each kind of reply. False: nobody is there to read it, and the reply counts as given. */
 bool reply_begin(struct connection *connection);
 const char *reply_status_text(int status);
@@ -174,5 +175,10 @@ void stream_end(struct connection *connection, bool complete);
 /* listener.c */
 void server_connection_closed(struct connection *connection);
 void server_update_date(struct server *server);
+
+struct retained {
+	struct request request;
+	char bytes[];
+};
 
 #endif

@@ -85,7 +85,8 @@ static const char *last_reason(void)
 	return reason == NULL ? "unknown reason" : reason;
 }
 
-static int select_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in, unsigned in_len, void *data)
+static int select_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in, unsigned in_len,
+			   void *data)
 {
 	static const unsigned char ours[] = "\x08http/1.1";
 	(void)ssl;
@@ -103,7 +104,8 @@ static bool configure(SSL_CTX *ctx)
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"reeld", 5);
 	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
-	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE |
+					 SSL_OP_PRIORITIZE_CHACHA);
 	SSL_CTX_set_alpn_select_cb(ctx, select_protocol, NULL);
 	return SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1 &&
 	       SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL") == 1;
@@ -116,9 +118,13 @@ static SSL_CTX *load(const char *certificate, const char *key, struct error *err
 	if (ctx == NULL || !configure(ctx))
 		error_set(error, ERR_TLS, "cannot set up TLS: %s", last_reason());
 	else if (SSL_CTX_use_certificate_chain_file(ctx, certificate) != 1)
-		error_set(error, ERR_CONFIG, "TLS_CERT: cannot use \"%.150s\" (%s): want a PEM file, the server's certificate first", certificate, last_reason());
+		error_set(error, ERR_CONFIG,
+			  "TLS_CERT: cannot use \"%.150s\" (%s): want a PEM file, the server's certificate first", certificate,
+			  last_reason());
 	else if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1)
-		error_set(error, ERR_CONFIG, "TLS_KEY: cannot use \"%.150s\" (%s): want the PEM private key of TLS_CERT, without a passphrase", key, last_reason());
+		error_set(error, ERR_CONFIG,
+			  "TLS_KEY: cannot use \"%.150s\" (%s): want the PEM private key of TLS_CERT, without a passphrase", key,
+			  last_reason());
 	else
 		return ctx;
 	ERR_clear_error();
@@ -211,7 +217,8 @@ static void end(struct tls_session *session)
 	session->output = NULL;
 }
 
-int tls_session_read(struct tls_session *session, struct slice *input, char *plain, size_t cap, size_t *len, struct buffer *output)
+int tls_session_read(struct tls_session *session, struct slice *input, char *plain, size_t cap, size_t *len,
+		     struct buffer *output)
 {
 	begin(session, input, output);
 	*len = 0;

@@ -33,7 +33,8 @@ bool tls_session_established(const struct tls_session *session);
  * peer (handshake, alerts) is appended to `output`, also on an error. 0; ERR_RESET: the peer closed in order; ERR_TLS: handshake or record refused, logged
  * at debug.
  */
-int tls_session_read(struct tls_session *session, struct slice *input, char *plain, size_t cap, size_t *len, struct buffer *output);
+int tls_session_read(struct tls_session *session, struct slice *input, char *plain, size_t cap, size_t *len,
+		     struct buffer *output);
 /* Appends the records for these bytes to `output`. 0 or ERR_TLS. */
 int tls_session_write(struct tls_session *session, const char *plain, size_t len, struct buffer *output);
 /* Appends the orderly end. */

@@ -35,7 +35,8 @@ static void waiting_on_timer(uv_timer_t *timer)
 	}
 }
 
-void waiting_init(struct waiting *waiting, uv_loop_t *loop, uint64_t timeout_ms, void (*expired)(struct waiting *, struct waiter *))
+void waiting_init(struct waiting *waiting, uv_loop_t *loop, uint64_t timeout_ms,
+		  void (*expired)(struct waiting *, struct waiter *))
 {
 	REQUIRE(uv_timer_init(loop, &waiting->timer) == 0);
 	waiting->timeout_ms = timeout_ms;

@@ -30,7 +30,8 @@ struct waiting {
 };
 
 /* `expired` is called, from the timer, for a waiter that was taken out because its time is up. */
-void waiting_init(struct waiting *waiting, uv_loop_t *loop, uint64_t timeout_ms, void (*expired)(struct waiting *, struct waiter *));
+void waiting_init(struct waiting *waiting, uv_loop_t *loop, uint64_t timeout_ms,
+		  void (*expired)(struct waiting *, struct waiter *));
 void waiting_add(struct waiting *waiting, struct waiter *waiter, const struct sid *recording_sid);
 /* Takes out one waiter of that recording, NULL when there is none (left). */
 struct waiter *waiting_take(struct waiting *waiting, const struct sid *recording_sid);

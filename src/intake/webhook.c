@@ -25,32 +25,43 @@
 #define RETRY_AFTER "Retry-After: 5\r\n"
 #define REFUSALS_LOGGED_PER_SECOND 10
 
-enum outcome { OUTCOME_ACCEPTED, OUTCOME_DUPLICATE, OUTCOME_INVALID_SIGNATURE, OUTCOME_BAD_REQUEST, OUTCOME_UNAVAILABLE, OUTCOME_FAILED, OUTCOME_COUNT };
-static const char *const outcome_names[OUTCOME_COUNT] = {"accepted", "duplicate", "invalid_signature", "bad_request", "unavailable", "failed"};
+enum outcome {
+	OUTCOME_ACCEPTED,
+	OUTCOME_DUPLICATE,
+	OUTCOME_INVALID_SIGNATURE,
+	OUTCOME_BAD_REQUEST,
+	OUTCOME_UNAVAILABLE,
+	OUTCOME_FAILED,
+	OUTCOME_COUNT
+};
+static const char *const outcome_names[OUTCOME_COUNT] = {"accepted",    "duplicate",   "invalid_signature",
+							 "bad_request", "unavailable", "failed"};
 
 /* FIXED(ID, status, outcome, headers, body): the contract's answers that never vary. */
-#define FIXED_ANSWERS                                                                                                                           \
-	FIXED(ACCEPTED, 200, OUTCOME_ACCEPTED, NULL, "{\"success\":true,\"message\":\"Recording accepted\"}")                                   \
-	FIXED(DUPLICATE, 200, OUTCOME_DUPLICATE, NULL, "{\"success\":true,\"message\":\"Recording accepted\"}")                                 \
-	FIXED(FAILURE, 200, OUTCOME_ACCEPTED, NULL, "{\"success\":true,\"message\":\"Recording failure acknowledged\"}")                        \
-	FIXED(IN_PROGRESS, 200, OUTCOME_ACCEPTED, NULL, "{\"success\":true,\"message\":\"Recording in progress acknowledged\"}")                \
-	FIXED(ABSENT, 200, OUTCOME_ACCEPTED, NULL, "{\"success\":true,\"message\":\"Recording absent acknowledged\"}")                          \
-	FIXED(UNKNOWN, 200, OUTCOME_ACCEPTED, NULL, "{\"success\":true,\"message\":\"Unknown status acknowledged\"}")                           \
-	FIXED(SKIPPED, 200, OUTCOME_ACCEPTED, NULL, "{\"success\":true,\"message\":\"Recording received but call not found in database\"}")     \
-	FIXED(MISSING, 400, OUTCOME_BAD_REQUEST, NULL, "{\"error\":\"Missing required fields: CallSid or RecordingSid\"}")                      \
-	FIXED(FORBIDDEN, 403, OUTCOME_INVALID_SIGNATURE, NULL, "{\"error\":\"Invalid request signature\"}")                                     \
-	FIXED(METHOD, 405, OUTCOME_BAD_REQUEST, "Allow: GET, POST\r\n", "{\"error\":\"Method not allowed\"}")                                   \
-	FIXED(MEDIA_TYPE, 415, OUTCOME_BAD_REQUEST, NULL, "{\"error\":\"Content-Type must be application/x-www-form-urlencoded\"}")             \
-	FIXED(INTERNAL, 500, OUTCOME_FAILED, NULL, "{\"error\":\"Internal server error processing recording\"}")                                \
-	FIXED(FETCH_FAILED, 502, OUTCOME_FAILED, NULL, "{\"error\":\"Failed to fetch recording from Twilio\"}")                                 \
-	FIXED(STORE_FAILED, 502, OUTCOME_FAILED, NULL, "{\"error\":\"Failed to upload recording to storage\"}")                                 \
+#define FIXED_ANSWERS                                                                                                            \
+	FIXED(ACCEPTED, 200, OUTCOME_ACCEPTED, NULL, "{\"success\":true,\"message\":\"Recording accepted\"}")                    \
+	FIXED(DUPLICATE, 200, OUTCOME_DUPLICATE, NULL, "{\"success\":true,\"message\":\"Recording accepted\"}")                  \
+	FIXED(FAILURE, 200, OUTCOME_ACCEPTED, NULL, "{\"success\":true,\"message\":\"Recording failure acknowledged\"}")         \
+	FIXED(IN_PROGRESS, 200, OUTCOME_ACCEPTED, NULL, "{\"success\":true,\"message\":\"Recording in progress acknowledged\"}") \
+	FIXED(ABSENT, 200, OUTCOME_ACCEPTED, NULL, "{\"success\":true,\"message\":\"Recording absent acknowledged\"}")           \
+	FIXED(UNKNOWN, 200, OUTCOME_ACCEPTED, NULL, "{\"success\":true,\"message\":\"Unknown status acknowledged\"}")            \
+	FIXED(SKIPPED, 200, OUTCOME_ACCEPTED, NULL,                                                                              \
+	      "{\"success\":true,\"message\":\"Recording received but call not found in database\"}")                            \
+	FIXED(MISSING, 400, OUTCOME_BAD_REQUEST, NULL, "{\"error\":\"Missing required fields: CallSid or RecordingSid\"}")       \
+	FIXED(FORBIDDEN, 403, OUTCOME_INVALID_SIGNATURE, NULL, "{\"error\":\"Invalid request signature\"}")                      \
+	FIXED(METHOD, 405, OUTCOME_BAD_REQUEST, "Allow: GET, POST\r\n", "{\"error\":\"Method not allowed\"}")                    \
+	FIXED(MEDIA_TYPE, 415, OUTCOME_BAD_REQUEST, NULL,                                                                        \
+	      "{\"error\":\"Content-Type must be application/x-www-form-urlencoded\"}")                                          \
+	FIXED(INTERNAL, 500, OUTCOME_FAILED, NULL, "{\"error\":\"Internal server error processing recording\"}")                 \
+	FIXED(FETCH_FAILED, 502, OUTCOME_FAILED, NULL, "{\"error\":\"Failed to fetch recording from Twilio\"}")                  \
+	FIXED(STORE_FAILED, 502, OUTCOME_FAILED, NULL, "{\"error\":\"Failed to upload recording to storage\"}")                  \
 	FIXED(UNAVAILABLE, 503, OUTCOME_UNAVAILABLE, RETRY_AFTER, "{\"error\":\"Temporarily unable to store the event\"}")
 
 enum answer {
 #define FIXED(ID, status, outcome, headers, body) ANSWER_##ID,
 	FIXED_ANSWERS
 #undef FIXED
-	ANSWER_COUNT
+		ANSWER_COUNT
 };
 
 static const struct {
@@ -133,8 +144,8 @@ static void answer_malformed(struct webhook *webhook, struct checked *checked, c
 	observe(webhook, received_ns);
 }
 
-static void answer_with_url(struct webhook *webhook, struct connection *connection, uint64_t received_ns, const char *message, const char *url,
-			    struct metric *count)
+static void answer_with_url(struct webhook *webhook, struct connection *connection, uint64_t received_ns, const char *message,
+			    const char *url, struct metric *count)
 {
 	struct buffer body;
 	buffer_init(&body, 4096 + 6 * IDEMPOTENCY_URL_SIZE);
@@ -192,8 +203,8 @@ static void answer_outcome(struct call *call, enum ledger_outcome outcome, const
 	enum answer answer;
 	switch (outcome) {
 	case LEDGER_OUTCOME_DONE:
-		answer_with_url(webhook, call->connection, call->received_ns, "Recording processed successfully", url == NULL ? "" : url,
-				webhook->stored_count);
+		answer_with_url(webhook, call->connection, call->received_ns, "Recording processed successfully",
+				url == NULL ? "" : url, webhook->stored_count);
 		return;
 	case LEDGER_OUTCOME_SKIPPED:
 		answer = ANSWER_SKIPPED;
@@ -208,7 +219,8 @@ static void answer_outcome(struct call *call, enum ledger_outcome outcome, const
 	answer_fixed(webhook, call->connection, call->received_ns, answer);
 }
 
-void webhook_outcome(struct webhook *webhook, const struct sid *recording_sid, enum ledger_outcome outcome, const char *step, const char *url)
+void webhook_outcome(struct webhook *webhook, const struct sid *recording_sid, enum ledger_outcome outcome, const char *step,
+		     const char *url)
 {
 	struct waiter *waiter;
 	if (list_empty(&webhook->waiting.queue))
@@ -224,7 +236,8 @@ static void webhook_durable(struct journal_append *append, int status)
 	struct call *call = append->data;
 	struct webhook *webhook = call->webhook;
 	if (status != 0) {
-		log_event(LOG_ERROR, "webhook.not_durable", LOG_STR("recording_sid", call->recording_sid.text), LOG_STR("reason", err_name(status)));
+		log_event(LOG_ERROR, "webhook.not_durable", LOG_STR("recording_sid", call->recording_sid.text),
+			  LOG_STR("reason", err_name(status)));
 		answer_fixed(webhook, call->connection, call->received_ns, ANSWER_UNAVAILABLE);
 		return;
 	}
@@ -258,8 +271,8 @@ static void webhook_journal(struct webhook *webhook, const struct checked *check
 	int err = journal_append(webhook->options.journal, &call->append, parts, sizeof(parts) / sizeof(parts[0]));
 	if (err == 0)
 		return;
-	log_event(LOG_WARN, "webhook.refused", LOG_STR("reason", err_name(err)), LOG_STR("detail", "the event was not taken: 503"),
-		  LOG_STR("recording_sid", call->recording_sid.text));
+	log_event(LOG_WARN, "webhook.refused", LOG_STR("reason", err_name(err)),
+		  LOG_STR("detail", "the event was not taken: 503"), LOG_STR("recording_sid", call->recording_sid.text));
 	answer_fixed(webhook, call->connection, call->received_ns, ANSWER_UNAVAILABLE);
 }
 
@@ -277,7 +290,8 @@ static bool webhook_is_duplicate(struct webhook *webhook, struct checked *checke
 	uint64_t received_ns = checked->request->received_ns;
 	if (event->status == RECORDING_COMPLETED && answer == IDEMPOTENCY_ARCHIVED) {
 		webhook->caught->value++;
-		answer_with_url(webhook, checked->connection, received_ns, "Recording already processed", question.url, webhook->duplicate_count);
+		answer_with_url(webhook, checked->connection, received_ns, "Recording already processed", question.url,
+				webhook->duplicate_count);
 		return true;
 	}
 	if (answer != IDEMPOTENCY_SEEN)
@@ -295,7 +309,8 @@ static bool webhook_is_duplicate(struct webhook *webhook, struct checked *checke
 
 /* ---- the checks ---- */
 
-static void log_refused_signature(struct webhook *webhook, const struct checked *checked, const struct sid *account, const char *why)
+static void log_refused_signature(struct webhook *webhook, const struct checked *checked, const struct sid *account,
+				  const char *why)
 {
 	int64_t second = (int64_t)(checked->request->received_ns / UINT64_C(1000000000));
 	if (second != webhook->refusals_second) {
@@ -310,7 +325,8 @@ static void log_refused_signature(struct webhook *webhook, const struct checked 
 		return;
 	}
 	webhook->refusals_logged++;
-	log_event(LOG_WARN, "webhook.refused", LOG_STR("reason", "invalid_signature"), LOG_STR("detail", why), LOG_STR("account_sid", account->text),
+	log_event(LOG_WARN, "webhook.refused", LOG_STR("reason", "invalid_signature"), LOG_STR("detail", why),
+		  LOG_STR("account_sid", account->text),
 		  LOG_STR("advice", "check TWILIO_AUTH_TOKEN and that PUBLIC_URL is the URL Twilio calls"));
 }
 
@@ -335,7 +351,8 @@ static bool webhook_signature_holds(struct webhook *webhook, struct checked *che
 	};
 	if (twilio_accounts_verify(webhook->options.accounts, &account, &signed_request, signature.ptr, signature.len))
 		return true;
-	log_refused_signature(webhook, checked, &account, signature.len == 0 ? "no X-Twilio-Signature" : "the signature does not match");
+	log_refused_signature(webhook, checked, &account,
+			      signature.len == 0 ? "no X-Twilio-Signature" : "the signature does not match");
 	return false;
 }
 
@@ -365,8 +382,8 @@ static void webhook_on_recording(struct webhook *webhook, struct connection *con
 		return;
 	}
 	checked.params = request->method == REQUEST_POST ? request->body : request->query;
-	enum reeld_form_result parsed = reeld_form_parse(checked.params.ptr, checked.params.len, checked.fields, EVENT_MAX_FIELDS, webhook->scratch,
-							 webhook->scratch_len, &checked.field_count);
+	enum reeld_form_result parsed = reeld_form_parse(checked.params.ptr, checked.params.len, checked.fields, EVENT_MAX_FIELDS,
+							 webhook->scratch, webhook->scratch_len, &checked.field_count);
 	if (parsed != REELD_FORM_OK) {
 		answer_malformed(webhook, &checked, reeld_form_message(parsed));
 		return;
@@ -434,7 +451,8 @@ static struct metric *count_of(struct webhook *webhook, int status, enum outcome
 static int webhook_prepare(struct webhook *webhook)
 {
 	for (int i = 0; i < ANSWER_COUNT; i++) {
-		int err = reply_fixed_build(&webhook->fixed[i], answers[i].status, JSON_TYPE, answers[i].headers, answers[i].body);
+		int err = reply_fixed_build(&webhook->fixed[i], answers[i].status, JSON_TYPE, answers[i].headers,
+					    answers[i].body);
 		if (err != 0)
 			return err;
 		webhook->fixed_count[i] = count_of(webhook, answers[i].status, answers[i].outcome);
@@ -464,8 +482,9 @@ int webhook_new(struct webhook **ret, uv_loop_t *loop, const struct webhook_opti
 	webhook->options = *options;
 	webhook->scratch_len = options->max_body > MAX_HEADER ? options->max_body : MAX_HEADER;
 	webhook->scratch = malloc(webhook->scratch_len);
-	int err = webhook->scratch == NULL ? error_set(error, ERR_NOMEM, "webhook: out of memory")
-					   : public_url_new(&webhook->public_url, options->public_url, options->trusted_proxies, error);
+	int err = webhook->scratch == NULL
+			  ? error_set(error, ERR_NOMEM, "webhook: out of memory")
+			  : public_url_new(&webhook->public_url, options->public_url, options->trusted_proxies, error);
 	if (err == 0 && webhook_prepare(webhook) != 0)
 		err = error_set(error, ERR_NOMEM, "webhook: out of memory");
 	if (err == 0) {

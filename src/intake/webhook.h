@@ -53,7 +53,8 @@ int webhook_port(const struct webhook *webhook);
 void webhook_set_accounts(struct webhook *webhook, struct twilio_accounts *accounts);
 
 /* How an attempt of the pipeline ended: answers the requests that wait for it (ACK=archived). `step` is "store" when storage failed; url of DONE. */
-void webhook_outcome(struct webhook *webhook, const struct sid *recording_sid, enum ledger_outcome outcome, const char *step, const char *url);
+void webhook_outcome(struct webhook *webhook, const struct sid *recording_sid, enum ledger_outcome outcome, const char *step,
+		     const char *url);
 
 /* Stop accepting; idle connections close, busy ones after their answer. */
 void webhook_drain(struct webhook *webhook);

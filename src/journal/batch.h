@@ -21,9 +21,9 @@ struct batch {
 	char *data;
 	size_t capacity;
 	size_t len;
-	size_t start;         /* of the first record that is not on disk yet */
-	struct list appends;  /* struct journal_append.link, those not on disk yet, in order of sequence */
-	int64_t time_ms;      /* of its first append; good enough for the others */
+	size_t start;        /* of the first record that is not on disk yet */
+	struct list appends; /* struct journal_append.link, those not on disk yet, in order of sequence */
+	int64_t time_ms;     /* of its first append; good enough for the others */
 };
 
 void batch_init(struct batch *batch);

@@ -41,7 +41,8 @@ int checkpoint_load(int directory_fd, struct checkpoint *checkpoint, struct erro
 		case HEADER_UNKNOWN:
 			file_close(&fd);
 			return error_set(error, ERR_INVALID,
-					 "the journal's checkpoint has format version %u, this reeld knows version %d: start the reeld that wrote it",
+					 "the journal's checkpoint has format version %u, this reeld knows version %d: start the "
+					 "reeld that wrote it",
 					 version, HEADER_VERSION);
 		case HEADER_DAMAGED:
 			damaged = true;
@@ -51,7 +52,8 @@ int checkpoint_load(int directory_fd, struct checkpoint *checkpoint, struct erro
 	file_close(&fd);
 	/* Without it, all that the segments hold is forwarded again, which is harmless. */
 	if (r != 0 || damaged)
-		log_event(LOG_WARN, "journal.checkpoint_damaged", LOG_STR("error", r != 0 ? strerror(-r) : NULL), LOG_BOOL("older_copy", found));
+		log_event(LOG_WARN, "journal.checkpoint_damaged", LOG_STR("error", r != 0 ? strerror(-r) : NULL),
+			  LOG_BOOL("older_copy", found));
 	return 0;
 }
 

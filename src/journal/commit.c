@@ -31,7 +31,8 @@ static int next_segment(const struct journal *journal, size_t need, struct segme
 	}
 	/* The only segment a disk has room for, or may have by JOURNAL_MAX, starts over when all in it was forwarded. */
 	struct segment *active = journal->active;
-	if (active != NULL && !journal->writer.busy && !active->in_read && active->last <= journal->checkpoint && need <= segment_capacity(active)) {
+	if (active != NULL && !journal->writer.busy && !active->in_read && active->last <= journal->checkpoint &&
+	    need <= segment_capacity(active)) {
 		*ret = active;
 		return 0;
 	}

@@ -30,16 +30,16 @@ static int ask(enum file_op op, int fd, const char *name, const void *data, size
 }
 
 /* The common shape: the hook may fail the call, a signal may not. */
-#define CALL(result, op, fd, name, size, call)           \
-	do {                                             \
+#define CALL(result, op, fd, name, size, call)                \
+	do {                                                  \
 		int asked = ask(op, fd, name, NULL, size, 0); \
-		if (asked > 0)                           \
-			return -asked;                   \
-		do                                       \
-			(result) = (call);               \
-		while ((result) < 0 && errno == EINTR);  \
-		if ((result) < 0)                        \
-			return -errno;                   \
+		if (asked > 0)                                \
+			return -asked;                        \
+		do                                            \
+			(result) = (call);                    \
+		while ((result) < 0 && errno == EINTR);       \
+		if ((result) < 0)                             \
+			return -errno;                        \
 	} while (0)
 
 static int make_directory(const char *path, mode_t mode)
@@ -158,7 +158,7 @@ static ssize_t allowed(enum file_op op, int fd, const void *data, size_t size, u
 	int asked = ask(op, fd, NULL, data, size, offset);
 	if (asked > 0)
 		return -asked;
-	size_t limit = (size_t)-(ssize_t)asked;
+	size_t limit = (size_t) - (ssize_t)asked;
 	return (ssize_t)(asked < 0 && limit < size ? limit : size);
 }
 

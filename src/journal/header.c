@@ -92,7 +92,8 @@ enum header_verdict header_parse(const char block[HEADER_BLOCK_SIZE], struct seg
 
 void checkpoint_slot_write(char out[CHECKPOINT_SLOT_SIZE], const struct checkpoint *checkpoint)
 {
-	const uint64_t fields[BODY_FIELDS] = {checkpoint->serial, checkpoint->sequence, checkpoint->next_sequence, checkpoint->next_generation};
+	const uint64_t fields[BODY_FIELDS] = {checkpoint->serial, checkpoint->sequence, checkpoint->next_sequence,
+					      checkpoint->next_generation};
 	body_write(out, checkpoint_magic, fields);
 }
 

@@ -15,7 +15,8 @@
 struct segment_header {
 	uint64_t size;       /* of the file, bytes */
 	uint64_t generation; /* counts the lives of all segments of a journal; never 0 */
-	uint64_t first;      /* no record of this life has a lower sequence, and no record of an earlier generation counts from here on */
+	uint64_t
+		first; /* no record of this life has a lower sequence, and no record of an earlier generation counts from here on */
 };
 
 enum header_verdict {
@@ -42,6 +43,7 @@ struct checkpoint {
 
 void checkpoint_slot_write(char out[CHECKPOINT_SLOT_SIZE], const struct checkpoint *checkpoint);
 /* HEADER_OK, _BLANK, _UNKNOWN or _DAMAGED. */
-enum header_verdict checkpoint_slot_parse(const char slot[CHECKPOINT_SLOT_SIZE], struct checkpoint *checkpoint, uint32_t *version);
+enum header_verdict checkpoint_slot_parse(const char slot[CHECKPOINT_SLOT_SIZE], struct checkpoint *checkpoint,
+					  uint32_t *version);
 
 #endif

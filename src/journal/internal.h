@@ -73,7 +73,7 @@ struct journal {
 	uint64_t next_sequence;
 	uint64_t next_generation;
 	uint64_t next_id;
-	uint64_t durable;    /* highest durable sequence */
+	uint64_t durable; /* highest durable sequence */
 	uint64_t checkpoint;
 
 	/* segments */
@@ -82,8 +82,8 @@ struct journal {
 	struct list doomed;     /* to be deleted */
 	struct segment *active; /* NULL: none, the next commit takes a spare */
 	unsigned spare_count;
-	uint64_t held_bytes;    /* of `segments` */
-	uint64_t spare_bytes;   /* of `spares` and `doomed` */
+	uint64_t held_bytes;  /* of `segments` */
+	uint64_t spare_bytes; /* of `spares` and `doomed` */
 	uint64_t events;
 	struct age age;
 
@@ -91,24 +91,24 @@ struct journal {
 	struct batch batches[2];
 	struct batch *current; /* being written, or waiting for a segment */
 	struct batch *filling;
-	size_t pending;        /* bytes in both that are not on disk */
-	size_t in_flight;      /* of these, with the writer */
-	uint64_t run_last;     /* sequence of the last record in flight */
+	size_t pending;    /* bytes in both that are not on disk */
+	size_t in_flight;  /* of these, with the writer */
+	uint64_t run_last; /* sequence of the last record in flight */
 	struct writer writer;
 	struct writer_job job;
-	int stale_fd;          /* of a segment no longer written; the next job closes it */
-	unsigned attempts;     /* of this batch that failed */
-	int failed;            /* nothing is taken until a fresh segment was written: why */
-	bool probing;          /* the writer tries one */
-	struct list finished;  /* appends whose callback is due, with their status */
-	int refusing;          /* reason of the last refusal, 0 after an append was taken */
+	int stale_fd;         /* of a segment no longer written; the next job closes it */
+	unsigned attempts;    /* of this batch that failed */
+	int failed;           /* nothing is taken until a fresh segment was written: why */
+	bool probing;         /* the writer tries one */
+	struct list finished; /* appends whose callback is due, with their status */
+	int refusing;         /* reason of the last refusal, 0 after an append was taken */
 
 	/* pool */
 	struct janitor janitor;
-	int make_error;        /* enum err of the last try to make a spare; 0 when it worked */
-	uint64_t retry_at;     /* loop time before which a failed try is not repeated */
+	int make_error;          /* enum err of the last try to make a spare; 0 when it worked */
+	uint64_t retry_at;       /* loop time before which a failed try is not repeated */
 	struct checkpoint saved; /* what the checkpoint file holds */
-	uint64_t save_at;      /* loop time before which the checkpoint is not saved again */
+	uint64_t save_at;        /* loop time before which the checkpoint is not saved again */
 	struct reader reader;
 
 	void (*committed)(void *data);

@@ -36,7 +36,8 @@ static unsigned spares_wanted(const struct journal *journal)
 void janitor_add_spare(struct journal *journal, struct segment *segment)
 {
 	bool full_size = segment->size == journal->segment_bytes;
-	if (segment->poisoned || (full_size ? full_size_spares(journal) >= JOURNAL_SPARES_MAX : journal->spare_count >= spares_wanted(journal))) {
+	if (segment->poisoned ||
+	    (full_size ? full_size_spares(journal) >= JOURNAL_SPARES_MAX : journal->spare_count >= spares_wanted(journal))) {
 		janitor_doom(journal, segment);
 		return;
 	}
@@ -81,7 +82,8 @@ void janitor_reclaim(struct journal *journal)
 		return;
 	for (;;) {
 		struct segment *segment = LIST_ENTRY(journal->segments.next, struct segment, link);
-		if (segment == newest || segment->in_read || (segment_has_records(segment) && segment->last > journal->checkpoint))
+		if (segment == newest || segment->in_read ||
+		    (segment_has_records(segment) && segment->last > journal->checkpoint))
 			return;
 		list_remove(&segment->link);
 		journal->held_bytes -= segment->size;
@@ -101,8 +103,8 @@ static void run_round(uv_work_t *work)
 			log_event(LOG_WARN, "journal.unlink_failed", LOG_STR("file", name), LOG_STR("error", uv_strerror(r)));
 	}
 	if (janitor->make)
-		janitor->make_error = segment_create(journal->directory_fd, janitor->make_id, journal->segment_bytes, janitor->make_smallest,
-						     &janitor->made_size);
+		janitor->make_error = segment_create(journal->directory_fd, janitor->make_id, journal->segment_bytes,
+						     janitor->make_smallest, &janitor->made_size);
 	if (janitor->save)
 		janitor->save_error = checkpoint_save(journal->directory_fd, &janitor->slot);
 }
@@ -125,7 +127,8 @@ static void made(struct journal *journal)
 		if (journal->spare_count > 0)
 			return;
 		if (error != journal->make_error)
-			log_event(LOG_ERROR, "journal.no_spare", LOG_STR("reason", err_name(error)), LOG_U64("bytes", journal->segment_bytes));
+			log_event(LOG_ERROR, "journal.no_spare", LOG_STR("reason", err_name(error)),
+				  LOG_U64("bytes", journal->segment_bytes));
 	}
 	journal->make_error = error;
 }

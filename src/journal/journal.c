@@ -114,18 +114,21 @@ static int lock_directory(struct journal *journal, struct error *error)
 	char text[32];
 	int r = file_open(journal->directory_fd, LOCK_NAME, O_RDWR | O_CREAT, &journal->lock_fd);
 	if (r != 0)
-		return error_set(error, err_from_errno(-r), "cannot open the journal's lock %s/" LOCK_NAME ": %s", journal->directory, strerror(-r));
+		return error_set(error, err_from_errno(-r), "cannot open the journal's lock %s/" LOCK_NAME ": %s",
+				 journal->directory, strerror(-r));
 	r = file_lock(journal->lock_fd);
 	if (r == -EWOULDBLOCK) {
 		size_t got = 0;
 		file_read(journal->lock_fd, text, sizeof(text) - 1, 0, &got);
 		text[got] = '\0';
 		text[strcspn(text, " \n")] = '\0';
-		return error_set(error, ERR_LOCKED, "the journal in %s is in use by process %s: stop it, or give this one another DATA_DIR",
+		return error_set(error, ERR_LOCKED,
+				 "the journal in %s is in use by process %s: stop it, or give this one another DATA_DIR",
 				 journal->directory, got > 0 ? text : "(unknown)");
 	}
 	if (r != 0)
-		return error_set(error, err_from_errno(-r), "cannot lock the journal in %s: %s", journal->directory, strerror(-r));
+		return error_set(error, err_from_errno(-r), "cannot lock the journal in %s: %s", journal->directory,
+				 strerror(-r));
 	/* For the message above only, so a full disk does not matter. The blanks cover a longer number that was there before. */
 	int len = snprintf(text, sizeof(text), "%-20ld\n", (long)getpid());
 	file_write(journal->lock_fd, text, (size_t)len, 0);
@@ -138,14 +141,16 @@ static int open_directory(struct journal *journal, struct error *error)
 	if (r == 0)
 		r = file_open(AT_FDCWD, journal->directory, O_RDONLY | O_DIRECTORY, &journal->directory_fd);
 	if (r != 0)
-		return error_set(error, err_from_errno(-r), "cannot open the journal's directory %s: %s", journal->directory, strerror(-r));
+		return error_set(error, err_from_errno(-r), "cannot open the journal's directory %s: %s", journal->directory,
+				 strerror(-r));
 	return lock_directory(journal, error);
 }
 
 /* So that the first append need not wait for the janitor. */
 static int make_first_segment(struct journal *journal, struct error *error)
 {
-	if (journal->active != NULL || journal->spare_count > 0 || journal->held_bytes + journal->segment_bytes > journal->max_bytes)
+	if (journal->active != NULL || journal->spare_count > 0 ||
+	    journal->held_bytes + journal->segment_bytes > journal->max_bytes)
 		return 0;
 	uint64_t smallest = journal->segment_bytes < SEGMENT_SIZE_MIN ? journal->segment_bytes : SEGMENT_SIZE_MIN;
 	uint64_t id = journal->next_id++;
@@ -153,7 +158,8 @@ static int make_first_segment(struct journal *journal, struct error *error)
 	int r = segment_create(journal->directory_fd, id, journal->segment_bytes, smallest, &size);
 	int code = err_from_errno(-r);
 	if (code == ERR_NO_SPACE) {
-		log_event(LOG_ERROR, "journal.no_spare", LOG_STR("reason", err_name(code)), LOG_U64("bytes", journal->segment_bytes));
+		log_event(LOG_ERROR, "journal.no_spare", LOG_STR("reason", err_name(code)),
+			  LOG_U64("bytes", journal->segment_bytes));
 		journal->make_error = code;
 		journal->retry_at = uv_now(journal->loop) + JOURNAL_RETRY_MS;
 		return 0;
@@ -315,8 +321,8 @@ static void on_handle_closed(uv_handle_t *handle)
 /* What is appended is written; then a last round of the janitor saves the checkpoint; then the thread and the handles go. */
 void journal_close_step(struct journal *journal)
 {
-	if (!journal->closing || journal->pending > 0 || journal->writer.busy || !list_empty(&journal->finished) || journal->reader.read != NULL ||
-	    journal->janitor.busy)
+	if (!journal->closing || journal->pending > 0 || journal->writer.busy || !list_empty(&journal->finished) ||
+	    journal->reader.read != NULL || journal->janitor.busy)
 		return;
 	if (!journal->last_round) {
 		journal->last_round = true;

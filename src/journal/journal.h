@@ -25,11 +25,11 @@
 struct journal;
 
 struct journal_options {
-	const char *directory;   /* created when missing, mode 0700; copied */
-	uint64_t max_bytes;      /* JOURNAL_MAX: bound on segments that hold events the ledger lacks */
-	uint64_t segment_bytes;  /* JOURNAL_SEGMENT; smaller ones are used when the disk has no room for that */
+	const char *directory;      /* created when missing, mode 0700; copied */
+	uint64_t max_bytes;         /* JOURNAL_MAX: bound on segments that hold events the ledger lacks */
+	uint64_t segment_bytes;     /* JOURNAL_SEGMENT; smaller ones are used when the disk has no room for that */
 	uint64_t max_pending_bytes; /* appended but not yet on disk; beyond it appends are refused. 0: 16 MiB */
-	struct metrics *metrics; /* borrowed */
+	struct metrics *metrics;    /* borrowed */
 };
 
 /*
@@ -42,7 +42,8 @@ int journal_open(struct journal **ret, uv_loop_t *loop, const struct journal_opt
 struct journal_append;
 typedef void journal_append_cb(struct journal_append *append, int status);
 struct journal_append {
-	journal_append_cb *done; /* status 0: on disk. ERR_NO_SPACE, ERR_JOURNAL_FAILED, ERR_CANCELLED: not acknowledged as durable */
+	journal_append_cb
+		*done; /* status 0: on disk. ERR_NO_SPACE, ERR_JOURNAL_FAILED, ERR_CANCELLED: not acknowledged as durable */
 	void *data;
 	uint64_t sequence; /* set by journal_append */
 	/* private */
@@ -67,9 +68,9 @@ struct journal_read;
 typedef void journal_read_cb(struct journal_read *read, int status);
 struct journal_read {
 	/* in */
-	uint64_t after;       /* records with a higher sequence, oldest first; only durable ones */
+	uint64_t after; /* records with a higher sequence, oldest first; only durable ones */
 	size_t max_records;
-	size_t max_bytes;     /* of payload; at least one record is returned whatever its size */
+	size_t max_bytes;      /* of payload; at least one record is returned whatever its size */
 	journal_read_cb *done; /* status 0 also for no record; ERR_IO; ERR_CANCELLED */
 	void *data;
 	/*
@@ -101,14 +102,14 @@ void journal_checkpoint(struct journal *journal, uint64_t sequence);
 void journal_on_commit(struct journal *journal, void (*callback)(void *data), void *data);
 
 struct journal_stats {
-	uint64_t checkpoint;     /* sequence */
-	uint64_t durable;        /* highest durable sequence */
-	uint64_t events;         /* durable events after the checkpoint */
-	int64_t oldest_ms;       /* wall time the oldest of them was appended, approximately (per segment or better); -1: none */
-	uint64_t bytes;          /* segments on disk */
+	uint64_t checkpoint; /* sequence */
+	uint64_t durable;    /* highest durable sequence */
+	uint64_t events;     /* durable events after the checkpoint */
+	int64_t oldest_ms;   /* wall time the oldest of them was appended, approximately (per segment or better); -1: none */
+	uint64_t bytes;      /* segments on disk */
 	uint64_t pending_bytes;
-	bool accepting;          /* an append now would be taken */
-	int last_error;          /* why not */
+	bool accepting; /* an append now would be taken */
+	int last_error; /* why not */
 };
 void journal_stats(const struct journal *journal, struct journal_stats *stats);
 

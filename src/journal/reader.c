@@ -24,7 +24,7 @@ struct read_range {
 	uint64_t generation;
 	uint64_t begin;
 	uint64_t end;
-	uint64_t after;      /* sequence that records from `begin` on exceed */
+	uint64_t after; /* sequence that records from `begin` on exceed */
 	uint64_t below;
 	uint64_t last;       /* of the segment */
 	uint64_t bad_before; /* in and out: what has been reported */
@@ -84,7 +84,8 @@ static void report_bad(struct read_range *range, uint64_t offset, uint64_t size)
 	if (offset < range->bad_before)
 		return;
 	range->bad_before = offset + size;
-	log_event(LOG_ERROR, "journal.bad_record", LOG_U64("segment", range->id), LOG_U64("offset", offset), LOG_U64("bytes", size));
+	log_event(LOG_ERROR, "journal.bad_record", LOG_U64("segment", range->id), LOG_U64("offset", offset),
+		  LOG_U64("bytes", size));
 }
 
 static int read_range(struct reader *reader, struct read_range *range, struct gather *gather)
@@ -187,7 +188,8 @@ static void range_begin(const struct reader *reader, struct read_range *range, u
 	range->begin = HEADER_BLOCK_SIZE;
 	range->after = range->segment->first - 1;
 	for (size_t i = 0; i < sizeof(cursors) / sizeof(cursors[0]); i++) {
-		if (cursors[i]->generation == range->generation && cursors[i]->sequence == after && after >= range->segment->first - 1) {
+		if (cursors[i]->generation == range->generation && cursors[i]->sequence == after &&
+		    after >= range->segment->first - 1) {
 			range->begin = cursors[i]->offset;
 			range->after = after;
 			return;

@@ -36,7 +36,8 @@ struct recovery {
 
 static int failed(struct recovery *recovery, int r, const char *name, const char *what)
 {
-	return error_set(recovery->error, err_from_errno(-r), "cannot %s %s/%s: %s", what, recovery->journal->directory, name, strerror(-r));
+	return error_set(recovery->error, err_from_errno(-r), "cannot %s %s/%s: %s", what, recovery->journal->directory, name,
+			 strerror(-r));
 }
 
 static bool is_zero(const char *data, size_t len)
@@ -100,7 +101,8 @@ static int look_at_segment(struct recovery *recovery, const char *name, uint64_t
 	enum header_verdict verdict = header_parse(head, &header, &version);
 	if (verdict == HEADER_UNKNOWN)
 		return error_set(recovery->error, ERR_INVALID,
-				 "%s/%s has format version %u, this reeld knows version %d: let the reeld that wrote it drain it, or set DATA_DIR anew",
+				 "%s/%s has format version %u, this reeld knows version %d: let the reeld that wrote it drain "
+				 "it, or set DATA_DIR anew",
 				 recovery->journal->directory, name, version, HEADER_VERSION);
 	/* The header is durable before the first record: no header, but something behind it, is damage and not a crash. */
 	if (verdict == HEADER_DAMAGED || (verdict == HEADER_BLANK && !is_zero(head + HEADER_BLOCK_SIZE, HEADER_BLOCK_SIZE))) {
@@ -171,13 +173,15 @@ static int walk(struct recovery *recovery, struct segment *segment, struct segme
 	struct journal *journal = recovery->journal;
 	struct scan scan;
 	struct record record;
-	scan_init(&scan, segment_file_read, file, segment->generation, HEADER_BLOCK_SIZE, segment->size, segment->first - 1, below);
+	scan_init(&scan, segment_file_read, file, segment->generation, HEADER_BLOCK_SIZE, segment->size, segment->first - 1,
+		  below);
 	int r;
 	while ((r = scan_next(&scan, &record)) == 1) {
 		if (scan.bad_size > 0) {
 			segment->bad_before = scan.bad_offset + scan.bad_size;
-			log_event(LOG_ERROR, "journal.bad_record", LOG_U64("segment", segment->id), LOG_U64("offset", scan.bad_offset),
-				  LOG_U64("bytes", scan.bad_size), LOG_U64("next_sequence", record.sequence));
+			log_event(LOG_ERROR, "journal.bad_record", LOG_U64("segment", segment->id),
+				  LOG_U64("offset", scan.bad_offset), LOG_U64("bytes", scan.bad_size),
+				  LOG_U64("next_sequence", record.sequence));
 		}
 		segment->last = record.sequence;
 		segment->durable = scan.offset;
@@ -190,8 +194,8 @@ static int walk(struct recovery *recovery, struct segment *segment, struct segme
 	recovery->bad_places += scan.bad_places + file->unreadable;
 	*whole = !scan.gave_up && file->unreadable == 0;
 	if (!*whole)
-		log_event(LOG_ERROR, "journal.segment_damaged", LOG_U64("segment", segment->id), LOG_U64("unreadable_blocks", file->unreadable),
-			  LOG_BOOL("gave_up", scan.gave_up));
+		log_event(LOG_ERROR, "journal.segment_damaged", LOG_U64("segment", segment->id),
+			  LOG_U64("unreadable_blocks", file->unreadable), LOG_BOOL("gave_up", scan.gave_up));
 	scan_free(&scan);
 	return r;
 }
@@ -264,7 +268,8 @@ static int recover_segments(struct recovery *recovery)
 	for (size_t i = 0; i < recovery->count; i++) {
 		struct segment *segment = recovery->segments[i];
 		bool newest = i + 1 == recovery->count;
-		int r = newest ? recover_newest(recovery, segment) : recover_segment(recovery, segment, recovery->segments[i + 1]->first);
+		int r = newest ? recover_newest(recovery, segment)
+			       : recover_segment(recovery, segment, recovery->segments[i + 1]->first);
 		if (r != 0)
 			return r;
 		if (segment->last + 1 > journal->next_sequence)
@@ -312,7 +317,8 @@ int journal_recover(struct journal *journal, struct error *error)
 	r = file_list(journal->directory_fd, look_at, &recovery);
 	/* An errno from listing itself, or an error from look_at, which then has its message. */
 	if (r != 0 && error->code == 0)
-		r = error_set(error, r == ERR_NOMEM ? r : err_from_errno(-r), "cannot read the journal in %s", journal->directory);
+		r = error_set(error, r == ERR_NOMEM ? r : err_from_errno(-r), "cannot read the journal in %s",
+			      journal->directory);
 	if (r == 0) {
 		remove_unfinished(&recovery);
 		r = recover_segments(&recovery);

@@ -10,7 +10,8 @@
 /* Holds the largest record twice, so that a search through claims of that size does not read anew for each. */
 #define WINDOW_SIZE_LARGE (2 * RECORD_SIZE_MAX + WINDOW_SIZE)
 
-void scan_init(struct scan *scan, scan_read_fn *read, void *ctx, uint64_t generation, uint64_t offset, uint64_t end, uint64_t last, uint64_t below)
+void scan_init(struct scan *scan, scan_read_fn *read, void *ctx, uint64_t generation, uint64_t offset, uint64_t end,
+	       uint64_t last, uint64_t below)
 {
 	REQUIRE(offset % RECORD_ALIGN == 0);
 	*scan = (struct scan){
@@ -79,7 +80,8 @@ static int scan_try(struct scan *scan, uint64_t at, struct record *record)
 			if (window_left(scan, at) < need)
 				return 0;
 		}
-		enum record_verdict verdict = record_parse(scan->window + (at - scan->window_offset), window_left(scan, at), scan->seed, record);
+		enum record_verdict verdict = record_parse(scan->window + (at - scan->window_offset), window_left(scan, at),
+							   scan->seed, record);
 		if (verdict == RECORD_OK)
 			return record->sequence > scan->last ? 1 : 0;
 		if (verdict == RECORD_NONE)
@@ -110,7 +112,9 @@ static int scan_search(struct scan *scan, struct record *record)
 			return 1;
 		}
 		/* Zeros and text claim nothing and cost nothing; a plausible length costs its checksum and perhaps a read. */
-		uint64_t cost = record->size + (scan->window_offset != window_before && record->size > RECORD_HEADER_SIZE ? scan->window_len : 0);
+		uint64_t cost = record->size + (scan->window_offset != window_before && record->size > RECORD_HEADER_SIZE
+							? scan->window_len
+							: 0);
 		if (cost > scan->budget) {
 			scan->gave_up = true;
 			return 0;

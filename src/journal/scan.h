@@ -38,7 +38,8 @@ struct scan {
 };
 
 /* From `offset` (8-byte aligned) to `end`; records must have a sequence above `last` and under `below`. */
-void scan_init(struct scan *scan, scan_read_fn *read, void *ctx, uint64_t generation, uint64_t offset, uint64_t end, uint64_t last, uint64_t below);
+void scan_init(struct scan *scan, scan_read_fn *read, void *ctx, uint64_t generation, uint64_t offset, uint64_t end,
+	       uint64_t last, uint64_t below);
 void scan_free(struct scan *scan);
 
 /* 1: *record is the next one, valid until the next call. 0: there is none. Negative enum err from the read function, or ERR_NOMEM. */

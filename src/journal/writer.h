@@ -21,18 +21,18 @@
 struct writer_job {
 	/* in */
 	int directory_fd;
-	uint64_t id;               /* segment, opened when fd is -1 */
-	bool begin;                /* write and sync the header block before the records */
+	uint64_t id; /* segment, opened when fd is -1 */
+	bool begin;  /* write and sync the header block before the records */
 	struct segment_header header;
-	void *data;                /* whole records without checksums; may be none */
+	void *data; /* whole records without checksums; may be none */
 	size_t size;
 	uint64_t offset;
 	uint64_t generation;
-	int stale_fd;              /* of a segment no longer written: closed; -1: none */
+	int stale_fd; /* of a segment no longer written: closed; -1: none */
 	/* in and out */
 	int fd;
 	/* out */
-	int error;                 /* 0 or a negative errno: of the first call that failed; nothing was done after it */
+	int error; /* 0 or a negative errno: of the first call that failed; nothing was done after it */
 	uint64_t duration_ns;
 };
 

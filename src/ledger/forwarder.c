@@ -53,7 +53,7 @@ struct forwarder {
 	size_t scratch_size;
 	int decode_error;
 
-	uint64_t after; /* everything up to here is in the ledger */
+	uint64_t after;    /* everything up to here is in the ledger */
 	unsigned failures; /* in a row */
 	bool ask_filter;
 
@@ -281,7 +281,8 @@ static void on_record(struct journal_read *read, const struct journal_record *re
 	if (event_decode(&self->events[self->count], record->payload, self->scratch, self->scratch_size) == 0)
 		self->count++;
 	else
-		log_event(LOG_ERROR, "forwarder.undecodable_event", LOG_U64("sequence", record->sequence), LOG_U64("bytes", record->payload.len));
+		log_event(LOG_ERROR, "forwarder.undecodable_event", LOG_U64("sequence", record->sequence),
+			  LOG_U64("bytes", record->payload.len));
 }
 
 static void read_batch(struct forwarder *self, size_t max)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "ledger/idempotency.h"
 
-void idempotency_ask(struct idempotency *filter, struct idempotency_question *question, const struct sid *recording_sid, enum recording_status status)
+void idempotency_ask(struct idempotency *filter, struct idempotency_question *question, const struct sid *recording_sid,
+		     enum recording_status status)
 {
 	question->answer = IDEMPOTENCY_UNKNOWN;
 	question->url[0] = '\0';

@@ -17,8 +17,8 @@
 #define IDEMPOTENCY_URL_SIZE 768
 
 enum idempotency_answer {
-	IDEMPOTENCY_UNKNOWN, /* not known, or not answered yet */
-	IDEMPOTENCY_SEEN,    /* this status of this recording is in the ledger */
+	IDEMPOTENCY_UNKNOWN,  /* not known, or not answered yet */
+	IDEMPOTENCY_SEEN,     /* this status of this recording is in the ledger */
 	IDEMPOTENCY_ARCHIVED, /* the recording is stored; url is set */
 };
 
@@ -38,7 +38,8 @@ struct idempotency_pending {
 	struct idempotency *filter;
 };
 
-void idempotency_ask(struct idempotency *filter, struct idempotency_question *question, const struct sid *recording_sid, enum recording_status status);
+void idempotency_ask(struct idempotency *filter, struct idempotency_question *question, const struct sid *recording_sid,
+		     enum recording_status status);
 void idempotency_forget(struct idempotency_question *question);
 
 void idempotency_set_seen(struct idempotency *filter, const struct sid *recording_sid, enum recording_status status);

@@ -96,7 +96,8 @@ static bool url_is_there(const struct local *local, const struct entry *entry)
 	return entry->url_len > 0 && local->ring_at - entry->url_at <= local->ring_size;
 }
 
-static void local_ask(struct idempotency *filter, struct idempotency_question *question, const struct sid *sid, enum recording_status status)
+static void local_ask(struct idempotency *filter, struct idempotency_question *question, const struct sid *sid,
+		      enum recording_status status)
 {
 	struct local *local = (struct local *)filter;
 	struct entry *entry = find(local, sid);

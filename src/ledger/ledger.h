@@ -76,14 +76,14 @@ struct ledger_recording {
 	char last_error[256];
 	char md5[33];
 	char content_type[32];
-	int64_t stored_at_ms; /* -1 */
+	int64_t stored_at_ms;         /* -1 */
 	int64_t deleted_at_twilio_ms; /* -1 */
 };
 
 /* One row of the audit trail. */
 struct ledger_audit {
 	int64_t at_ms;
-	char what[32];    /* "received", "leased", "stored", "retry", "dead", … */
+	char what[32]; /* "received", "leased", "stored", "retry", "dead", … */
 	char detail[256];
 };
 
@@ -94,12 +94,12 @@ enum ledger_op {
 	LEDGER_LOOKUP_CALL,
 	LEDGER_CREATE_CALL,
 	LEDGER_STORED_OBJECT, /* the step RECORD */
-	LEDGER_FINISH,    /* end of an attempt */
+	LEDGER_FINISH,        /* end of an attempt */
 	LEDGER_COUNTS,
 	LEDGER_LIST,
 	LEDGER_GET,
-	LEDGER_RETRY,     /* dead (or any waiting) → pending now */
-	LEDGER_DROP,      /* jobs drop: forget the work, status skipped */
+	LEDGER_RETRY,          /* dead (or any waiting) → pending now */
+	LEDGER_DROP,           /* jobs drop: forget the work, status skipped */
 	LEDGER_DELETED_OBJECT, /* recordings delete */
 	LEDGER_PING,
 };
@@ -119,8 +119,8 @@ enum ledger_outcome {
 struct ledger_finish {
 	enum ledger_outcome outcome;
 	int64_t delay_ms;
-	const char *error;       /* last_error and note text; NULL: none */
-	bool deleted_at_twilio;  /* DONE: the recording was deleted at Twilio */
+	const char *error;      /* last_error and note text; NULL: none */
+	bool deleted_at_twilio; /* DONE: the recording was deleted at Twilio */
 };
 
 /* What RECORD writes: recordings → stored and calls.recording_url (and duration if it was null), one transaction. */
@@ -140,7 +140,7 @@ struct ledger_call {
 	struct sid call_sid;
 	char from[64];
 	char to[64];
-	char status[16]; /* Twilio's word: "completed"; mapped to call_status by the ledger */
+	char status[16];    /* Twilio's word: "completed"; mapped to call_status by the ledger */
 	int64_t duration_s; /* -1 */
 };
 
@@ -155,34 +155,35 @@ struct ledger_request {
 	/* in (by op) */
 	const struct event *events; /* FORWARD: `count` of them */
 	size_t count;
-	size_t lease_max;           /* FORWARD, CLAIM: lease at most so many to this replica */
+	size_t lease_max;              /* FORWARD, CLAIM: lease at most so many to this replica */
 	const struct ledger_job *jobs; /* HEARTBEAT: `count` of them (sid, epoch) */
-	struct sid recording_sid;   /* STORED_OBJECT, FINISH, GET, RETRY, DROP, DELETED_OBJECT, LOOKUP_CALL (event's recording) */
-	int64_t epoch;              /* STORED_OBJECT, FINISH */
-	struct sid call_sid;        /* LOOKUP_CALL, and for the note of FINISH */
+	struct sid recording_sid; /* STORED_OBJECT, FINISH, GET, RETRY, DROP, DELETED_OBJECT, LOOKUP_CALL (event's recording) */
+	int64_t epoch;            /* STORED_OBJECT, FINISH */
+	struct sid call_sid;      /* LOOKUP_CALL, and for the note of FINISH */
 	struct ledger_finish finish;
 	struct ledger_object object;
-	struct ledger_call call;    /* CREATE_CALL */
-	bool all_dead;              /* RETRY: dead ones, oldest first, `limit` of them; again until `changed` is 0 */
-	int status_filter;          /* LIST: enum ledger_status, -1: any, -2: anything not at its end (jobs list) */
-	const char *key_prefix;     /* LIST: or NULL */
-	const char *cursor;         /* LIST: from a previous next_cursor, or NULL */
-	size_t limit;               /* LIST, RETRY all_dead: at most 1000, which 0 means too */
+	struct ledger_call call; /* CREATE_CALL */
+	bool all_dead;           /* RETRY: dead ones, oldest first, `limit` of them; again until `changed` is 0 */
+	int status_filter;       /* LIST: enum ledger_status, -1: any, -2: anything not at its end (jobs list) */
+	const char *key_prefix;  /* LIST: or NULL */
+	const char *cursor;      /* LIST: from a previous next_cursor, or NULL */
+	size_t limit;            /* LIST, RETRY all_dead: at most 1000, which 0 means too */
 
 	/* out (by op) */
-	struct ledger_job *leased;  /* FORWARD, CLAIM */
+	struct ledger_job *leased; /* FORWARD, CLAIM */
 	size_t leased_count;
-	bool *lost;                 /* HEARTBEAT: per job, true when the lease is not ours any more */
-	size_t duplicates;          /* FORWARD: events that changed nothing */
-	size_t changed;             /* RETRY, DROP, DELETED_OBJECT: rows */
-	bool call_known;            /* LOOKUP_CALL */
-	int64_t counts[LEDGER_STATUS_COUNT]; /* COUNTS; pending ones that wait for Twilio's `completed` are no work and not counted */
+	bool *lost;        /* HEARTBEAT: per job, true when the lease is not ours any more */
+	size_t duplicates; /* FORWARD: events that changed nothing */
+	size_t changed;    /* RETRY, DROP, DELETED_OBJECT: rows */
+	bool call_known;   /* LOOKUP_CALL */
+	int64_t counts
+		[LEDGER_STATUS_COUNT]; /* COUNTS; pending ones that wait for Twilio's `completed` are no work and not counted */
 	struct ledger_recording *recordings; /* LIST, GET */
 	size_t recording_count;
 	char next_cursor[64];       /* LIST: "" at the end */
 	struct ledger_audit *audit; /* GET: oldest first, at most 200 */
 	size_t audit_count;
-	int64_t next_due_ms;        /* CLAIM: delay until the next pending one is due or a lease runs out; 0: more are due now; -1: none */
+	int64_t next_due_ms; /* CLAIM: delay until the next pending one is due or a lease runs out; 0: more are due now; -1: none */
 	struct error error;
 
 	/* private to the implementation */
@@ -224,7 +225,8 @@ int ledger_sqlite_path(const char *data_dir, char *out, size_t size);
  * the loop runs. `owner` names this replica in leases (host:pid:random). `sole`: the caller holds the lock of the data directory, so every lease found is a dead
  * process's and ends now.
  */
-int ledger_sqlite_open(struct ledger **ret, uv_loop_t *loop, const char *path, const char *owner, bool migrate, bool sole, struct error *error);
+int ledger_sqlite_open(struct ledger **ret, uv_loop_t *loop, const char *path, const char *owner, bool migrate, bool sole,
+		       struct error *error);
 /* `reeld migrate`: creates and migrates the file at `path`; *applied is how many migrations were missing. Blocking. */
 int ledger_sqlite_migrate(const char *path, size_t *applied, struct error *error);
 

@@ -11,7 +11,8 @@ enum ledger_change ledger_rule_event(enum ledger_status status, bool completed_k
 		return LEDGER_CHANGE_NONE;
 	switch (event) {
 	case RECORDING_COMPLETED:
-		return status == LEDGER_PENDING || status == LEDGER_ABSENT || status == LEDGER_FAILED ? LEDGER_CHANGE_START : LEDGER_CHANGE_NONE;
+		return status == LEDGER_PENDING || status == LEDGER_ABSENT || status == LEDGER_FAILED ? LEDGER_CHANGE_START
+												      : LEDGER_CHANGE_NONE;
 	case RECORDING_ABSENT:
 	case RECORDING_FAILED:
 		return status == LEDGER_PENDING ? LEDGER_CHANGE_END : LEDGER_CHANGE_NONE;
@@ -58,9 +59,9 @@ enum call_status call_status_from_twilio(const char *word)
 		const char *word;
 		enum call_status status;
 	} map[] = {
-		{"queued", CALL_RINGING},      {"initiated", CALL_RINGING}, {"ringing", CALL_RINGING},
+		{"queued", CALL_RINGING},          {"initiated", CALL_RINGING},    {"ringing", CALL_RINGING},
 		{"in-progress", CALL_IN_PROGRESS}, {"answered", CALL_IN_PROGRESS}, {"completed", CALL_COMPLETED},
-		{"busy", CALL_NO_ANSWER},      {"no-answer", CALL_NO_ANSWER}, {"failed", CALL_FAILED},
+		{"busy", CALL_NO_ANSWER},          {"no-answer", CALL_NO_ANSWER},  {"failed", CALL_FAILED},
 		{"canceled", CALL_FAILED},
 	};
 	for (size_t i = 0; i < sizeof(map) / sizeof(map[0]); i++) {

@@ -163,7 +163,8 @@ static const struct ledger_ops sqlite_ops = {
 int ledger_sqlite_migrate(const char *path, size_t *applied, struct error *error)
 {
 	struct sqlite_db *db;
-	int status = sqlite_db_open(&db, &(struct sqlite_db_options){path, true, ledger_sqlite_sql, STMT_COUNT, BUSY_TIMEOUT_MS}, error);
+	int status = sqlite_db_open(&db, &(struct sqlite_db_options){path, true, ledger_sqlite_sql, STMT_COUNT, BUSY_TIMEOUT_MS},
+				    error);
 	if (status != 0)
 		return status;
 	status = migrations_apply_sqlite(db, &migrations_sqlite, applied, error);
@@ -194,10 +195,12 @@ int ledger_sqlite_open(struct ledger **ret, uv_loop_t *loop, const char *path, c
 	snprintf(self->owner, sizeof(self->owner), "%s", owner);
 
 	struct sqlite_db *db = NULL;
-	int status = sqlite_db_open(&db, &(struct sqlite_db_options){path, true, ledger_sqlite_sql, STMT_COUNT, BUSY_TIMEOUT_MS}, error);
+	int status = sqlite_db_open(&db, &(struct sqlite_db_options){path, true, ledger_sqlite_sql, STMT_COUNT, BUSY_TIMEOUT_MS},
+				    error);
 	if (status != 0)
 		goto err_free;
-	status = migrate ? migrations_apply_sqlite(db, &migrations_sqlite, NULL, error) : migrations_verify_sqlite(db, &migrations_sqlite, error);
+	status = migrate ? migrations_apply_sqlite(db, &migrations_sqlite, NULL, error)
+			 : migrations_verify_sqlite(db, &migrations_sqlite, error);
 	if (status == 0 && sole)
 		status = end_leases(db, error);
 	if (status != 0)

@@ -63,13 +63,15 @@ void ledger_sqlite_read_job(struct sqlite_stmt *stmt, struct ledger_job *job);
 void ledger_sqlite_read_recording(struct sqlite_stmt *stmt, struct ledger_recording *recording);
 /* Reads a job by id, with the lease it has now. */
 int ledger_sqlite_load_job(struct ledger_run *run, int64_t id, struct ledger_job *job);
-int ledger_sqlite_audit(struct ledger_run *run, int64_t id, const char *what, const char *format, ...) __attribute__((format(printf, 4, 5)));
+int ledger_sqlite_audit(struct ledger_run *run, int64_t id, const char *what, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
 /* The n-th row of a trail that has n - 1: spares looking for the last one. */
 int ledger_sqlite_audit_first(struct ledger_run *run, int64_t id, int n, const char *what, const char *detail);
 /* The row of an attempt that had to wait: replaces its "leased", and repeats are one row, so that a long outage does not fill the trail. */
 int ledger_sqlite_audit_wait(struct ledger_run *run, int64_t id, const char *detail);
 /* Appends to calls.notes; nothing when there is no such call. */
-int ledger_sqlite_note(struct ledger_run *run, const struct sid *call_sid, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int ledger_sqlite_note(struct ledger_run *run, const struct sid *call_sid, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 /* A call event or a fetched call. *changed: whether anything did. */
 int ledger_sqlite_put_call(struct ledger_run *run, const struct ledger_call *call, int64_t seen_at_ms, bool *changed);
 

@@ -61,7 +61,8 @@ int ledger_sqlite_put_call(struct ledger_run *run, const struct ledger_call *cal
 	bool advances = call_status_advances(row.status, status);
 	/* What comes late may fill a gap but not change what a later word said. */
 	int64_t duration = advances || row.lacks_duration ? call->duration_s : -1;
-	*changed = advances || duration != -1 || (row.lacks_from && call->from[0] != '\0') || (row.lacks_to && call->to[0] != '\0');
+	*changed = advances || duration != -1 || (row.lacks_from && call->from[0] != '\0') ||
+		   (row.lacks_to && call->to[0] != '\0');
 	if (!*changed)
 		return 0;
 	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, STMT_CALL_UPDATE);

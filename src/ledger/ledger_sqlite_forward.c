@@ -26,7 +26,9 @@ static void unknown_word(const struct event *event, char *out, size_t size)
 	const char *at = event->params.len == 0 ? NULL : memmem(event->params.ptr, event->params.len, name, sizeof(name) - 1);
 	const char *end = event->params.ptr + event->params.len;
 	for (at = at == NULL ? end : at + sizeof(name) - 1; at < end && *at != '&' && len < 32 && len < size - 1; at++)
-		out[len++] = (*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') || (*at >= '0' && *at <= '9') || *at == '-' ? *at : '_';
+		out[len++] = (*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') || (*at >= '0' && *at <= '9') || *at == '-'
+				     ? *at
+				     : '_';
 	out[len] = '\0';
 }
 
@@ -68,7 +70,8 @@ static int note_end(struct ledger_run *run, const struct event *event, const str
 	if (event->error_code != 0)
 		return ledger_sqlite_note(run, call_sid, "Recording %s: %s at Twilio, error %" PRId64, event->recording_sid.text,
 					  recording_status_name(event->status), event->error_code);
-	return ledger_sqlite_note(run, call_sid, "Recording %s: %s at Twilio", event->recording_sid.text, recording_status_name(event->status));
+	return ledger_sqlite_note(run, call_sid, "Recording %s: %s at Twilio", event->recording_sid.text,
+				  recording_status_name(event->status));
 }
 
 /* Tries the insert. *added: it was the first event of its recording. */
@@ -144,7 +147,8 @@ static int start_recording(struct forward *forward, const struct event *event, c
 	if (result != 0 || !lease)
 		return result;
 	result = ledger_sqlite_load_job(run, found->id, &run->request->leased[run->request->leased_count++]);
-	return result == 0 ? ledger_sqlite_audit(run, found->id, "leased", "%s, epoch %" PRId64, run->owner, found->epoch + 1) : result;
+	return result == 0 ? ledger_sqlite_audit(run, found->id, "leased", "%s, epoch %" PRId64, run->owner, found->epoch + 1)
+			   : result;
 }
 
 static int end_recording(struct ledger_run *run, const struct event *event, const struct ledger_found *found)
@@ -212,7 +216,8 @@ static int forward_call(struct ledger_run *run, const struct event *event, bool 
 int ledger_sqlite_forward(struct ledger_run *run)
 {
 	struct ledger_request *request = run->request;
-	struct forward forward = {.run = run, .lease_max = request->lease_max < request->count ? request->lease_max : request->count};
+	struct forward forward = {.run = run,
+				  .lease_max = request->lease_max < request->count ? request->lease_max : request->count};
 	snprintf(forward.first_lease, sizeof(forward.first_lease), "%s, epoch 1", run->owner);
 	if (forward.lease_max > LEDGER_LEASE_LIMIT)
 		forward.lease_max = LEDGER_LEASE_LIMIT;
@@ -224,7 +229,8 @@ int ledger_sqlite_forward(struct ledger_run *run)
 	for (size_t i = 0; i < request->count; i++) {
 		const struct event *event = &request->events[i];
 		bool changed = false;
-		int result = event->kind == EVENT_RECORDING ? forward_recording(&forward, event, &changed) : forward_call(run, event, &changed);
+		int result = event->kind == EVENT_RECORDING ? forward_recording(&forward, event, &changed)
+							    : forward_call(run, event, &changed);
 		if (result != 0)
 			return result;
 		if (!changed)

@@ -145,15 +145,16 @@ int ledger_sqlite_stored_object(struct ledger_run *run)
 		sqlite_bind_text(stmt, found.call_sid.text);
 		status = sqlite_stmt_run(stmt);
 	}
-	return status == 0 ? ledger_sqlite_audit(run, found.id, "stored", "%" PRId64 " bytes as %s", object->bytes, object->key) : status;
+	return status == 0 ? ledger_sqlite_audit(run, found.id, "stored", "%" PRId64 " bytes as %s", object->bytes, object->key)
+			   : status;
 }
 
 /* What each outcome means for the row. */
 struct ending {
 	enum ledger_status status;
 	bool charged;
-	bool due;       /* again, after delay_ms */
-	bool error;     /* last_error is set from the request (or cleared) */
+	bool due;         /* again, after delay_ms */
+	bool error;       /* last_error is set from the request (or cleared) */
 	const char *what; /* in the trail; NULL: nothing to say */
 };
 
@@ -239,6 +240,7 @@ int ledger_sqlite_finish(struct ledger_run *run)
 		status = trail_ending(run, &found, &ending);
 	if (status != 0 || (ending.status != LEDGER_DEAD && ending.status != LEDGER_FAILED && ending.status != LEDGER_ABSENT))
 		return status;
-	return ledger_sqlite_note(run, sid_is_set(&found.call_sid) ? &found.call_sid : &run->request->call_sid, "Recording %s: %s: %s",
-				  found.recording_sid.text, ending.what, finish->error == NULL ? "no reason given" : finish->error);
+	return ledger_sqlite_note(run, sid_is_set(&found.call_sid) ? &found.call_sid : &run->request->call_sid,
+				  "Recording %s: %s: %s", found.recording_sid.text, ending.what,
+				  finish->error == NULL ? "no reason given" : finish->error);
 }

@@ -66,7 +66,9 @@ int ledger_sqlite_list(struct ledger_run *run)
 	if (request->recordings == NULL)
 		return error_set(&request->error, ERR_NOMEM, "out of memory for %zu rows", limit);
 	bool one = request->status_filter >= 0 && request->status_filter < LEDGER_STATUS_COUNT;
-	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, one ? STMT_LIST_STATUS : request->status_filter == -2 ? STMT_LIST_OPEN : STMT_LIST_ANY);
+	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, one                            ? STMT_LIST_STATUS
+							      : request->status_filter == -2 ? STMT_LIST_OPEN
+											     : STMT_LIST_ANY);
 	sqlite_bind_i64(stmt, before);
 	sqlite_bind_text(stmt, request->key_prefix);
 	sqlite_bind_i64(stmt, (int64_t)limit);

@@ -144,7 +144,8 @@ int ledger_sqlite_audit_wait(struct ledger_run *run, int64_t id, const char *det
 	sqlite_stmt_end(stmt);
 	if (row < 0)
 		return row;
-	bool again = count == 2 && strcmp(last[0].what, "leased") == 0 && strcmp(last[1].what, "wait") == 0 && strcmp(last[1].detail, detail) == 0;
+	bool again = count == 2 && strcmp(last[0].what, "leased") == 0 && strcmp(last[1].what, "wait") == 0 &&
+		     strcmp(last[1].detail, detail) == 0;
 	if (!again)
 		return audit_add(run, id, "wait", detail);
 	stmt = sqlite_stmt_begin(run->db, STMT_AUDIT_REMOVE);

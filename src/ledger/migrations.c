@@ -11,11 +11,13 @@
 int migrations_check(const struct migration_set *set, int64_t number, const char *sha256, struct error *error)
 {
 	if (number < 1 || number > (int64_t)set->count)
-		return error_set(error, ERR_CONFIG, "the database has migration %" PRId64 ", this reeld knows %zu: use a newer reeld", number,
+		return error_set(error, ERR_CONFIG,
+				 "the database has migration %" PRId64 ", this reeld knows %zu: use a newer reeld", number,
 				 set->count);
 	const struct migration *known = &set->list[number - 1];
 	if (strcmp(known->sha256, sha256) != 0)
-		return error_set(error, ERR_CORRUPT, "migration %s was changed after it was applied to this database", known->name);
+		return error_set(error, ERR_CORRUPT, "migration %s was changed after it was applied to this database",
+				 known->name);
 	return 0;
 }
 
@@ -38,8 +40,9 @@ static int read_applied(struct sqlite_db *db, const struct migration_set *set, s
 		int64_t number = sqlite_column_i64(stmt, 0, 0);
 		sqlite_column_text(stmt, 1, sha256, sizeof(sha256));
 		status = migrations_check(set, number, sha256, error);
-		if (status == 0 && number != (int64_t)++*count)
-			status = error_set(error, ERR_CORRUPT, "migration %zu is missing before %" PRId64 " in schema_migrations", *count, number);
+		if (status == 0 && number != (int64_t)++ * count)
+			status = error_set(error, ERR_CORRUPT, "migration %zu is missing before %" PRId64 " in schema_migrations",
+					   *count, number);
 	}
 	if (row < 0 && status == 0)
 		status = from_db(db, error);
@@ -50,7 +53,8 @@ static int read_applied(struct sqlite_db *db, const struct migration_set *set, s
 static int apply_one(struct sqlite_db *db, const struct migration *migration, struct error *error)
 {
 	if (sqlite_db_exec(db, migration->sql) != 0)
-		return error_set(error, sqlite_db_error(db)->code, "migration %s: %s", migration->name, sqlite_db_error(db)->detail);
+		return error_set(error, sqlite_db_error(db)->code, "migration %s: %s", migration->name,
+				 sqlite_db_error(db)->detail);
 	struct sqlite_stmt *stmt = sqlite_stmt_begin(db, STMT_MIGRATION_ADD);
 	sqlite_bind_i64(stmt, migration->number);
 	sqlite_bind_text(stmt, migration->name);
@@ -99,6 +103,7 @@ int migrations_verify_sqlite(struct sqlite_db *db, const struct migration_set *s
 	size_t have = 0;
 	int status = row == 1 ? read_applied(db, set, &have, error) : 0;
 	if (status == 0 && have < set->count)
-		status = error_set(error, ERR_CONFIG, "the database lacks migration %s: run `reeld migrate`", set->list[have].name);
+		status = error_set(error, ERR_CONFIG, "the database lacks migration %s: run `reeld migrate`",
+				   set->list[have].name);
 	return status;
 }

@@ -15,8 +15,8 @@
 struct sqlite_db;
 
 struct migration {
-	int64_t number; /* 1, 2, 3, … */
-	const char *name; /* "0001_initial" */
+	int64_t number;     /* 1, 2, 3, … */
+	const char *name;   /* "0001_initial" */
 	const char *sha256; /* of the file, hex */
 	const char *sql;
 };

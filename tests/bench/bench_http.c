@@ -53,7 +53,8 @@ int main(int argc, char **argv)
 	uv_loop_init(&loop);
 	uv_signal_init(&loop, &stop);
 	struct server *server = server_new(&loop, &options);
-	if (server == NULL || reply_fixed_build(&answer, 200, "application/json", NULL, SLICE("{\"success\":true,\"message\":\"Recording accepted\"}")) != 0)
+	if (server == NULL || reply_fixed_build(&answer, 200, "application/json", NULL,
+						SLICE("{\"success\":true,\"message\":\"Recording accepted\"}")) != 0)
 		return 1;
 	if (server_listen(server, address, &error) != 0) {
 		fprintf(stderr, "%s\n", error.detail);

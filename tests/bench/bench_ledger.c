@@ -43,7 +43,8 @@ static double cpu_seconds(void)
 {
 	struct rusage usage;
 	getrusage(RUSAGE_SELF, &usage);
-	return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) + (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+	return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+	       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
 static void make_events(struct event *events, size_t count)
@@ -51,10 +52,18 @@ static void make_events(struct event *events, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		uint64_t id[4];
 		random_bytes(id, sizeof(id));
-		events[i] = (struct event){.kind = EVENT_RECORDING, .received_at_ms = clock_wall_ms(), .status = RECORDING_COMPLETED, .duration_s = 30,
-					   .channels = 2, .start_time_ms = 1700000000000, .source = "DialVerb", .track = "both"};
-		snprintf(events[i].recording_sid.text, SID_LEN + 1, "RE%016llx%016llx", (unsigned long long)id[0], (unsigned long long)id[1]);
-		snprintf(events[i].call_sid.text, SID_LEN + 1, "CA%016llx%016llx", (unsigned long long)id[2], (unsigned long long)id[3]);
+		events[i] = (struct event){.kind = EVENT_RECORDING,
+					   .received_at_ms = clock_wall_ms(),
+					   .status = RECORDING_COMPLETED,
+					   .duration_s = 30,
+					   .channels = 2,
+					   .start_time_ms = 1700000000000,
+					   .source = "DialVerb",
+					   .track = "both"};
+		snprintf(events[i].recording_sid.text, SID_LEN + 1, "RE%016llx%016llx", (unsigned long long)id[0],
+			 (unsigned long long)id[1]);
+		snprintf(events[i].call_sid.text, SID_LEN + 1, "CA%016llx%016llx", (unsigned long long)id[2],
+			 (unsigned long long)id[3]);
 		snprintf(events[i].account_sid.text, SID_LEN + 1, "AC%032x", 1);
 	}
 }
@@ -70,8 +79,12 @@ static void forward(struct bench *bench, size_t count, size_t batch, bool lease)
 {
 	for (size_t at = 0; at < count; at += batch) {
 		size_t size = count - at < batch ? count - at : batch;
-		struct ledger_request request = {.op = LEDGER_FORWARD, .events = bench->events + at, .count = size, .lease_max = lease ? size : 0,
-						 .done = batch_done, .data = bench};
+		struct ledger_request request = {.op = LEDGER_FORWARD,
+						 .events = bench->events + at,
+						 .count = size,
+						 .lease_max = lease ? size : 0,
+						 .done = batch_done,
+						 .data = bench};
 		bench->answered = false;
 		ledger_submit(bench->ledger, &request);
 		while (!bench->answered)
@@ -100,8 +113,12 @@ static void stored(struct ledger_request *request, int status)
 	struct worker *worker = request->data;
 	if (status != 0)
 		fail("stored", status, &request->error);
-	worker->request = (struct ledger_request){.op = LEDGER_FINISH, .recording_sid = worker->job->recording_sid, .epoch = worker->job->epoch,
-						  .finish = {.outcome = LEDGER_OUTCOME_DONE}, .done = finished, .data = worker};
+	worker->request = (struct ledger_request){.op = LEDGER_FINISH,
+						  .recording_sid = worker->job->recording_sid,
+						  .epoch = worker->job->epoch,
+						  .finish = {.outcome = LEDGER_OUTCOME_DONE},
+						  .done = finished,
+						  .data = worker};
 	ledger_submit(worker->bench->ledger, &worker->request);
 }
 
@@ -116,10 +133,15 @@ static void work(struct worker *worker)
 		.op = LEDGER_STORED_OBJECT,
 		.recording_sid = worker->job->recording_sid,
 		.epoch = worker->job->epoch,
-		.object = {.key = "recordings/2023/11/14/CA00000000000000000000000000000000/RE00000000000000000000000000000000.wav",
-			   .url = "https://s3.example.com/bucket/recordings/2023/11/14/CA00000000000000000000000000000000/RE00000000000000000000000000000000.wav",
-			   .bytes = 480044, .md5 = "0123456789abcdef0123456789abcdef",
-			   .sha256 = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", .content_type = "audio/wav", .duration_s = 30},
+		.object =
+			{.key = "recordings/2023/11/14/CA00000000000000000000000000000000/RE00000000000000000000000000000000.wav",
+			 .url = "https://s3.example.com/bucket/recordings/2023/11/14/CA00000000000000000000000000000000/"
+				"RE00000000000000000000000000000000.wav",
+			 .bytes = 480044,
+			 .md5 = "0123456789abcdef0123456789abcdef",
+			 .sha256 = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+			 .content_type = "audio/wav",
+			 .duration_s = 30},
 		.done = stored,
 		.data = worker,
 	};
@@ -129,7 +151,8 @@ static void work(struct worker *worker)
 static void report(const char *what, size_t count, uint64_t start_ns, double start_cpu)
 {
 	double seconds = (double)(clock_mono_ns() - start_ns) / 1e9;
-	printf("%-32s %9.0f/s  %6.1f us CPU each\n", what, (double)count / seconds, (cpu_seconds() - start_cpu) * 1e6 / (double)count);
+	printf("%-32s %9.0f/s  %6.1f us CPU each\n", what, (double)count / seconds,
+	       (cpu_seconds() - start_cpu) * 1e6 / (double)count);
 	fflush(stdout);
 }
 

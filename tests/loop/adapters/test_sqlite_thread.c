@@ -26,9 +26,9 @@ static unsigned runs;
 
 struct item {
 	struct list link;
-	int64_t key;         /* -1: count */
-	size_t bytes;        /* of value */
-	const char *second;  /* a statement run after the insert, to fail there */
+	int64_t key;        /* -1: count */
+	size_t bytes;       /* of value */
+	const char *second; /* a statement run after the insert, to fail there */
 	int64_t counted;
 	int status;
 	char detail[256];
@@ -88,14 +88,16 @@ static struct sqlite_db *open_db(int busy_timeout_ms)
 {
 	struct sqlite_db *db;
 	struct error error = {0};
-	cr_assert_eq(sqlite_db_open(&db, &(struct sqlite_db_options){path, true, sql, STMTS, busy_timeout_ms}, &error), 0, "%s", error.detail);
+	cr_assert_eq(sqlite_db_open(&db, &(struct sqlite_db_options){path, true, sql, STMTS, busy_timeout_ms}, &error), 0, "%s",
+		     error.detail);
 	return db;
 }
 
 static void start(struct sqlite_db *db, size_t max_queue)
 {
 	struct error error = {0};
-	cr_assert_eq(sqlite_thread_start(&sqlite, &(struct sqlite_thread_options){&loop, db, &ops, NULL, max_queue}, &error), 0, "%s", error.detail);
+	cr_assert_eq(sqlite_thread_start(&sqlite, &(struct sqlite_thread_options){&loop, db, &ops, NULL, max_queue}, &error), 0,
+		     "%s", error.detail);
 }
 
 static void closed(void *data)

@@ -146,17 +146,27 @@ static void fill(void)
 	cr_assert_eq(store_directory_open(&store, &loop, data_dir, &error), 0);
 	cr_assert_eq(store_url(store, KEY, url, sizeof(url)), 0);
 	for (size_t i = 0; i < 3; i++) {
-		events[i] = (struct event){.kind = EVENT_RECORDING, .received_at_ms = 1700000000000, .status = RECORDING_COMPLETED, .duration_s = 7,
-					   .start_time_ms = -1, .call_sid = {CALL}, .source = "Dial\tVerb"};
+		events[i] = (struct event){.kind = EVENT_RECORDING,
+					   .received_at_ms = 1700000000000,
+					   .status = RECORDING_COMPLETED,
+					   .duration_s = 7,
+					   .start_time_ms = -1,
+					   .call_sid = {CALL},
+					   .source = "Dial\tVerb"};
 		strcpy(events[i].recording_sid.text, sids[i]);
 	}
 	struct ledger_request forward = {.op = LEDGER_FORWARD, .events = events, .count = 3, .lease_max = 2};
 	wait_for(ledger, &forward);
 	ledger_request_release(&forward);
-	struct ledger_request stored = {.op = LEDGER_STORED_OBJECT, .recording_sid = {STORED}, .epoch = 1,
-					.object = {.key = KEY, .url = url, .bytes = 4, .sha256 = "00", .content_type = "audio/wav", .duration_s = -1}};
+	struct ledger_request stored = {
+		.op = LEDGER_STORED_OBJECT,
+		.recording_sid = {STORED},
+		.epoch = 1,
+		.object = {.key = KEY, .url = url, .bytes = 4, .sha256 = "00", .content_type = "audio/wav", .duration_s = -1}};
 	wait_for(ledger, &stored);
-	struct ledger_request dead = {.op = LEDGER_FINISH, .recording_sid = {DEAD}, .epoch = 1,
+	struct ledger_request dead = {.op = LEDGER_FINISH,
+				      .recording_sid = {DEAD},
+				      .epoch = 1,
 				      .finish = {.outcome = LEDGER_OUTCOME_DEAD, .error = "media_type:\ttext/xml\n"}};
 	wait_for(ledger, &dead);
 	ledger_close(ledger, nothing, NULL);
@@ -233,7 +243,8 @@ Test(ledger_commands, jobs_list_is_what_is_not_at_its_end_one_tabbed_line_each)
 	cr_expect_eq(run(cmd_jobs, "jobs", "list", NULL), CMD_OK, "%s", err);
 	cr_expect_eq(lines(out), 2, "%s", out);
 	cr_expect_not_null(strstr(out, PENDING "\tpending\t0\t2023-11-14T22:13:20Z\t"));
-	cr_expect_not_null(strstr(out, DEAD "\tdead\t1\t2023-11-14T22:13:20Z\t\t\tmedia_type: text/xml \n"), "control characters cannot break a line: %s", out);
+	cr_expect_not_null(strstr(out, DEAD "\tdead\t1\t2023-11-14T22:13:20Z\t\t\tmedia_type: text/xml \n"),
+			   "control characters cannot break a line: %s", out);
 	cr_expect_null(strstr(out, STORED));
 }
 

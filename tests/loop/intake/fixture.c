@@ -23,8 +23,8 @@ static void echo(struct connection *connection, const struct request *request)
 	struct buffer body;
 	struct slice host = request_header(request, SLICE("Host"));
 	buffer_init(&body, 1 << 20);
-	buffer_printf(&body, "%.*s %.*s host=%.*s query=%.*s body=", SLICE_FMT(request->method_name), SLICE_FMT(request->path), SLICE_FMT(host),
-		      SLICE_FMT(request->query));
+	buffer_printf(&body, "%.*s %.*s host=%.*s query=%.*s body=", SLICE_FMT(request->method_name), SLICE_FMT(request->path),
+		      SLICE_FMT(host), SLICE_FMT(request->query));
 	buffer_append_slice(&body, request->body);
 	reply_send(connection, &(struct reply){.status = 200, .content_type = "text/plain", .body = buffer_slice(&body)});
 	buffer_free(&body);
@@ -100,7 +100,8 @@ void fixture_answer_next(void)
 	if (retained == NULL)
 		snprintf(body, sizeof(body), "answer %u", ++number);
 	else
-		snprintf(body, sizeof(body), "retained %.*s?%.*s %.*s", SLICE_FMT(retained->path), SLICE_FMT(retained->query), SLICE_FMT(retained->body));
+		snprintf(body, sizeof(body), "retained %.*s?%.*s %.*s", SLICE_FMT(retained->path), SLICE_FMT(retained->query),
+			 SLICE_FMT(retained->body));
 	reply_send(connection, &(struct reply){.status = 200, .body = slice_from_cstr(body)});
 }
 

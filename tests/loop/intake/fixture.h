@@ -47,13 +47,13 @@ void fixture_fini(void);
 
 /* One turn that does not block for long. */
 void fixture_turn(void);
-#define TURN_UNTIL(condition)                                                                     \
-	do {                                                                                      \
-		uint64_t turn_end_ = uv_hrtime() + UINT64_C(20000000000);                         \
-		while (!(condition)) {                                                            \
+#define TURN_UNTIL(condition)                                                                    \
+	do {                                                                                     \
+		uint64_t turn_end_ = uv_hrtime() + UINT64_C(20000000000);                        \
+		while (!(condition)) {                                                           \
 			cr_assert_lt(uv_hrtime(), turn_end_, "never came true: %s", #condition); \
-			fixture_turn();                                                           \
-		}                                                                                 \
+			fixture_turn();                                                          \
+		}                                                                                \
 	} while (0)
 
 /* How often a connection was closed for this reason. */

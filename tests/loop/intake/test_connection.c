@@ -115,7 +115,8 @@ Test(connection, stops_reading_from_a_peer_that_pipelines_too_much_and_loses_not
 Test(connection, says_continue_to_who_waits_for_it)
 {
 	start();
-	raw_expect(&client, "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\n");
+	raw_expect(&client, "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n",
+		   "HTTP/1.1 100 Continue\r\n\r\n");
 	raw_expect(&client, "body", "body=body");
 	cr_assert_eq(raw_count(&client, "100 Continue"), 1);
 	raw_close(&client);
@@ -147,7 +148,8 @@ Test(connection, refuses_with_the_status_that_fits_and_closes)
 		const char *reason;
 	} rows[] = {
 		{"BAD\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n", "malformed"},
-		{"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "HTTP/1.1 400 ", "malformed"},
+		{"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "HTTP/1.1 400 ",
+		 "malformed"},
 		{"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 4097\r\n\r\n", "HTTP/1.1 413 ", "too_large"},
 		{"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: gzip\r\n\r\n", "HTTP/1.1 501 ", "unsupported"},
 		{"GET / HTTP/2.0\r\nHost: t\r\n\r\n", "HTTP/1.1 505 ", "unsupported"},

@@ -87,7 +87,8 @@ Test(listener, further_connections_are_told_and_closed)
 	for (int i = 0; i < 5; i++) {
 		raw_connect(&extra);
 		raw_expect_end(&extra, "HTTP/1.1 503 ");
-		cr_assert(raw_has(&extra, "Content-Length: 32\r\n") && raw_has(&extra, "\r\n\r\n{\"error\":\"Too many connections\"}"));
+		cr_assert(raw_has(&extra, "Content-Length: 32\r\n") &&
+			  raw_has(&extra, "\r\n\r\n{\"error\":\"Too many connections\"}"));
 		raw_close(&extra);
 		cr_assert_eq(server_connections(fixture.server), 3);
 	}

@@ -23,9 +23,9 @@ static struct source {
 	int64_t announced; /* length; -1: chunked */
 	size_t total;
 	size_t piece;
-	size_t later_at;   /* LATER once there; 0: never */
-	bool abort;        /* instead of END */
-	bool inside;       /* reply_stream() or resume is running */
+	size_t later_at; /* LATER once there; 0: never */
+	bool abort;      /* instead of END */
+	bool inside;     /* reply_stream() or resume is running */
 	size_t given;
 	unsigned fills;
 	unsigned done;
@@ -71,8 +71,13 @@ static void begin_stream(struct connection *connection)
 	char headers[] = "X-Extra: 1\r\n"; /* gone after the call */
 	source.connection = connection;
 	source.inside = true;
-	reply_stream(connection, &(struct reply_stream){.status = 200, .content_type = "audio/wav", .headers = headers, .length = source.announced,
-							.fill = fill, .done = done, .data = &source});
+	reply_stream(connection, &(struct reply_stream){.status = 200,
+							.content_type = "audio/wav",
+							.headers = headers,
+							.length = source.announced,
+							.fill = fill,
+							.done = done,
+							.data = &source});
 	memset(headers, 'x', sizeof(headers));
 	source.inside = false;
 }
@@ -129,7 +134,8 @@ Test(reply_stream, known_length_is_sent_whole_and_the_connection_goes_on)
 {
 	start((struct source){.announced = 1000000, .total = 1000000, .piece = 7777}, GET("/stream") GET("/now"));
 	TURN_UNTIL(raw_has(&client, "\r\n\r\nnow"));
-	cr_assert(raw_has(&client, "Content-Type: audio/wav\r\nContent-Length: 1000000\r\nX-Extra: 1\r\nConnection: keep-alive\r\n\r\n"));
+	cr_assert(raw_has(&client,
+			  "Content-Type: audio/wav\r\nContent-Length: 1000000\r\nX-Extra: 1\r\nConnection: keep-alive\r\n\r\n"));
 	cr_assert(body_is_right(strstr(buffer_cstr(&client.in), "\r\n\r\n") + 4, 1000000));
 	cr_assert_eq(source.done, 1);
 	cr_assert(source.complete);
@@ -152,7 +158,8 @@ Test(reply_stream, unknown_length_is_chunked)
 
 Test(reply_stream, unknown_length_ends_with_the_connection_for_http10)
 {
-	start((struct source){.announced = -1, .total = 5000, .piece = 1000}, "GET /stream HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+	start((struct source){.announced = -1, .total = 5000, .piece = 1000},
+	      "GET /stream HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
 	raw_expect_end(&client, "HTTP/1.1 200 OK\r\n");
 	cr_assert(raw_has(&client, "Connection: close\r\n"));
 	cr_assert_not(raw_has(&client, "chunked"));
@@ -253,7 +260,8 @@ Test(reply_stream, one_that_ends_short_or_exceeds_its_length_is_cut)
 
 Test(reply_stream, head_gets_the_headers_only)
 {
-	start((struct source){.announced = 5000, .total = 5000, .piece = 1000}, "HEAD /stream HTTP/1.1\r\nHost: t\r\n\r\n" GET("/now"));
+	start((struct source){.announced = 5000, .total = 5000, .piece = 1000},
+	      "HEAD /stream HTTP/1.1\r\nHost: t\r\n\r\n" GET("/now"));
 	TURN_UNTIL(raw_has(&client, "\r\n\r\nnow"));
 	cr_assert(raw_has(&client, "Content-Length: 5000\r\n"));
 	cr_assert_eq(source.fills, 0);
@@ -309,7 +317,8 @@ Test(reply_stream, server_closed_at_any_turn_tells_the_owner_once)
 	fixture_start();
 	fixture_close_server();
 	for (int turns = 0; turns < 30; turns++) {
-		source = (struct source){.announced = -1, .total = (size_t)4 << 20, .piece = 32768, .later_at = turns % 3 == 0 ? 65536 : 0};
+		source = (struct source){
+			.announced = -1, .total = (size_t)4 << 20, .piece = 32768, .later_at = turns % 3 == 0 ? 65536 : 0};
 		TURN_UNTIL(fixture.closed);
 		fixture.closed = false;
 		fixture_start();

@@ -25,7 +25,7 @@ struct faults {
 	pthread_mutex_t mutex;
 	unsigned calls[FILE_OP_COUNT];
 	unsigned total;
-	bool any;         /* every kind of call, not just `op` */
+	bool any; /* every kind of call, not just `op` */
 	enum file_op op;
 	unsigned skip;    /* let so many of these pass */
 	unsigned times;   /* then let so many fail */
@@ -143,15 +143,15 @@ static inline int fixture_open(struct fixture *f)
 #define OPEN(f) cr_assert_eq(fixture_open(f), 0, "%s", (f)->error.detail)
 
 /* Turns the loop until the condition holds; fails after ten seconds. */
-#define RUN_UNTIL(f, condition)                                                                                        \
-	do {                                                                                                           \
-		uint64_t until = clock_mono_ns() + UINT64_C(10000000000);                                              \
-		uv_ref((uv_handle_t *)&(f)->tick);                                                                     \
-		while (!(condition)) {                                                                                 \
-			uv_run(&(f)->loop, UV_RUN_ONCE);                                                               \
-			cr_assert(clock_mono_ns() < until, "waited in vain for %s", #condition);                       \
-		}                                                                                                      \
-		uv_unref((uv_handle_t *)&(f)->tick);                                                                   \
+#define RUN_UNTIL(f, condition)                                                                  \
+	do {                                                                                     \
+		uint64_t until = clock_mono_ns() + UINT64_C(10000000000);                        \
+		uv_ref((uv_handle_t *)&(f)->tick);                                               \
+		while (!(condition)) {                                                           \
+			uv_run(&(f)->loop, UV_RUN_ONCE);                                         \
+			cr_assert(clock_mono_ns() < until, "waited in vain for %s", #condition); \
+		}                                                                                \
+		uv_unref((uv_handle_t *)&(f)->tick);                                             \
 	} while (0)
 
 static inline void fixture_closed(void *data)
@@ -258,8 +258,12 @@ static inline void reading_each(struct journal_read *read, const struct journal_
 static inline void reading_start(struct fixture *f, struct reading *reading, uint64_t after, size_t max_records, size_t max_bytes)
 {
 	memset(reading, 0, sizeof(*reading));
-	reading->read = (struct journal_read){
-		.after = after, .max_records = max_records, .max_bytes = max_bytes, .done = reading_done, .data = reading, .each = reading_each};
+	reading->read = (struct journal_read){.after = after,
+					      .max_records = max_records,
+					      .max_bytes = max_bytes,
+					      .done = reading_done,
+					      .data = reading,
+					      .each = reading_each};
 	cr_assert_eq(journal_read(f->journal, &reading->read), 0);
 }
 

@@ -29,7 +29,7 @@ struct node {
 	char *syncing; /* content when a sync began that has not returned yet; NULL: none */
 	size_t syncing_size;
 	bool by_writer;
-	bool renaming;  /* the call has not returned yet */
+	bool renaming; /* the call has not returned yet */
 };
 
 struct saved_node {

@@ -263,7 +263,8 @@ Test(recovery, a_segment_that_cannot_be_synced_at_start_is_read_but_not_written_
 /* The third block of every segment is unreadable. */
 static int unreadable_hook(void *data, const struct file_call *call)
 {
-	bool hit = call->op == FILE_READ && call->offset < 3 * 4096 && call->offset + call->size > 2 * 4096 && call->size > CHECKPOINT_SLOT_SIZE;
+	bool hit = call->op == FILE_READ && call->offset < 3 * 4096 && call->offset + call->size > 2 * 4096 &&
+		   call->size > CHECKPOINT_SLOT_SIZE;
 	return hit ? EIO : 0;
 }
 

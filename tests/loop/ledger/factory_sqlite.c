@@ -62,7 +62,8 @@ const char *factory_sql(const char *sql)
 void factory_pass_time(int64_t ms)
 {
 	char sql[256];
-	snprintf(sql, sizeof(sql), "UPDATE recordings SET lease_expires_at = lease_expires_at - %lld, next_attempt_at = next_attempt_at - %lld",
+	snprintf(sql, sizeof(sql),
+		 "UPDATE recordings SET lease_expires_at = lease_expires_at - %lld, next_attempt_at = next_attempt_at - %lld",
 		 (long long)ms, (long long)ms);
 	factory_sql(sql);
 }

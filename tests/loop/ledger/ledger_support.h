@@ -34,7 +34,8 @@ static inline int wait_for(struct ledger *ledger, struct ledger_request *request
 	ledger_submit(ledger, request);
 	waited.submitted = true;
 	while (!waited.done)
-		cr_assert(uv_run(&loop, UV_RUN_ONCE) != 0 || waited.done, "the loop has nothing to do and the request is not answered");
+		cr_assert(uv_run(&loop, UV_RUN_ONCE) != 0 || waited.done,
+			  "the loop has nothing to do and the request is not answered");
 	return waited.status;
 }
 
@@ -78,8 +79,13 @@ static inline struct event recording_event(unsigned n, enum recording_status sta
 
 static inline struct event call_event(unsigned n, enum event_kind kind, const char *word, int64_t duration_s)
 {
-	struct event event = {.kind = kind, .received_at_ms = 1700000000000, .call_sid = make_sid("CA", n), .duration_s = duration_s,
-			      .start_time_ms = -1, .from = "+15005550006", .to = "+15005550001"};
+	struct event event = {.kind = kind,
+			      .received_at_ms = 1700000000000,
+			      .call_sid = make_sid("CA", n),
+			      .duration_s = duration_s,
+			      .start_time_ms = -1,
+			      .from = "+15005550006",
+			      .to = "+15005550001"};
 	snprintf(event.call_status, sizeof(event.call_status), "%s", word);
 	return event;
 }

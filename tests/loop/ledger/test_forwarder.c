@@ -26,9 +26,9 @@ static size_t forwarded;
 /* Stands before the ledger. */
 struct gate {
 	struct ledger base;
-	int fail_with;         /* every FORWARD, before it reaches the ledger */
-	const char *fail_sid;  /* only those that hold this recording */
-	bool answer_lost;      /* the ledger commits, the answer is an error */
+	int fail_with;        /* every FORWARD, before it reaches the ledger */
+	const char *fail_sid; /* only those that hold this recording */
+	bool answer_lost;     /* the ledger commits, the answer is an error */
 	unsigned requests;
 	size_t largest;
 	uv_timer_t later;
@@ -120,7 +120,8 @@ static void take_forwarded(void *data, size_t count)
 static void open_journal(void)
 {
 	struct error error = {0};
-	cr_assert_eq(journal_open(&journal, &loop, &(struct journal_options){directory, 64 << 20, 1 << 20, 0, metrics}, &error), 0, "%s", error.detail);
+	cr_assert_eq(journal_open(&journal, &loop, &(struct journal_options){directory, 64 << 20, 1 << 20, 0, metrics}, &error),
+		     0, "%s", error.detail);
 }
 
 static void close_journal(void)
@@ -134,8 +135,13 @@ static void close_journal(void)
 
 static struct forwarder_options options(void)
 {
-	return (struct forwarder_options){.journal = journal, .ledger = &gate.base, .filter = filter, .metrics = metrics,
-					  .capacity = take_capacity, .leased = take_leased, .forwarded = take_forwarded};
+	return (struct forwarder_options){.journal = journal,
+					  .ledger = &gate.base,
+					  .filter = filter,
+					  .metrics = metrics,
+					  .capacity = take_capacity,
+					  .leased = take_leased,
+					  .forwarded = take_forwarded};
 }
 
 static void start_with(struct forwarder_options with)
@@ -220,8 +226,8 @@ static void append_recording(unsigned n, const char *status)
 {
 	char params[512];
 	unsigned char head[EVENT_HEADER_SIZE];
-	snprintf(params, sizeof(params), "RecordingSid=%s&CallSid=%s&AccountSid=%s&RecordingStatus=%s&RecordingDuration=7", make_sid("RE", n).text,
-		 make_sid("CA", n).text, make_sid("AC", 1).text, status);
+	snprintf(params, sizeof(params), "RecordingSid=%s&CallSid=%s&AccountSid=%s&RecordingStatus=%s&RecordingDuration=7",
+		 make_sid("RE", n).text, make_sid("CA", n).text, make_sid("AC", 1).text, status);
 	event_encode_header(head, EVENT_RECORDING, 1700000000000, strlen(params));
 	append_raw(head, sizeof(head), params);
 }

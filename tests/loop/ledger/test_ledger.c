@@ -63,8 +63,11 @@ static size_t claim_by(struct ledger *by, size_t max, struct ledger_job *job, in
 
 static int finish_by(struct ledger *by, const struct ledger_job *job, struct ledger_finish finish)
 {
-	struct ledger_request request = {.op = LEDGER_FINISH, .recording_sid = job->recording_sid, .epoch = job->epoch,
-					 .call_sid = job->call_sid, .finish = finish};
+	struct ledger_request request = {.op = LEDGER_FINISH,
+					 .recording_sid = job->recording_sid,
+					 .epoch = job->epoch,
+					 .call_sid = job->call_sid,
+					 .finish = finish};
 	int status = wait_for(by, &request);
 	ledger_request_release(&request);
 	return status;
@@ -81,8 +84,15 @@ static int store_by(struct ledger *by, const struct ledger_job *job, bool keep_l
 		.op = LEDGER_STORED_OBJECT,
 		.recording_sid = job->recording_sid,
 		.epoch = job->epoch,
-		.object = {.key = "recordings/2023/11/14/CA/RE.wav", .url = "file:///x/RE.wav", .bytes = 1234, .md5 = "0123456789abcdef0123456789abcdef",
-			   .sha256 = "00", .content_type = "audio/wav", .duration_s = 31, .channels = 1, .keep_lease = keep_lease},
+		.object = {.key = "recordings/2023/11/14/CA/RE.wav",
+			   .url = "file:///x/RE.wav",
+			   .bytes = 1234,
+			   .md5 = "0123456789abcdef0123456789abcdef",
+			   .sha256 = "00",
+			   .content_type = "audio/wav",
+			   .duration_s = 31,
+			   .channels = 1,
+			   .keep_lease = keep_lease},
 	};
 	int status = wait_for(by, &request);
 	ledger_request_release(&request);
@@ -195,7 +205,8 @@ Test(ledger, the_same_events_forwarded_again_change_nothing_and_are_counted)
 	cr_expect_eq(forward(events, 4, 8, NULL), 1);
 	cr_expect_eq(last_duplicates, 1);
 	char before[4096];
-	const char *dump = "SELECT group_concat(recording_id || what || at) || (SELECT group_concat(updated_at || status || lease_epoch) FROM recordings) "
+	const char *dump = "SELECT group_concat(recording_id || what || at) || (SELECT group_concat(updated_at || status || "
+			   "lease_epoch) FROM recordings) "
 			   "|| (SELECT updated_at FROM calls) FROM recording_events";
 	snprintf(before, sizeof(before), "%s", factory_sql(dump));
 	cr_expect_eq(forward(events, 4, 8, NULL), 0, "a crash between commit and checkpoint forwards twice");
@@ -331,8 +342,8 @@ Test(ledger, a_call_goes_forward_through_its_life_and_never_back)
 		const char *status;
 		const char *stored_duration;
 	} rows[] = {
-		{"ringing", -1, "RINGING", ""},	      {"in-progress", -1, "IN_PROGRESS", ""}, {"queued", -1, "IN_PROGRESS", ""},
-		{"completed", 42, "COMPLETED", "42"}, {"in-progress", 7, "COMPLETED", "42"},   {"no-answer", 8, "COMPLETED", "42"},
+		{"ringing", -1, "RINGING", ""},       {"in-progress", -1, "IN_PROGRESS", ""}, {"queued", -1, "IN_PROGRESS", ""},
+		{"completed", 42, "COMPLETED", "42"}, {"in-progress", 7, "COMPLETED", "42"},  {"no-answer", 8, "COMPLETED", "42"},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct event event = call_event(1, EVENT_CALL_STATUS, rows[i].word, rows[i].duration);
@@ -346,9 +357,9 @@ Test(ledger, a_call_goes_forward_through_its_life_and_never_back)
 
 Test(ledger, twilio_words_become_call_statuses)
 {
-	static const char *const rows[][2] = {{"queued", "RINGING"},	 {"ringing", "RINGING"},   {"in-progress", "IN_PROGRESS"},
-					      {"completed", "COMPLETED"}, {"busy", "NO_ANSWER"},    {"no-answer", "NO_ANSWER"},
-					      {"failed", "FAILED"},	 {"canceled", "FAILED"},   {"something-new", "RINGING"}};
+	static const char *const rows[][2] = {{"queued", "RINGING"},      {"ringing", "RINGING"}, {"in-progress", "IN_PROGRESS"},
+					      {"completed", "COMPLETED"}, {"busy", "NO_ANSWER"},  {"no-answer", "NO_ANSWER"},
+					      {"failed", "FAILED"},       {"canceled", "FAILED"}, {"something-new", "RINGING"}};
 	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct event event = call_event(100 + i, EVENT_CALL_STATUS, rows[i][0], -1);
 		forward(&event, 1, 0, NULL);
@@ -361,8 +372,9 @@ Test(ledger, lookup_knows_a_call_only_after_it_was_created)
 	struct ledger_request lookup = {.op = LEDGER_LOOKUP_CALL, .call_sid = make_sid("CA", 7)};
 	cr_expect_eq(wait_for(ledger, &lookup), 0);
 	cr_expect_not(lookup.call_known);
-	struct ledger_request create = {.op = LEDGER_CREATE_CALL,
-					.call = {.call_sid = make_sid("CA", 7), .from = "+1", .to = "+2", .status = "completed", .duration_s = 9}};
+	struct ledger_request create = {
+		.op = LEDGER_CREATE_CALL,
+		.call = {.call_sid = make_sid("CA", 7), .from = "+1", .to = "+2", .status = "completed", .duration_s = 9}};
 	cr_expect_eq(wait_for(ledger, &create), 0);
 	cr_expect_eq(wait_for(ledger, &create), 0, "twice is no harm");
 	cr_expect_eq(wait_for(ledger, &lookup), 0);
@@ -412,7 +424,8 @@ Test(ledger, with_a_purge_to_follow_the_lease_is_kept_and_a_successor_only_purge
 	cr_expect_eq(job.bytes, 1234);
 	cr_expect_str_eq(job.url, "file:///x/RE.wav");
 	cr_expect_str_eq(job.key, "recordings/2023/11/14/CA/RE.wav");
-	cr_expect_eq(finish_by(ledger, &job, (struct ledger_finish){.outcome = LEDGER_OUTCOME_DONE, .deleted_at_twilio = true}), 0);
+	cr_expect_eq(finish_by(ledger, &job, (struct ledger_finish){.outcome = LEDGER_OUTCOME_DONE, .deleted_at_twilio = true}),
+		     0);
 	cr_expect_eq(status_of(1), LEDGER_STORED);
 	cr_expect_gt(get(1).deleted_at_twilio_ms, 0);
 	cr_expect_str_eq(trail_of(1), "received leased stored leased purged");
@@ -699,7 +712,11 @@ static size_t walk(int status_filter, const char *key_prefix)
 	char cursor[64] = "";
 	int64_t last = INT64_MAX;
 	do {
-		struct ledger_request request = {.op = LEDGER_LIST, .status_filter = status_filter, .key_prefix = key_prefix, .cursor = cursor, .limit = 2};
+		struct ledger_request request = {.op = LEDGER_LIST,
+						 .status_filter = status_filter,
+						 .key_prefix = key_prefix,
+						 .cursor = cursor,
+						 .limit = 2};
 		cr_assert_eq(wait_for(ledger, &request), 0, "%s", request.error.detail);
 		cr_expect_leq(request.recording_count, 2);
 		for (size_t i = 0; i < request.recording_count; i++) {
@@ -780,7 +797,11 @@ static void submit_many(struct many *many, unsigned from, unsigned to)
 {
 	for (unsigned i = from; i < to; i++) {
 		many->events[i] = recording_event(i, RECORDING_COMPLETED);
-		many->requests[i] = (struct ledger_request){.op = LEDGER_FORWARD, .events = &many->events[i], .count = 1, .lease_max = 1, .done = many_done,
+		many->requests[i] = (struct ledger_request){.op = LEDGER_FORWARD,
+							    .events = &many->events[i],
+							    .count = 1,
+							    .lease_max = 1,
+							    .done = many_done,
 							    .data = many};
 		ledger_submit(ledger, &many->requests[i]);
 	}

@@ -37,7 +37,8 @@ TestSuite(migrations, .init = setup, .fini = teardown, .timeout = 60);
 static struct sqlite_db *open_db(void)
 {
 	struct sqlite_db *db;
-	cr_assert_eq(sqlite_db_open(&db, &(struct sqlite_db_options){path, true, ledger_sqlite_sql, STMT_COUNT, 5000}, &error), 0, "%s", error.detail);
+	cr_assert_eq(sqlite_db_open(&db, &(struct sqlite_db_options){path, true, ledger_sqlite_sql, STMT_COUNT, 5000}, &error), 0,
+		     "%s", error.detail);
 	return db;
 }
 
@@ -137,16 +138,20 @@ Test(migrations, the_embedded_ones_are_numbered_without_gaps_and_make_the_contra
 	}
 	cr_assert_eq(ledger_sqlite_migrate(path, NULL, &error), 0, "%s", error.detail);
 	struct sqlite_db *db = open_db();
-	cr_expect_eq(sqlite_db_exec(db, "SELECT id, twilio_sid, from_number, to_number, status, duration, recording_url, transcript_url, rating, notes, tags, "
+	cr_expect_eq(sqlite_db_exec(db, "SELECT id, twilio_sid, from_number, to_number, status, duration, recording_url, "
+					"transcript_url, rating, notes, tags, "
 					"created_at, updated_at FROM calls"),
 		     0);
 	cr_expect_eq(sqlite_db_exec(db, "SELECT id, call_id, speaker, text, timestamp, created_at FROM call_segments"), 0);
-	cr_expect_eq(sqlite_db_exec(db, "SELECT account_sid, call_sid, conference_sid, status, attempts, next_attempt_at, lease_owner, lease_expires_at, "
-					"last_error, key, url, bytes, md5, sha256, content_type, duration, channels, source, start_time, received_at, "
+	cr_expect_eq(sqlite_db_exec(db, "SELECT account_sid, call_sid, conference_sid, status, attempts, next_attempt_at, "
+					"lease_owner, lease_expires_at, "
+					"last_error, key, url, bytes, md5, sha256, content_type, duration, channels, source, "
+					"start_time, received_at, "
 					"stored_at, deleted_at_twilio_at FROM recordings"),
 		     0, "%s", sqlite_db_error(db)->detail);
 	cr_expect_eq(sqlite_db_exec(db, "SELECT recording_id, at, what, detail FROM recording_events"), 0);
-	cr_expect_eq(sqlite_db_exec(db, "INSERT INTO calls (twilio_sid, rating, created_at, updated_at) VALUES ('x', 6, 0, 0)"), ERR_INVALID);
+	cr_expect_eq(sqlite_db_exec(db, "INSERT INTO calls (twilio_sid, rating, created_at, updated_at) VALUES ('x', 6, 0, 0)"),
+		     ERR_INVALID);
 	sqlite_db_close(&db);
 }
 

@@ -222,12 +222,12 @@ Test(store_directory, a_later_put_of_the_same_key_replaces_the_earlier_at_once)
 	cr_assert_eq(put_open(&second, KEY), 0);
 	cr_assert_eq(put_write(&first, "first"), 0);
 	cr_assert_eq(put_commit(&first, 5), 0);
-	cr_assert_eq(put_write(&second, "sec"), 0);
+	cr_assert_eq(put_write(&second, "two"), 0);
 	cr_assert(file_is(KEY, "first"));
-	cr_assert_eq(put_write(&second, "ond"), 0);
+	cr_assert_eq(put_write(&second, "end"), 0);
 	cr_assert(file_is(KEY, "first"));
 	cr_assert_eq(put_commit(&second, 6), 0);
-	cr_assert(file_is(KEY, "second"));
+	cr_assert(file_is(KEY, "twoend"));
 }
 
 Test(store_directory, a_wrong_length_leaves_nothing_behind)

@@ -10,7 +10,8 @@
 static const struct request_limits limits = {.max_head = 512, .max_body = 64};
 
 /* Feeds `text` in pieces of `step` bytes, moving the message to a block of its own before each, as a connection may. */
-static enum request_progress feed(struct request_parser *parser, const char *text, size_t len, size_t step, char **message, size_t *end)
+static enum request_progress feed(struct request_parser *parser, const char *text, size_t len, size_t step, char **message,
+				  size_t *end)
 {
 	size_t kept = 0;
 	size_t fed = 0;
@@ -53,16 +54,19 @@ static const struct good good[] = {
 	{"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
 	 "GET / ? [Host=a] [Connection=upgrade] [Upgrade=websocket] <> keep"},
 	{"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", "POST / ? [Host=a] [Content-Length=5] <hello> keep"},
-	{"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1;x=y\r\n,\r\n06\r\n world\r\n0\r\nT: 1\r\n\r\n",
+	{"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1;x=y\r\n,\r\n06\r\n world\r\n0\r\nT: "
+	 "1\r\n\r\n",
 	 "POST / ? [Host=a] [Transfer-Encoding=chunked] <hello, world> keep"},
-	{"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "POST / ? [Host=a] [Transfer-Encoding=chunked] <> keep"},
+	{"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+	 "POST / ? [Host=a] [Transfer-Encoding=chunked] <> keep"},
 	{"PATCH / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", "PATCH / ? [Host=a] [Content-Length=0] <> keep"},
 };
 
 static void describe(const struct request *request, struct buffer *out)
 {
 	buffer_init(out, 4096);
-	buffer_printf(out, "%.*s %.*s ?%.*s ", SLICE_FMT(request->method_name), SLICE_FMT(request->path), SLICE_FMT(request->query));
+	buffer_printf(out, "%.*s %.*s ?%.*s ", SLICE_FMT(request->method_name), SLICE_FMT(request->path),
+		      SLICE_FMT(request->query));
 	for (size_t i = 0; i < request->header_count; i++)
 		buffer_printf(out, "[%.*s=%.*s] ", SLICE_FMT(request->headers[i].name), SLICE_FMT(request->headers[i].value));
 	buffer_printf(out, "<%.*s> %s", SLICE_FMT(request->body), request->keep_alive ? "keep" : "close");
@@ -79,7 +83,8 @@ Test(request, is_parsed_alike_whole_and_in_pieces_of_any_size)
 			struct request request;
 			struct buffer seen;
 			request_parser_init(parser, &limits);
-			cr_assert_eq(feed(parser, good[i].text, len, step, &message, &end), REQUEST_COMPLETE, "row %zu step %zu", i, step);
+			cr_assert_eq(feed(parser, good[i].text, len, step, &message, &end), REQUEST_COMPLETE, "row %zu step %zu",
+				     i, step);
 			request_fill(parser, message, &request);
 			describe(&request, &seen);
 			cr_assert_str_eq(buffer_cstr(&seen), good[i].seen, "row %zu step %zu", i, step);
@@ -232,7 +237,8 @@ Test(request, largest_body_passes_in_both_framings)
 	body[64] = '\0';
 	int len = snprintf(text, sizeof(text), "POST / HTTP/1.1\r\n" HOST "Content-Length: 64\r\n\r\n%s", body);
 	cr_assert_eq(status_of(text, (size_t)len, 1), 200);
-	len = snprintf(text, sizeof(text), "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3f\r\n%s\r\n1\r\nb\r\n0\r\n\r\n", body + 1);
+	len = snprintf(text, sizeof(text),
+		       "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3f\r\n%s\r\n1\r\nb\r\n0\r\n\r\n", body + 1);
 	cr_assert_eq(status_of(text, (size_t)len, 1), 200);
 }
 

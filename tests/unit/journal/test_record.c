@@ -84,7 +84,8 @@ Test(record, zeros_and_impossible_lengths_are_no_record)
 	const uint32_t lengths[] = {1, RECORD_HEADER_SIZE - 1, RECORD_SIZE_MAX + 1, UINT32_MAX, UINT32_MAX - 6};
 	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
 		memcpy(bytes + 4, &lengths[i], 4);
-		cr_assert_eq(record_parse(bytes, sizeof(bytes), record_seed(GENERATION), &record), RECORD_NONE, "length %u", lengths[i]);
+		cr_assert_eq(record_parse(bytes, sizeof(bytes), record_seed(GENERATION), &record), RECORD_NONE, "length %u",
+			     lengths[i]);
 	}
 }
 

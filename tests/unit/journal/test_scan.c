@@ -11,7 +11,7 @@ struct image {
 	char *bytes;
 	size_t size;
 	size_t used;
-	size_t read;       /* bytes, in all */
+	size_t read; /* bytes, in all */
 	int error;
 	struct {
 		uint64_t sequence;

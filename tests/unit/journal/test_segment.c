@@ -24,8 +24,17 @@ Test(segment, names_come_back_as_ids)
 
 Test(segment, other_names_are_not_ours)
 {
-	const char *names[] = {"", ".", "lock", "checkpoint", "segment-", "segment-1", "segment-000000000000000g", "segment-000000000000000A",
-			       "segment-0000000000000001x", "segment-0000000000000001.tmpx", "segment-0000000000000001.bak",
+	const char *names[] = {"",
+			       ".",
+			       "lock",
+			       "checkpoint",
+			       "segment-",
+			       "segment-1",
+			       "segment-000000000000000g",
+			       "segment-000000000000000A",
+			       "segment-0000000000000001x",
+			       "segment-0000000000000001.tmpx",
+			       "segment-0000000000000001.bak",
 			       "xsegment-0000000000000001"};
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		uint64_t id;

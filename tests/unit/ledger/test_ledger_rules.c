@@ -11,10 +11,14 @@ Test(ledger_rules, every_event_in_every_state_does_what_the_table_says)
 		enum ledger_change completed;
 		enum ledger_change absent_or_failed;
 	} rows[] = {
-		{LEDGER_PENDING, LEDGER_CHANGE_START, LEDGER_CHANGE_END},   {LEDGER_RUNNING, LEDGER_CHANGE_NONE, LEDGER_CHANGE_NONE},
-		{LEDGER_STORED, LEDGER_CHANGE_NONE, LEDGER_CHANGE_NONE},    {LEDGER_SKIPPED, LEDGER_CHANGE_NONE, LEDGER_CHANGE_NONE},
-		{LEDGER_ABSENT, LEDGER_CHANGE_START, LEDGER_CHANGE_NONE},   {LEDGER_FAILED, LEDGER_CHANGE_START, LEDGER_CHANGE_NONE},
-		{LEDGER_DEAD, LEDGER_CHANGE_NONE, LEDGER_CHANGE_NONE},      {LEDGER_DELETED, LEDGER_CHANGE_NONE, LEDGER_CHANGE_NONE},
+		{LEDGER_PENDING, LEDGER_CHANGE_START, LEDGER_CHANGE_END},
+		{LEDGER_RUNNING, LEDGER_CHANGE_NONE, LEDGER_CHANGE_NONE},
+		{LEDGER_STORED, LEDGER_CHANGE_NONE, LEDGER_CHANGE_NONE},
+		{LEDGER_SKIPPED, LEDGER_CHANGE_NONE, LEDGER_CHANGE_NONE},
+		{LEDGER_ABSENT, LEDGER_CHANGE_START, LEDGER_CHANGE_NONE},
+		{LEDGER_FAILED, LEDGER_CHANGE_START, LEDGER_CHANGE_NONE},
+		{LEDGER_DEAD, LEDGER_CHANGE_NONE, LEDGER_CHANGE_NONE},
+		{LEDGER_DELETED, LEDGER_CHANGE_NONE, LEDGER_CHANGE_NONE},
 	};
 	cr_assert_eq(sizeof(rows) / sizeof(rows[0]), LEDGER_STATUS_COUNT);
 	for (size_t i = 0; i < LEDGER_STATUS_COUNT; i++) {
@@ -25,7 +29,8 @@ Test(ledger_rules, every_event_in_every_state_does_what_the_table_says)
 		cr_expect_eq(ledger_rule_event(rows[i].status, false, RECORDING_IN_PROGRESS), LEDGER_CHANGE_NONE, "%s", name);
 		cr_expect_eq(ledger_rule_event(rows[i].status, false, RECORDING_UNKNOWN), LEDGER_CHANGE_NONE, "%s", name);
 		for (int event = RECORDING_UNKNOWN; event <= RECORDING_FAILED; event++)
-			cr_expect_eq(ledger_rule_event(rows[i].status, true, (enum recording_status)event), LEDGER_CHANGE_NONE, "%s", name);
+			cr_expect_eq(ledger_rule_event(rows[i].status, true, (enum recording_status)event), LEDGER_CHANGE_NONE,
+				     "%s", name);
 	}
 }
 
@@ -57,7 +62,8 @@ Test(ledger_rules, a_call_advances_only_to_a_later_stage_and_its_ends_are_equal)
 	for (int from = 0; from < CALL_STATUS_COUNT; from++) {
 		for (int to = 0; to < CALL_STATUS_COUNT; to++) {
 			bool expected = to > from && from < CALL_COMPLETED;
-			cr_expect_eq(call_status_advances((enum call_status)from, (enum call_status)to), expected, "%d to %d", from, to);
+			cr_expect_eq(call_status_advances((enum call_status)from, (enum call_status)to), expected, "%d to %d",
+				     from, to);
 		}
 	}
 }
