@@ -142,7 +142,7 @@ static void fill(void)
 	cr_assert_eq(run(cmd_migrate, "migrate", NULL), CMD_OK, "%s", err);
 	cr_assert_eq(uv_loop_init(&loop), 0);
 	ledger_sqlite_path(data_dir, path, sizeof(path));
-	cr_assert_eq(ledger_sqlite_open(&ledger, &loop, path, "test", false, &error), 0);
+	cr_assert_eq(ledger_sqlite_open(&ledger, &loop, path, "test", false, false, &error), 0);
 	cr_assert_eq(store_directory_open(&store, &loop, data_dir, &error), 0);
 	cr_assert_eq(store_url(store, KEY, url, sizeof(url)), 0);
 	for (size_t i = 0; i < 3; i++) {
