@@ -156,7 +156,8 @@ int env_file_read(struct env_file *file, const char *path, struct error *error)
 	if (rc != 0)
 		return rc;
 	rc = env_file_parse(file, slice_make(text, len), path, error);
-	explicit_bzero(text, len);
+	if (text != NULL)
+		explicit_bzero(text, len);
 	free(text);
 	return rc;
 }

@@ -298,7 +298,7 @@ void sqlite_column_text(struct sqlite_stmt *stmt, int column, char *out, size_t 
 	size_t len = text == NULL ? 0 : (size_t)sqlite3_column_bytes(stmt->handle, column);
 	if (len >= size)
 		len = size - 1;
-	if (len > 0)
+	if (text != NULL && len > 0)
 		memcpy(out, text, len);
 	out[len] = '\0';
 }

@@ -101,13 +101,13 @@ int public_url_new(struct public_url **ret, const char *fixed, const char *trust
 		return error_set(error, ERR_NOMEM, "out of memory");
 	int err = trusted == NULL ? 0 : parse_trusted(url, trusted, error);
 	if (err == 0 && fixed != NULL) {
-		url->fixed = strdup(fixed);
+		size_t len = strlen(fixed);
+		while (len > 0 && fixed[len - 1] == '/')
+			len--;
+		url->fixed = strndup(fixed, len);
+		url->fixed_len = len;
 		if (url->fixed == NULL)
 			err = error_set(error, ERR_NOMEM, "out of memory");
-		else
-			url->fixed_len = strlen(fixed);
-		while (url->fixed_len > 0 && url->fixed[url->fixed_len - 1] == '/')
-			url->fixed_len--;
 	}
 	if (err != 0) {
 		public_url_free(&url);
