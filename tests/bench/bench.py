@@ -238,14 +238,15 @@ class Bench:
     def transfer_reeld(self, label, count, size):
         reeld_port = lib.free_port()
         directory = self.fresh("reeld")
-        sandbox = self.sandbox(size, count, target=f"http://127.0.0.1:{reeld_port}{lib.PATH}", rate=0)
+        sandbox = self.sandbox(size, count)
         server = None
         try:
             server = lib.reeld_server(self.options.binary, directory, reeld_port, PUBLIC_URL=f"http://127.0.0.1:{reeld_port}",
                                       TWILIO_API_BASE=f"http://127.0.0.1:{sandbox.port}", MAX_TRANSFERS="64")
             before = server.cpu_seconds()
             started = time.monotonic()
-            subprocess.run(["curl", "-sS", "--fail", "-X", "POST", f"http://127.0.0.1:{sandbox.port}/sandbox/deliver?count={count}"],
+            subprocess.run(["curl", "-sS", "--fail", "-X", "POST", f"http://127.0.0.1:{sandbox.port}/sandbox/deliver?from=0&count={count}"
+                            f"&target=http://127.0.0.1:{reeld_port}{lib.PATH}"],
                            check=True, capture_output=True)
             peak, stored = 0.0, 0
             ledger_path = os.path.join(directory, "data", "ledger.db")
