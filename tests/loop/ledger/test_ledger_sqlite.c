@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/* What only the embedded ledger has. */
+#include "ledger_factory.h"
+#include "ledger_support.h"
+
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static char directory[64];
+static char path[128];
+
+static void setup(void)
+{
+	size_t applied;
+	strcpy(directory, "/tmp/reeld-sqlite-XXXXXX");
+	cr_assert_not_null(mkdtemp(directory));
+	cr_assert_eq(ledger_sqlite_path(directory, path, sizeof(path)), 0);
+	cr_assert_eq(ledger_sqlite_migrate(path, &applied, NULL), 0);
+	cr_assert_eq(uv_loop_init(&loop), 0);
+}
+
+static void teardown(void)
+{
+	char side[160];
+	cr_expect_eq(uv_loop_close(&loop), 0);
+	unlink(path);
+	snprintf(side, sizeof(side), "%s-wal", path);
+	unlink(side);
+	snprintf(side, sizeof(side), "%s-shm", path);
+	unlink(side);
+	rmdir(directory);
+}
+
+TestSuite(ledger_sqlite, .init = setup, .fini = teardown, .timeout = 60);
+
+static struct ledger *open_ledger(const char *owner, bool sole)
+{
+	struct ledger *ledger;
+	struct error error = {0};
+	cr_assert_eq(ledger_sqlite_open(&ledger, &loop, path, owner, true, sole, &error), 0, "%s", error.detail);
+	return ledger;
+}
+
+static size_t claim(struct ledger *ledger, int64_t *epoch)
+{
+	struct ledger_request request = {.op = LEDGER_CLAIM, .lease_max = 10};
+	cr_assert_eq(wait_for(ledger, &request), 0);
+	size_t count = request.leased_count;
+	if (count > 0)
+		*epoch = request.leased[0].epoch;
+	ledger_request_release(&request);
+	return count;
+}
+
+static void forward_leased(struct ledger *ledger, unsigned n)
+{
+	struct event event = recording_event(n, RECORDING_COMPLETED);
+	struct ledger_request request = {.op = LEDGER_FORWARD, .events = &event, .count = 1, .lease_max = 1};
+	cr_assert_eq(wait_for(ledger, &request), 0);
+	cr_assert_eq(request.leased_count, 1);
+	ledger_request_release(&request);
+}
+
+Test(ledger_sqlite, who_restarts_alone_takes_over_at_once_and_who_does_not_waits)
+{
+	int64_t epoch = 0;
+	struct ledger *ledger = open_ledger("before", true);
+	forward_leased(ledger, 1);
+	close_ledger(ledger);
+	ledger = open_ledger("beside", false);
+	cr_expect_eq(claim(ledger, &epoch), 0, "the lease still holds");
+	close_ledger(ledger);
+	ledger = open_ledger("after", true);
+	cr_expect_eq(claim(ledger, &epoch), 1);
+	cr_expect_eq(epoch, 2, "a late writer of the one before has an old epoch");
+	close_ledger(ledger);
+}
+
+Test(ledger_sqlite, a_damaged_file_is_an_error_with_words_and_not_a_new_ledger)
+{
+	struct ledger *ledger;
+	struct error error = {0};
+	FILE *file = fopen(path, "w");
+	fputs("this is no database, but it is long enough to look at: ", file);
+	for (int i = 0; i < 200; i++)
+		fputs("0123456789", file);
+	fclose(file);
+	cr_expect_lt(ledger_sqlite_open(&ledger, &loop, path, "a", true, true, &error), 0);
+	cr_expect_null(ledger);
+	cr_expect_not_null(strstr(error.detail, path));
+	cr_expect_not_null(strstr(error.detail, "not a database"));
+}
+
+Test(ledger_sqlite, a_ledger_that_cannot_be_made_says_where)
+{
+	struct ledger *ledger;
+	struct error error = {0};
+	cr_expect_lt(ledger_sqlite_open(&ledger, &loop, "/nonexistent/directory/ledger.db", "a", true, true, &error), 0);
+	cr_expect_not_null(strstr(error.detail, "/nonexistent/directory/ledger.db"));
+}
+
+static void on_done(struct ledger_request *request, int status)
+{
+	struct waited *waited = request->data;
+	waited->done = true;
+	waited->status = status;
+}
+
+/* Another process that writes for longer than the timeout: an error that means "down", no loss, and up again afterwards. */
+Test(ledger_sqlite, a_ledger_that_is_locked_for_long_is_down_until_it_is_not)
+{
+	struct ledger *ledger = open_ledger("a", true);
+	struct waited waited = {0};
+	struct event event = recording_event(1, RECORDING_COMPLETED);
+	struct ledger_request request = {
+		.op = LEDGER_FORWARD, .events = &event, .count = 1, .lease_max = 1, .done = on_done, .data = &waited};
+	sqlite3 *other;
+	cr_assert_eq(sqlite3_open(path, &other), SQLITE_OK);
+	cr_assert_eq(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+	ledger_submit(ledger, &request);
+	while (!waited.done)
+		uv_run(&loop, UV_RUN_ONCE);
+	cr_expect_eq(waited.status, ERR_LEDGER);
+	cr_expect_eq(err_class(waited.status), ERR_CLASS_WAIT, "an outage is not charged");
+	cr_expect_not_null(strstr(request.error.detail, "locked"));
+	cr_expect_not(ledger_up(ledger));
+	cr_assert_eq(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(other);
+	forward_leased(ledger, 1);
+	cr_expect(ledger_up(ledger));
+	close_ledger(ledger);
+}
