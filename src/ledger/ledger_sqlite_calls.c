@@ -50,7 +50,7 @@ int ledger_sqlite_put_call(struct ledger_run *run, const struct ledger_call *cal
 	if (!sid_is_set(&call->call_sid))
 		return error_set(&run->request->error, ERR_INVALID, "a call without a CallSid");
 	enum call_status status = call_status_from_twilio(call->status);
-	struct call_row row;
+	struct call_row row = {0};
 	int found = find_call(run, &call->call_sid, &row);
 	*changed = true;
 	if (found < 0)
@@ -77,7 +77,7 @@ int ledger_sqlite_put_call(struct ledger_run *run, const struct ledger_call *cal
 
 int ledger_sqlite_lookup_call(struct ledger_run *run)
 {
-	struct call_row row;
+	struct call_row row = {0};
 	int found = find_call(run, &run->request->call_sid, &row);
 	run->request->call_known = found == 1;
 	return found < 0 ? found : 0;
