@@ -273,6 +273,8 @@ static int app_open_pipeline(struct app *app, struct error *error)
 		.capacity = app_capacity,
 		.leased = app_leased,
 		.forwarded = app_forwarded,
+		/* An event takes about 1 KiB at most: a burst is yielded to until an eighth of the journal is full. */
+		.yield_events = config->journal_max / 8192,
 		.data = app,
 	};
 	app->forwarder = forwarder_new(app->loop, &forwarder_options);
