@@ -2,10 +2,10 @@
 /*
  * One connection: reading, handing requests to the handler one at a time, ending.
  *
- * Happy path, without a copy or an allocation: the kernel fills the server's one read buffer, the request in it is parsed in place, the handler
- * answers, one write. Only what is left over when the bytes end inside a request, or when a reply is still owed, goes into a message of the
- * connection's own. Reading goes on meanwhile, since stopping and starting costs a system call each; a peer that pipelines more than a read
- * buffer's worth is not read from until its replies went out.
+ * Happy path, without a copy or an allocation: the kernel fills the server's one read buffer, the request in it is parsed in
+ * place, the handler answers, one write. Only what is left over when the bytes end inside a request, or when a reply is still
+ * owed, goes into a message of the connection's own. Reading goes on meanwhile, since stopping and starting costs a system call
+ * each; a peer that pipelines more than a read buffer's worth is not read from until its replies went out.
  */
 #include "intake/server.h"
 
@@ -351,8 +351,8 @@ static void wait_for_more(struct connection *connection, struct request_parser *
 }
 
 /*
- * Works through the requests in base[0..len): the connection's message, or bytes just read. `parsed` bytes of the first one were seen
- * by the parser before.
+ * Works through the requests in base[0..len): the connection's message, or bytes just read. `parsed` bytes of the first one
+ * were seen by the parser before.
  */
 static void process(struct connection *connection, struct request_parser *parser, char *base, size_t parsed, size_t len)
 {

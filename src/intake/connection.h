@@ -2,15 +2,16 @@
 /*
  * An HTTP/1.1 server: listeners, connections, replies. Used by the public listener, the private one and the sandbox.
  *
- * A handler is called once per complete request and gives exactly one reply, then or later, also when the peer has gone meanwhile (the
- * connection object lives until then; the bytes go nowhere). After its reply it does not touch the connection again. Requests of one connection are
- * handled one at a time, so pipelined ones are answered in order. Idle connections hold no buffer. Loop thread only. The process must
- * ignore SIGPIPE.
+ * A handler is called once per complete request and gives exactly one reply, then or later, also when the peer has gone
+ * meanwhile (the connection object lives until then; the bytes go nowhere). After its reply it does not touch the connection
+ * again. Requests of one connection are handled one at a time, so pipelined ones are answered in order. Idle connections hold
+ * no buffer. Loop thread only. The process must ignore SIGPIPE.
  *
- * The request and its slices are valid only during on_request: a request that came in one read is parsed and handled where it was read.
+ * The request and its slices are valid only during on_request: a request that came in one read is parsed and handled where it
+ * was read.
  *
- * What the server answers by itself, each with {"error":"…"} and "Connection: close": 400 malformed, 408 slow, 413 and 431 too large, 417 unknown
- * expectation, 501 unknown transfer coding or CONNECT, 503 too many connections or out of memory, 505.
+ * What the server answers by itself, each with {"error":"…"} and "Connection: close": 400 malformed, 408 slow, 413 and 431 too
+ * large, 417 unknown expectation, 501 unknown transfer coding or CONNECT, 503 too many connections or out of memory, 505.
  */
 #ifndef REELD_INTAKE_CONNECTION_H
 #define REELD_INTAKE_CONNECTION_H
@@ -48,8 +49,10 @@ struct server_options {
 
 /* NULL when out of memory. The options are copied. */
 struct server *server_new(uv_loop_t *loop, const struct server_options *options);
-/* Listens on "host:port" ("0.0.0.0:8080", "[::]:8080" for both families, "localhost:8080", port 0: any). The host is an address, not looked up. 0 or an
- * error with a message. May be called several times, at most 8. */
+/*
+ * Listens on "host:port" ("0.0.0.0:8080", "[::]:8080" for both families, "localhost:8080", port 0: any). The host is an
+ * address, not looked up. 0 or an error with a message. May be called several times, at most 8.
+ */
 int server_listen(struct server *server, const char *address, struct error *error);
 /* The port of the first listener. */
 int server_port(const struct server *server);
@@ -74,8 +77,8 @@ bool connection_is_tls(const struct connection *connection);
 bool connection_is_open(const struct connection *connection);
 
 /*
- * A prepared answer: both variants (keep-alive and close) are formatted once, then sent with one write and no formatting. The fast path.
- * The Date inside is brought up to date in place.
+ * A prepared answer: both variants (keep-alive and close) are formatted once, then sent with one write and no formatting. The
+ * fast path. The Date inside is brought up to date in place.
  */
 #define REPLY_FIXED_SIZE 512
 struct reply_fixed {
@@ -95,8 +98,8 @@ int reply_fixed_build(struct reply_fixed *fixed, int status, const char *content
 void reply_fixed_send(struct connection *connection, struct reply_fixed *fixed);
 
 /*
- * Complete bytes (status line, headers, blank line, body), sent as they are; not kept after the call. HEAD gets them up to the blank line. `close_after`
- * closes afterwards; else the connection goes on as the client asked.
+ * Complete bytes (status line, headers, blank line, body), sent as they are; not kept after the call. HEAD gets them up to the
+ * blank line. `close_after` closes afterwards; else the connection goes on as the client asked.
  */
 void reply_prepared(struct connection *connection, struct slice bytes, bool close_after);
 
@@ -119,15 +122,18 @@ struct reply_stream {
 	const char *headers;
 	int64_t length; /* -1: chunked */
 	/*
-	 * Puts up to cap bytes at out. LATER: call reply_stream_resume. ABORT: cut the connection. Never called inside reply_stream() or
-	 * reply_stream_resume(). A stream that ends short of `length`, or exceeds it, is cut.
+	 * Puts up to cap bytes at out. LATER: call reply_stream_resume. ABORT: cut the connection. Never called inside
+	 * reply_stream() or reply_stream_resume(). A stream that ends short of `length`, or exceeds it, is cut.
 	 */
 	enum reply_fill (*fill)(void *data, char *out, size_t cap, size_t *len);
 	/* Once, when all was handed to the kernel or the connection is gone; never inside reply_stream(). */
 	void (*done)(void *data, bool complete);
 	void *data;
 };
-/* The struct is copied, and its texts. This is the reply of the request; the connection may be used for reply_stream_resume() until `done`. */
+/*
+ * The struct is copied, and its texts. This is the reply of the request; the connection may be used for reply_stream_resume()
+ * until `done`.
+ */
 void reply_stream(struct connection *connection, const struct reply_stream *stream);
 /* There is more to send after LATER. Harmless when nobody waits. */
 void reply_stream_resume(struct connection *connection);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Handing bytes to the kernel: tried at once, since an answer nearly always fits the socket's buffer; the rest is copied and queued. */
+/*
+ * Handing bytes to the kernel: tried at once, since an answer nearly always fits the socket's buffer; the rest is copied and
+ * queued.
+ */
 #include "intake/server.h"
 
 #include "intake/tls.h"

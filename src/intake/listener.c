@@ -2,8 +2,8 @@
 /*
  * The server's life: listeners, accepting, the one timer, draining, closing.
  *
- * No timer per connection: deadlines of one kind have one duration, so each kind is a list in order of deadline, and one coarse timer looks at the
- * heads. It runs only while there are connections.
+ * No timer per connection: deadlines of one kind have one duration, so each kind is a list in order of deadline, and one coarse
+ * timer looks at the heads. It runs only while there are connections.
  */
 #include "intake/server.h"
 
@@ -142,7 +142,10 @@ static bool refuse_connection(struct listener *listener, enum close_reason reaso
 
 static void sweep_start(struct server *server);
 
-/* Once a second at most: a full descriptor table fails for every connection that knocks. libuv sheds those with a spare descriptor. */
+/*
+ * Once a second at most: a full descriptor table fails for every connection that knocks. libuv sheds those with a spare
+ * descriptor.
+ */
 static void log_accept_failure(struct server *server, int status)
 {
 	uint64_t now = uv_now(server->loop);

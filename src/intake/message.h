@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Bytes that a connection must keep between two reads: a request that came in part, or pipelined ones that wait. Blocks come in a few sizes and
- * are reused; all blocks of a pool together are bounded. Loop thread only.
+ * Bytes that a connection must keep between two reads: a request that came in part, or pipelined ones that wait. Blocks come in
+ * a few sizes and are reused; all blocks of a pool together are bounded. Loop thread only.
  */
 #ifndef REELD_INTAKE_MESSAGE_H
 #define REELD_INTAKE_MESSAGE_H
@@ -34,8 +34,8 @@ void message_pool_init(struct message_pool *pool, size_t max_len, size_t max_hel
 void message_pool_free(struct message_pool *pool);
 
 /*
- * Appends to *message, which is created when NULL and may move. 0; ERR_TOO_LARGE beyond max_len; ERR_LIMIT beyond max_held; ERR_NOMEM. On an error
- * *message is as before.
+ * Appends to *message, which is created when NULL and may move. 0; ERR_TOO_LARGE beyond max_len; ERR_LIMIT beyond max_held;
+ * ERR_NOMEM. On an error *message is as before.
  */
 int message_append(struct message_pool *pool, struct message **message, const char *bytes, size_t len);
 /* Gives the block back; the parser must be gone. Sets *message to NULL. */

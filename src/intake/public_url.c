@@ -159,6 +159,11 @@ bool public_url_trusts(const struct public_url *url, const struct sockaddr_stora
 	return false;
 }
 
+bool public_url_wants_peer(const struct public_url *url)
+{
+	return url->fixed == NULL && url->trusted_count > 0;
+}
+
 static bool is_host(struct slice host)
 {
 	for (size_t i = 0; i < host.len; i++) {
@@ -183,7 +188,7 @@ struct slice public_url_base(const struct public_url *url, const struct request 
 		return slice_make(url->fixed, url->fixed_len);
 	struct slice scheme = tls ? SLICE("https") : SLICE("http");
 	struct slice host = trim(request_header(request, SLICE("Host")));
-	if (url->trusted_count > 0 && public_url_trusts(url, peer)) {
+	if (public_url_wants_peer(url) && public_url_trusts(url, peer)) {
 		struct slice proto = forwarded(request, SLICE("X-Forwarded-Proto"));
 		struct slice proxied = forwarded(request, SLICE("X-Forwarded-Host"));
 		if (slice_equal_nocase(proto, SLICE("https")))

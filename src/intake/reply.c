@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Answers: prepared ones that only need their date, formatted ones, and those of the server itself. Streams are in reply_stream.c. */
+/*
+ * Answers: prepared ones that only need their date, formatted ones, and those of the server itself. Streams are in
+ * reply_stream.c.
+ */
 #include "intake/server.h"
 
 #include "base/check.h"

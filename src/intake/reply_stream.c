@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Streamed answers. The head goes out within reply_stream(); from the next turn of the loop on the owner is asked for a piece whenever the kernel
- * has taken the one before, so a slow reader holds one piece of memory and no more.
+ * Streamed answers. The head goes out within reply_stream(); from the next turn of the loop on the owner is asked for a piece
+ * whenever the kernel has taken the one before, so a slow reader holds one piece of memory and no more.
  */
 #include "intake/server.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * HTTP/1.1 request parsing on top of llhttp (strict mode: no bare LF, no request smuggling by conflicting lengths). What llhttp leaves to its user is
- * added here: limits, Host, Expect, unknown transfer codings, folded headers.
+ * HTTP/1.1 request parsing on top of llhttp (strict mode: no bare LF, no request smuggling by conflicting lengths). What llhttp
+ * leaves to its user is added here: limits, Host, Expect, unknown transfer codings, folded headers.
  */
 #include "intake/request_parser.h"
 

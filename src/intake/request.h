@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One HTTP request as parsed by llhttp (strict): slices into the connection's buffer, valid only during on_request. A handler that replies later
- * copies what it needs, or asks for a copy of all of it with connection_retain().
+ * One HTTP request as parsed by llhttp (strict): slices into the connection's buffer, valid only during on_request. A handler
+ * that replies later copies what it needs, or asks for a copy of all of it with connection_retain().
  */
 #ifndef REELD_INTAKE_REQUEST_H
 #define REELD_INTAKE_REQUEST_H

@@ -2,9 +2,9 @@
 /*
  * The request parser: llhttp in strict mode behind offsets. Pure: no loop, no clock, no log.
  *
- * It is fed a growing message: base[0] is the first byte of the request, and each call adds bytes at its end. It remembers offsets only, so the
- * caller may move the message between two calls. Where a chunked body has framing between its pieces the parser moves the pieces
- * together inside the caller's bytes. A parser does one request; initialise it again for the next one.
+ * It is fed a growing message: base[0] is the first byte of the request, and each call adds bytes at its end. It remembers
+ * offsets only, so the caller may move the message between two calls. Where a chunked body has framing between its pieces the
+ * parser moves the pieces together inside the caller's bytes. A parser does one request; initialise it again for the next one.
  */
 #ifndef REELD_INTAKE_REQUEST_PARSER_H
 #define REELD_INTAKE_REQUEST_PARSER_H

@@ -8,8 +8,9 @@
  *      │                           (the handler owes it)   │
  *      └──refused──────────────────────────────────────────┴──last one──▶ LINGERING ──peer's end──▶ closed
  *
- * BUSY and REPLYING are passed through within one call when the handler answers at once and the kernel takes it all. LINGERING: we have closed
- * our side and discard what still comes, since closing with unread bytes would make the kernel reset the connection and the peer lose the answer.
+ * BUSY and REPLYING are passed through within one call when the handler answers at once and the kernel takes it all. LINGERING:
+ * we have closed our side and discard what still comes, since closing with unread bytes would make the kernel reset the
+ * connection and the peer lose the answer.
  *
  * `closing` is beside the state: a connection closed while BUSY waits for its handler.
  */

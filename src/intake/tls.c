@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * OpenSSL behind a BIO of our own: it reads from the slice and writes to the buffer of the running call. OpenSSL's memory BIOs would do as well, but
- * never give back what they once grew to.
+ * OpenSSL behind a BIO of our own: it reads from the slice and writes to the buffer of the running call. OpenSSL's memory BIOs
+ * would do as well, but never give back what they once grew to.
  */
 #include "intake/tls.h"
 

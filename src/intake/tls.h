@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * TLS for the server: certificate and key from PEM files, TLS 1.2 and later, session tickets, HTTP/1.1 by ALPN. OpenSSL sees no socket: records come
- * from and go to buffers of the caller, so an idle connection keeps nothing but its session. Loop thread only.
+ * TLS for the server: certificate and key from PEM files, TLS 1.2 and later, session tickets, HTTP/1.1 by ALPN. OpenSSL sees no
+ * socket: records come from and go to buffers of the caller, so an idle connection keeps nothing but its session. Loop thread
+ * only.
  */
 #ifndef REELD_INTAKE_TLS_H
 #define REELD_INTAKE_TLS_H
@@ -29,9 +30,9 @@ void tls_session_free(struct tls_session **session);
 /* The handshake is complete. */
 bool tls_session_established(const struct tls_session *session);
 /*
- * Takes records from *input (which is moved on) and gives up to `cap` plain bytes; *len 0: it wants more input, and all of it was taken. What must go to the
- * peer (handshake, alerts) is appended to `output`, also on an error. 0; ERR_RESET: the peer closed in order; ERR_TLS: handshake or record refused, logged
- * at debug.
+ * Takes records from *input (which is moved on) and gives up to `cap` plain bytes; *len 0: it wants more input, and all of it
+ * was taken. What must go to the peer (handshake, alerts) is appended to `output`, also on an error. 0; ERR_RESET: the peer
+ * closed in order; ERR_TLS: handshake or record refused, logged at debug.
  */
 int tls_session_read(struct tls_session *session, struct slice *input, char *plain, size_t cap, size_t *len,
 		     struct buffer *output);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ACK=archived: requests whose event is on disk and that wait for the outcome of their recording, at most `timeout_ms`. As many as there are
- * connections at the most. Loop thread only; embedded in the webhook.
+ * ACK=archived: requests whose event is on disk and that wait for the outcome of their recording, at most `timeout_ms`. As many
+ * as there are connections at the most. Loop thread only; embedded in the webhook.
  */
 #ifndef REELD_INTAKE_WAITING_H
 #define REELD_INTAKE_WAITING_H

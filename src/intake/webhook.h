@@ -2,8 +2,10 @@
 /*
  * The public listener: Twilio's webhooks, /healthz and /readyz.
  *
- * A webhook is checked in this order: size, media type, form syntax, signature, fields; then it goes to the journal, and the answer leaves when the journal says that
- * it is on disk. It waits for nothing else (with ACK=archived it goes on to wait for the pipeline's word, at most ACK_TIMEOUT). Loop thread only.
+ * A webhook is checked in this order: size, media type, form syntax, signature, fields; then it goes to the journal, and the
+ * answer leaves when the journal says that it is on disk. It waits for nothing else (with ACK=archived it goes on to wait for
+ * the pipeline's word, at most ACK_TIMEOUT). A POST is a form or empty: another media type is 415, also JSON that Twilio signs
+ * by bodySHA256, since no recording event comes that way. Loop thread only.
  */
 #ifndef REELD_INTAKE_WEBHOOK_H
 #define REELD_INTAKE_WEBHOOK_H
@@ -52,7 +54,10 @@ int webhook_port(const struct webhook *webhook);
 /* A reload: from now on these accounts sign. */
 void webhook_set_accounts(struct webhook *webhook, struct twilio_accounts *accounts);
 
-/* How an attempt of the pipeline ended: answers the requests that wait for it (ACK=archived). `step` is "store" when storage failed; url of DONE. */
+/*
+ * How an attempt of the pipeline ended: answers the requests that wait for it (ACK=archived). `step` is where it failed: "store",
+ * "transfer" and "describe" have answers of their own; `url` of DONE.
+ */
 void webhook_outcome(struct webhook *webhook, const struct sid *recording_sid, enum ledger_outcome outcome, const char *step,
 		     const char *url);
 
