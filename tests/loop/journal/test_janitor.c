@@ -301,3 +301,27 @@ Test(janitor, a_spoiled_checkpoint_falls_back_to_the_older_slot_and_then_to_none
 	close(fd);
 	close(directory_fd);
 }
+
+Test(janitor, the_newest_segment_with_a_record_is_kept_until_its_successor_has_one)
+{
+	struct event event;
+	OPEN(&f);
+	unsigned fit = (SMALL_SEGMENT - HEADER_BLOCK_SIZE) / record_size(500);
+	events_append(&f, 0, fit, 500);
+	RUN_UNTIL(&f, !f.journal->janitor.busy && f.journal->spare_count > 0);
+	struct segment *full = f.journal->active;
+	fault_set(&f, FILE_SYNC, 0, 1000000, EIO);
+	cr_assert_eq(event_append(&f, &event, fit, 500), 0);
+	/* Its successor is begun, the commit is under way, and all before it is forwarded. */
+	RUN_UNTIL(&f, f.journal->active != full);
+	journal_checkpoint(f.journal, fit);
+	cr_assert_eq(f.journal->segments.next, &full->link);
+	RUN_UNTIL(&f, event.calls == 1);
+	cr_assert_neq(event.status, 0);
+	cr_assert_eq(f.journal->segments.next, &full->link);
+	fault_clear(&f);
+	RUN_UNTIL(&f, stats_of(&f).accepting);
+	cr_assert_eq(f.journal->segments.next, &full->link);
+	events_append(&f, 0, 1, 500);
+	cr_assert_neq(f.journal->segments.next, &full->link);
+}
