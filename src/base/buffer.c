@@ -40,7 +40,7 @@ int buffer_reserve(struct buffer *buffer, size_t extra)
 {
 	if (extra > buffer->max - buffer->len)
 		return buffer_fail(buffer, ERR_LIMIT);
-	size_t need = buffer->len + extra;
+	size_t need = buffer->len + extra + 1;
 	if (need <= buffer->capacity)
 		return 0;
 	size_t capacity = buffer->capacity < BUFFER_MIN_CAPACITY ? BUFFER_MIN_CAPACITY : buffer->capacity;

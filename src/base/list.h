@@ -51,8 +51,11 @@ static inline struct list *list_first(const struct list *head)
 static inline struct list *list_take(struct list *head)
 {
 	struct list *link = list_first(head);
-	if (link != NULL)
-		list_remove(link);
+	if (link != NULL) {
+		head->next = link->next;
+		head->next->prev = head;
+		list_init(link);
+	}
 	return link;
 }
 

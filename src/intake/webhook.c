@@ -282,9 +282,9 @@ static bool is_form(const struct request *request)
 	static const struct slice form = {"application/x-www-form-urlencoded", 33};
 	struct slice type = request_header(request, SLICE("Content-Type"));
 	/* Nothing at all is an empty form, and so is judged by its signature. */
-	if (type.ptr == NULL && request->body.len == 0)
-		return true;
-	const char *semicolon = type.len == 0 ? NULL : memchr(type.ptr, ';', type.len);
+	if (type.ptr == NULL)
+		return request->body.len == 0;
+	const char *semicolon = memchr(type.ptr, ';', type.len);
 	if (semicolon != NULL)
 		type.len = (size_t)(semicolon - type.ptr);
 	while (type.len > 0 && (type.ptr[type.len - 1] == ' ' || type.ptr[type.len - 1] == '\t'))

@@ -301,7 +301,7 @@ int event_decode(struct event *event, struct slice payload, char *scratch, size_
 {
 	if (payload.len < EVENT_HEADER_SIZE || payload.ptr[0] != EVENT_VERSION || get_le(payload.ptr + 2, 2) != 0)
 		return ERR_CORRUPT;
-	int kind = payload.ptr[1];
+	int kind = (unsigned char)payload.ptr[1];
 	if (kind != EVENT_RECORDING && kind != EVENT_CALL_INCOMING && kind != EVENT_CALL_STATUS)
 		return ERR_CORRUPT;
 	struct slice params = {payload.ptr + EVENT_HEADER_SIZE, payload.len - EVENT_HEADER_SIZE};
