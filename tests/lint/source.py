@@ -19,7 +19,7 @@ STRANGERS = {("intake", "pipeline"), ("pipeline", "intake")}
 # Foreign libraries stay behind their adapters: no header of ours drags them into others. A room's private headers (*_internal.h, *_impl.h) may
 # include them, and are not included from elsewhere.
 PRIVATE = re.compile(r"_(internal|impl)\.h$")
-FOREIGN = re.compile(r"^(curl/|sqlite3|openssl/|jansson|expat|llhttp)")
+FOREIGN = re.compile(r"^(curl/|sqlite3|openssl/|jansson|expat|llhttp|libpq-fe|hiredis/)")
 
 FILE_LINES = 600
 FUNCTION_LINES = 70

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""A PostgreSQL cluster of its own from Debian's package. REELD_TEST_POSTGRES_URL names its database `reeld`."""
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+
+from .common import Server
+
+
+class Postgres(Server):
+    name = "postgres"
+    durable = False  # the server's own crash safety is not under test; True where its process is killed
+
+    def __init__(self, directory, durable=False):
+        super().__init__(directory)
+        self.durable = durable
+        versions = sorted(os.listdir("/usr/lib/postgresql"), key=int)
+        self.bin = f"/usr/lib/postgresql/{versions[-1]}/bin"
+        self.data = os.path.join(self.directory, "data")
+
+    def user(self):
+        """It refuses to run as root."""
+        return "postgres" if os.geteuid() == 0 else None
+
+    def prepare(self):
+        if self.user():
+            owner = pwd.getpwnam("postgres")
+            os.chown(self.directory, owner.pw_uid, owner.pw_gid)
+            parent = self.directory
+            while parent not in ("/", "/tmp"):
+                os.chmod(parent, os.stat(parent).st_mode | 0o011)
+                parent = os.path.dirname(parent)
+        self.run("initdb", "-D", self.data, "-U", "reeld", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8")
+
+    def run(self, program, *arguments):
+        done = subprocess.run([os.path.join(self.bin, program), *arguments], check=False, user=self.user(), capture_output=True, text=True, cwd="/")
+        if done.returncode != 0:
+            raise RuntimeError(f"{program}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+    def argv(self):
+        options = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.directory, "shared_buffers": "32MB",
+                   "max_connections": "100", "log_min_messages": "warning"}
+        if not self.durable:
+            options.update(fsync="off", synchronous_commit="off", full_page_writes="off")
+        argv = [os.path.join(self.bin, "postgres"), "-D", self.data]
+        for name, value in options.items():
+            argv += ["-c", f"{name}={value}"]
+        return argv
+
+    def ready(self):
+        return subprocess.run([os.path.join(self.bin, "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)], check=False).returncode == 0
+
+    def start(self):
+        super().start()
+        if self.psql("SELECT 1 FROM pg_database WHERE datname = 'reeld'", database="postgres") == "":
+            self.psql("CREATE DATABASE reeld", database="postgres")
+        return self
+
+    def url(self, database="reeld"):
+        return f"postgresql://reeld@127.0.0.1:{self.port}/{database}"
+
+    def psql(self, sql, database="reeld"):
+        """Unaligned rows, fields separated by |."""
+        done = subprocess.run(["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", self.url(database), "-c", sql], check=False,
+                              capture_output=True, text=True)
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr)
+        return done.stdout.strip()
+
+    def environment(self):
+        return {"REELD_TEST_POSTGRES_URL": self.url()}
+
+    def stop(self, number=signal.SIGINT):
+        """SIGINT: at once but clean."""
+        super().stop(number)
+
+    def wipe(self):
+        shutil.rmtree(self.data, ignore_errors=True)
