@@ -249,11 +249,8 @@ static void webhook_take(struct webhook *webhook, const struct checked *checked)
 static bool webhook_signature_holds(struct webhook *webhook, struct checked *checked)
 {
 	const struct request *request = checked->request;
-	struct sid account = {""};
+	struct sid account = checked->event.account_sid;
 	char base_space[PUBLIC_URL_BASE_SIZE];
-	const struct reeld_form_field *field = reeld_form_find(checked->fields, checked->field_count, "AccountSid");
-	if (field != NULL)
-		(void)sid_parse(slice_make(field->value, field->value_len), "AC", &account);
 	struct slice signature = request_header(request, SLICE("X-Twilio-Signature"));
 	struct slice base = public_url_base(webhook->public_url, request,
 					    public_url_wants_peer(webhook->public_url) ? connection_peer(checked->connection)
