@@ -38,6 +38,23 @@ const char *job_failed_where(const struct job *job)
 
 /* ---- the machine ---- */
 
+/* Tells recordings apart, for breakers and witness. */
+static uint64_t job_subject(const struct job *job)
+{
+	uint8_t sid[16] = {0};
+	uint64_t halves[2];
+	sid_binary(&job->work.recording_sid, sid);
+	memcpy(halves, sid, sizeof(halves));
+	return halves[0] ^ halves[1];
+}
+
+/* Asking why the media is missing is a part of getting it: that never leads anywhere else. */
+static void job_begin_trial(struct job *job)
+{
+	if (job->step != STEP_DESCRIBE || job->describe != DESCRIBE_RECORDING)
+		job->trial = witness_begin(&job->env->witness, job_subject(job), job->step);
+}
+
 /* The only function that changes job->step. */
 static void job_move(struct job *job, enum job_step next)
 {
@@ -52,6 +69,7 @@ static void job_move(struct job *job, enum job_step next)
 		  LOG_STR("status", err_name(job->status)), LOG_F64("seconds", seconds));
 	job->step = next;
 	job->step_began_ns = now;
+	job_begin_trial(job);
 }
 
 /* A failed or cut job goes nowhere but to FINISH. */
@@ -62,9 +80,16 @@ static enum job_step job_destination(const struct job *job)
 	return job->status != 0 || job->cut != JOB_NOT_CUT ? STEP_FINISH : job->next;
 }
 
+static bool ended_for_good(enum ledger_outcome outcome)
+{
+	return outcome != LEDGER_OUTCOME_RETRY && outcome != LEDGER_OUTCOME_WAIT && outcome != LEDGER_OUTCOME_RELEASE;
+}
+
 static void job_end(struct job *job)
 {
 	struct job_env *env = job->env;
+	if (ended_for_good(job->outcome))
+		witness_forget(&env->witness, job->trial.subject);
 	for (int i = 0; i < DEPENDENCY_COUNT; i++) {
 		if ((job->probes & (1u << i)) != 0)
 			breaker_probe_abandoned(&env->breakers[i], (int64_t)uv_now(env->loop));
@@ -136,6 +161,7 @@ enum step_result job_fail(struct job *job, enum dependency at, int code, const s
 		job->failed_step = job->step;
 		job->failed_at = at;
 		job->retry_after_ms = retry_after_ms;
+		job->own_failure = retry_may_be_outage(code) && witness_failed(&job->env->witness, &job->trial);
 		if (error != NULL && error->detail[0] != '\0')
 			job->error = *error;
 		else
@@ -252,11 +278,12 @@ void job_learned(struct job *job, enum dependency dependency, int code, bool ans
 {
 	if (code == 0 || answered || breaker_counts(code))
 		job->probes &= ~(1u << dependency);
-	uint8_t sid[16] = {0};
-	uint64_t halves[2];
-	sid_binary(&job->work.recording_sid, sid);
-	memcpy(halves, sid, sizeof(halves));
-	job_env_learned(job->env, dependency, halves[0] ^ halves[1], code, answered);
+	job_env_learned(job->env, dependency, job_subject(job), code, answered);
+}
+
+void job_passed(struct job *job)
+{
+	witness_passed(&job->env->witness, &job->trial);
 }
 
 /* ---- outlasting the ledger ---- */

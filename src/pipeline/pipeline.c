@@ -370,6 +370,7 @@ static void init_env(struct pipeline *pipeline, uv_loop_t *loop)
 	env->give_transfer = give_transfer;
 	env->ended = job_ended;
 	list_init(&env->patient);
+	witness_init(&env->witness);
 	limit_init(&env->limit, options->max_transfers);
 	struct breaker_options breaker = {
 		.threshold = BREAKER_THRESHOLD,

@@ -146,6 +146,12 @@ static bool read_number(struct slice value, int64_t max, int64_t *out)
 	return true;
 }
 
+/* -1 stands for a length that is not known (yet): while the recording is in progress. */
+static bool read_duration(struct slice value, int64_t *out)
+{
+	return slice_equal(value, SLICE("-1")) || read_number(value, INT32_MAX, out);
+}
+
 /* Bytes of the UTF-8 character at the start of `s` (RFC 3629), 0 when there is none or it is a control character. */
 static size_t utf8_char(struct slice s)
 {
@@ -233,7 +239,7 @@ static enum event_problem read_recording(struct event *event, const struct slice
 		return EVENT_BAD_RECORDING_SID;
 	if (!read_sid(values[PARAM_CONFERENCE_SID], "CF", &event->conference_sid))
 		return EVENT_BAD_CONFERENCE_SID;
-	if (!read_number(values[PARAM_DURATION], INT32_MAX, &event->duration_s))
+	if (!read_duration(values[PARAM_DURATION], &event->duration_s))
 		return EVENT_BAD_DURATION;
 	if (!read_number(values[PARAM_CHANNELS], INT_MAX, &channels))
 		return EVENT_BAD_CHANNELS;
