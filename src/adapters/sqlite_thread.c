@@ -23,8 +23,8 @@
 #define GROUP_MAX 256
 /* Idle so long, with pages in the WAL: checkpoint. */
 #define IDLE_NS (200 * 1000000ULL)
-/* Pages that are waiting in the WAL when a checkpoint is due though there is work (8 MiB). */
-#define WAL_BUSY_PAGES 2048
+/* Pages that are waiting in the WAL when a checkpoint is due though there is work (16 MiB). Most were changed several times, and are copied once. */
+#define WAL_BUSY_PAGES 4096
 /* A WAL this long (64 MiB) is kept from starting anew by a reader in another process: wait for it, then truncate. */
 #define WAL_MAX_PAGES 16384
 

@@ -199,8 +199,11 @@ int ledger_sqlite_open(struct ledger **ret, uv_loop_t *loop, const char *path, c
 				    error);
 	if (status != 0)
 		goto err_free;
-	status = migrate ? migrations_apply_sqlite(db, &migrations_sqlite, NULL, error)
+	size_t applied = 0;
+	status = migrate ? migrations_apply_sqlite(db, &migrations_sqlite, &applied, error)
 			 : migrations_verify_sqlite(db, &migrations_sqlite, error);
+	if (status == 0 && applied > 0)
+		log_event(LOG_INFO, "ledger.migrated", LOG_STR("path", path), LOG_U64("migrations", applied));
 	if (status == 0 && sole)
 		status = end_leases(db, error);
 	if (status != 0)

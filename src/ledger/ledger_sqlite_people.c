@@ -20,8 +20,10 @@ int ledger_sqlite_counts(struct ledger_run *run)
 		char name[16];
 		enum ledger_status status;
 		sqlite_column_text(stmt, 0, name, sizeof(name));
-		if (ledger_status_parse(slice_from_cstr(name), &status))
-			counts[status] = sqlite_column_i64(stmt, 1, 0);
+		REQUIRE(ledger_status_parse(slice_from_cstr(name), &status)); /* the table's CHECK lets nothing else in */
+		counts[status] += sqlite_column_i64(stmt, 1, 0);
+		if (status != LEDGER_STORED)
+			counts[LEDGER_STORED] -= counts[status];
 	}
 	sqlite_stmt_end(stmt);
 	if (row < 0)
@@ -54,6 +56,16 @@ static size_t page_size(const struct ledger_request *request)
 	return request->limit == 0 || request->limit > LEDGER_LIST_LIMIT ? LEDGER_LIST_LIMIT : request->limit;
 }
 
+/* Stored ones are nearly all: found by going down the ids. The others have an index. */
+static size_t list_statement(int status_filter)
+{
+	if (status_filter == LEDGER_STORED)
+		return STMT_LIST_STORED;
+	if (status_filter >= 0 && status_filter < LEDGER_STATUS_COUNT)
+		return STMT_LIST_STATUS;
+	return status_filter == -2 ? STMT_LIST_OPEN : STMT_LIST_ANY;
+}
+
 int ledger_sqlite_list(struct ledger_run *run)
 {
 	struct ledger_request *request = run->request;
@@ -65,14 +77,12 @@ int ledger_sqlite_list(struct ledger_run *run)
 	request->recordings = ledger_arena_alloc(request, limit, sizeof(*request->recordings));
 	if (request->recordings == NULL)
 		return error_set(&request->error, ERR_NOMEM, "out of memory for %zu rows", limit);
-	bool one = request->status_filter >= 0 && request->status_filter < LEDGER_STATUS_COUNT;
-	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, one                            ? STMT_LIST_STATUS
-							      : request->status_filter == -2 ? STMT_LIST_OPEN
-											     : STMT_LIST_ANY);
+	size_t list = list_statement(request->status_filter);
+	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, list);
 	sqlite_bind_i64(stmt, before);
 	sqlite_bind_text(stmt, request->key_prefix);
 	sqlite_bind_i64(stmt, (int64_t)limit);
-	if (one)
+	if (list == STMT_LIST_STATUS)
 		sqlite_bind_text(stmt, ledger_status_name((enum ledger_status)request->status_filter));
 	int row;
 	while ((row = sqlite_stmt_step(stmt)) == 1 && request->recording_count < limit) {
