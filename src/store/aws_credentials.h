@@ -94,6 +94,9 @@ const struct aws_credentials_value *aws_credentials_now(struct aws_credentials *
  */
 void aws_credentials_invalidate(struct aws_credentials *credentials, uint64_t generation);
 
+/* Variables or files may have changed (SIGHUP): asks the source anew. What is valid stays so until the answer is there. */
+void aws_credentials_reload(struct aws_credentials *credentials);
+
 /* "environment", "profile", "web identity", "container", "instance role": where they come from, for logs. */
 const char *aws_credentials_source(const struct aws_credentials *credentials);
 
