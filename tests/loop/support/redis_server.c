@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+#include "redis_server.h"
+
+#include "base/check.h"
+#include "base/clock.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <hiredis/hiredis.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define START_NS (20 * UINT64_C(1000000000))
+
+static int free_port(void)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	REQUIRE(fd >= 0 && bind(fd, (struct sockaddr *)&address, len) == 0);
+	REQUIRE(getsockname(fd, (struct sockaddr *)&address, &len) == 0);
+	close(fd);
+	return ntohs(address.sin_port);
+}
+
+static _Noreturn void run_server(const struct redis_server *server)
+{
+	char port[16];
+	const char *arguments[40] = {"redis-server",
+				     "--port",
+				     port,
+				     "--bind",
+				     "127.0.0.1",
+				     "--unixsocket",
+				     server->socket,
+				     "--dir",
+				     server->directory,
+				     "--save",
+				     "",
+				     "--appendonly",
+				     "no",
+				     "--daemonize",
+				     "no"};
+	size_t count = 15;
+	snprintf(port, sizeof(port), "%d", server->port);
+	for (size_t i = 0; server->options[i] != NULL; i++)
+		arguments[count++] = server->options[i];
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	int null = open("/dev/null", O_RDWR);
+	dup2(null, 0);
+	dup2(null, 1);
+	dup2(null, 2);
+	execvp(arguments[0], (char *const *)arguments);
+	_exit(127);
+}
+
+static bool listens(int port)
+{
+	struct sockaddr_in address = {
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool connected = connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+	close(fd);
+	return connected;
+}
+
+void redis_server_start(struct redis_server *server)
+{
+	if (server->directory[0] == '\0') {
+		snprintf(server->directory, sizeof(server->directory), "/tmp/reeld-redis-XXXXXX");
+		REQUIRE(mkdtemp(server->directory) != NULL);
+		snprintf(server->socket, sizeof(server->socket), "%s/socket", server->directory);
+		server->port = free_port();
+	}
+	server->pid = fork();
+	if (server->pid == 0)
+		run_server(server);
+	uint64_t deadline = clock_mono_ns() + START_NS;
+	while (!listens(server->port)) {
+		REQUIRE(clock_mono_ns() < deadline);
+		REQUIRE(waitpid(server->pid, NULL, WNOHANG) == 0);
+		poll(NULL, 0, 2);
+	}
+}
+
+void redis_server_signal(struct redis_server *server, int number)
+{
+	REQUIRE(kill(server->pid, number) == 0);
+}
+
+void redis_server_kill(struct redis_server *server)
+{
+	if (server->pid <= 0)
+		return;
+	if (server->admin != NULL)
+		redisFree(server->admin);
+	server->admin = NULL;
+	kill(server->pid, SIGKILL);
+	waitpid(server->pid, NULL, 0);
+	server->pid = 0;
+}
+
+void redis_server_remove(struct redis_server *server)
+{
+	char dump[128];
+	redis_server_kill(server);
+	snprintf(dump, sizeof(dump), "%s/dump.rdb", server->directory);
+	unlink(dump);
+	unlink(server->socket);
+	rmdir(server->directory);
+}
+
+static const char *as_text(redisContext *context, const char *format, va_list arguments)
+{
+	static char text[4096];
+	char line[4096];
+	const char *words[64];
+	int count = 0;
+	char *rest = line;
+	REQUIRE((size_t)vsnprintf(line, sizeof(line), format, arguments) < sizeof(line));
+	for (char *word = strsep(&rest, " "); word != NULL; word = strsep(&rest, " "))
+		words[count++] = word;
+	redisReply *reply = redisCommandArgv(context, count, words, NULL);
+	REQUIRE(reply != NULL);
+	if (reply->type == REDIS_REPLY_INTEGER)
+		snprintf(text, sizeof(text), "%lld", reply->integer);
+	else
+		snprintf(text, sizeof(text), "%s", reply->str == NULL ? "(nil)" : reply->str);
+	freeReplyObject(reply);
+	return text;
+}
+
+static redisContext *connect_to(const char *socket)
+{
+	redisContext *context = redisConnectUnix(socket);
+	REQUIRE(context != NULL && context->err == 0);
+	return context;
+}
+
+const char *redis_server_do(struct redis_server *server, const char *format, ...)
+{
+	va_list arguments;
+	if (server->admin == NULL)
+		server->admin = connect_to(server->socket);
+	va_start(arguments, format);
+	const char *text = as_text(server->admin, format, arguments);
+	va_end(arguments);
+	return text;
+}
+
+const char *redis_do_at(const char *socket, const char *format, ...)
+{
+	va_list arguments;
+	redisContext *context = connect_to(socket);
+	va_start(arguments, format);
+	const char *text = as_text(context, format, arguments);
+	va_end(arguments);
+	redisFree(context);
+	return text;
+}
