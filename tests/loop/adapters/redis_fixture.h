@@ -90,7 +90,7 @@ static inline void fixture_teardown(void)
 static inline struct redis_options quick(const char *url)
 {
 	return (struct redis_options){
-		.url = url, .command_timeout_ms = 2000, .backoff_min_ms = 5, .backoff_max_ms = 40, .refused_ms = 40};
+		.url = url, .command_timeout_ms = 15000, .backoff_min_ms = 5, .backoff_max_ms = 40, .refused_ms = 40};
 }
 
 static inline void open_client(const struct redis_options *options)

@@ -59,6 +59,7 @@ static _Noreturn void run_server(const struct redis_server *server)
 	dup2(null, 0);
 	dup2(null, 1);
 	dup2(null, 2);
+	close_range(3, ~0U, 0); /* those of the test are not its business */
 	execvp(arguments[0], (char *const *)arguments);
 	_exit(127);
 }
@@ -82,6 +83,7 @@ void redis_server_start(struct redis_server *server)
 		server->port = free_port();
 	}
 	server->pid = fork();
+	REQUIRE(server->pid >= 0);
 	if (server->pid == 0)
 		run_server(server);
 	uint64_t deadline = clock_mono_ns() + START_NS;
@@ -94,7 +96,7 @@ void redis_server_start(struct redis_server *server)
 
 void redis_server_signal(struct redis_server *server, int number)
 {
-	REQUIRE(kill(server->pid, number) == 0);
+	REQUIRE(server->pid > 0 && kill(server->pid, number) == 0);
 }
 
 void redis_server_kill(struct redis_server *server)
