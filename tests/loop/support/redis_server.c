@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -35,26 +36,13 @@ static int free_port(void)
 static _Noreturn void run_server(const struct redis_server *server)
 {
 	char port[16];
-	const char *arguments[40] = {"redis-server",
-				     "--port",
-				     port,
-				     "--bind",
-				     "127.0.0.1",
-				     "--unixsocket",
-				     server->socket,
-				     "--dir",
-				     server->directory,
-				     "--save",
-				     "",
-				     "--appendonly",
-				     "no",
-				     "--daemonize",
-				     "no"};
-	size_t count = 15;
+	/* clang-format off */
+	const char *const arguments[] = {
+		"redis-server", "--port", port, "--bind", "127.0.0.1", "--unixsocket", server->socket, "--dir", server->directory,
+		"--save", "", "--appendonly", "no", "--daemonize", "no", NULL,
+	};
+	/* clang-format on */
 	snprintf(port, sizeof(port), "%d", server->port);
-	for (size_t i = 0; server->options[i] != NULL; i++)
-		arguments[count++] = server->options[i];
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	int null = open("/dev/null", O_RDWR);
 	dup2(null, 0);
 	dup2(null, 1);
@@ -64,34 +52,46 @@ static _Noreturn void run_server(const struct redis_server *server)
 	_exit(127);
 }
 
-static bool listens(int port)
+/* On its socket, which is its own; somebody else may have taken the port. */
+static bool listens(const struct redis_server *server)
 {
-	struct sockaddr_in address = {
-		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port)};
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", server->socket);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	bool connected = connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
 	close(fd);
 	return connected;
 }
 
-void redis_server_start(struct redis_server *server)
+/* False: it ended, as when the port was taken meanwhile. */
+static bool try_start(struct redis_server *server, uint64_t deadline)
 {
-	if (server->directory[0] == '\0') {
-		snprintf(server->directory, sizeof(server->directory), "/tmp/reeld-redis-XXXXXX");
-		REQUIRE(mkdtemp(server->directory) != NULL);
-		snprintf(server->socket, sizeof(server->socket), "%s/socket", server->directory);
-		server->port = free_port();
-	}
+	unlink(server->socket);
 	server->pid = fork();
 	REQUIRE(server->pid >= 0);
 	if (server->pid == 0)
 		run_server(server);
-	uint64_t deadline = clock_mono_ns() + START_NS;
-	while (!listens(server->port)) {
+	while (!listens(server)) {
 		REQUIRE(clock_mono_ns() < deadline);
-		REQUIRE(waitpid(server->pid, NULL, WNOHANG) == 0);
+		if (waitpid(server->pid, NULL, WNOHANG) != 0)
+			return false;
 		poll(NULL, 0, 2);
 	}
+	return true;
+}
+
+void redis_server_start(struct redis_server *server)
+{
+	uint64_t deadline = clock_mono_ns() + START_NS;
+	bool again = server->directory[0] != '\0';
+	if (!again) {
+		snprintf(server->directory, sizeof(server->directory), "/tmp/reeld-redis-XXXXXX");
+		REQUIRE(mkdtemp(server->directory) != NULL);
+		snprintf(server->socket, sizeof(server->socket), "%s/socket", server->directory);
+	}
+	do {
+		server->port = again ? server->port : free_port();
+	} while (!try_start(server, deadline));
 }
 
 void redis_server_signal(struct redis_server *server, int number)
@@ -141,31 +141,16 @@ static const char *as_text(redisContext *context, const char *format, va_list ar
 	return text;
 }
 
-static redisContext *connect_to(const char *socket)
-{
-	redisContext *context = redisConnectUnix(socket);
-	REQUIRE(context != NULL && context->err == 0);
-	return context;
-}
-
 const char *redis_server_do(struct redis_server *server, const char *format, ...)
 {
 	va_list arguments;
-	if (server->admin == NULL)
-		server->admin = connect_to(server->socket);
+	if (server->admin == NULL) {
+		redisContext *context = redisConnectUnix(server->socket);
+		REQUIRE(context != NULL && context->err == 0);
+		server->admin = context;
+	}
 	va_start(arguments, format);
 	const char *text = as_text(server->admin, format, arguments);
 	va_end(arguments);
-	return text;
-}
-
-const char *redis_do_at(const char *socket, const char *format, ...)
-{
-	va_list arguments;
-	redisContext *context = connect_to(socket);
-	va_start(arguments, format);
-	const char *text = as_text(context, format, arguments);
-	va_end(arguments);
-	redisFree(context);
 	return text;
 }

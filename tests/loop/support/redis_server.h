@@ -10,11 +10,10 @@ struct redis_server {
 	char socket[96];
 	int port;
 	pid_t pid;
-	const char *options[16]; /* of redis-server's command line; NULL ends */
 	void *admin;
 };
 
-/* Starts it (again) and waits until it listens. Zero the struct before the first time, and set `options`. */
+/* Starts it (again) and waits until it listens. Zero the struct before the first time. */
 void redis_server_start(struct redis_server *server);
 void redis_server_signal(struct redis_server *server, int number);
 void redis_server_kill(struct redis_server *server);
@@ -22,7 +21,5 @@ void redis_server_kill(struct redis_server *server);
 void redis_server_remove(struct redis_server *server);
 /* One command on a connection of the test's own, as printf formats it; the answer as text, valid until the next one. "(nil)" for none. */
 const char *redis_server_do(struct redis_server *server, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* The same for a server that somebody else started. */
-const char *redis_do_at(const char *socket, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif
