@@ -4,7 +4,6 @@
 #include "ledger/ledger_impl.h"
 #include "ledger/ledger_sqlite.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,26 +35,6 @@ int ledger_sqlite_counts(struct ledger_run *run)
 	return row < 0 ? row : 0;
 }
 
-/* The id of the last row of the page before; INT64_MAX for none. */
-static int parse_cursor(struct ledger_request *request, int64_t *before)
-{
-	*before = INT64_MAX;
-	if (request->cursor == NULL || request->cursor[0] == '\0')
-		return 0;
-	char *end;
-	errno = 0;
-	long long value = strtoll(request->cursor, &end, 10);
-	if (errno != 0 || *end != '\0' || value < 1)
-		return error_set(&request->error, ERR_INVALID, "not a cursor of this list");
-	*before = value;
-	return 0;
-}
-
-static size_t page_size(const struct ledger_request *request)
-{
-	return request->limit == 0 || request->limit > LEDGER_LIST_LIMIT ? LEDGER_LIST_LIMIT : request->limit;
-}
-
 /* Stored ones are nearly all: found by going down the ids. The others have an index. */
 static size_t list_statement(int status_filter)
 {
@@ -69,9 +48,9 @@ static size_t list_statement(int status_filter)
 int ledger_sqlite_list(struct ledger_run *run)
 {
 	struct ledger_request *request = run->request;
-	size_t limit = page_size(request);
+	size_t limit = ledger_page_size(request);
 	int64_t before;
-	int status = parse_cursor(request, &before);
+	int status = ledger_parse_cursor(request, &before);
 	if (status != 0)
 		return status;
 	request->recordings = ledger_arena_alloc(request, limit, sizeof(*request->recordings));
@@ -151,7 +130,7 @@ static int retry_one(struct ledger_run *run, int64_t id)
 
 static int retry_dead(struct ledger_run *run)
 {
-	size_t limit = page_size(run->request);
+	size_t limit = ledger_page_size(run->request);
 	int64_t *ids = ledger_arena_alloc(run->request, limit, sizeof(*ids));
 	if (ids == NULL)
 		return error_set(&run->request->error, ERR_NOMEM, "out of memory for %zu rows", limit);
