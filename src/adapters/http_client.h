@@ -11,7 +11,7 @@
  * What is sent and trusted: TLS 1.2 or later with the peer's certificate and name verified; no netrc, no cookies, no
  * compression (the bytes are hashed as they are), no "Expect: 100-continue" unless the caller's headers have it. Proxies:
  * as the environment says (http_proxy, https_proxy, all_proxy, no_proxy), since that is where operators of closed networks
- * put them; behind one the proxy decides which addresses can be reached. HTTP/2 is used for requests whose answers are
+ * put them; behind one the proxy decides which addresses can be reached (`direct` is the exception). HTTP/2 is used for requests whose answers are
  * collected; a body that streams (on_receive, on_send) has an HTTP/1.1 connection of its own, because with curl 7.88 one
  * paused stream stops every other of its HTTP/2 connection.
  *
@@ -72,6 +72,7 @@ struct http_client_request {
 	uint32_t connect_timeout_ms;
 	uint32_t stall_timeout_ms; /* no byte either way for so long: ERR_TIMEOUT. 0: 30 s. Paused time does not count */
 	uint64_t total_timeout_ms; /* 0: none */
+	bool direct;               /* no proxy, whatever the environment says: for addresses of this machine alone */
 
 	/* request body: either fixed bytes (must live until done) or pulled */
 	struct slice body;

@@ -310,6 +310,8 @@ static int set_connection(struct http_transfer *transfer)
 	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)client->buffer_bytes);
 	curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)client->buffer_bytes);
 	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+	if (request->direct && curl_easy_setopt(easy, CURLOPT_PROXY, "") != CURLE_OK)
+		return ERR_NOMEM;
 	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
 	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
 	curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);

@@ -159,7 +159,8 @@ static int sign(struct s3_call *call, const struct call_lines *lines, struct ree
 		.now_ms = clock_wall_ms() + store->skew_ms,
 	};
 	if (status == 0) {
-		enum reeld_sigv4_status made = reeld_sigv4_sign(store->key, &request, store->scratch, REELD_SIGV4_SCRATCH_SIZE, out);
+		enum reeld_sigv4_status made = reeld_sigv4_sign(store->key, &request, store->scratch, REELD_SIGV4_SCRATCH_SIZE,
+								out);
 		status = made == REELD_SIGV4_OK ? 0 : made == REELD_SIGV4_NO_ROOM ? ERR_LIMIT : ERR_INVALID;
 	}
 	buffer_free(&path);
@@ -462,8 +463,9 @@ static void call_answered(struct s3_call *call)
 	if (action == S3_AGAIN && again(call))
 		return;
 	s3_answer_reason(&call->answer, reason, sizeof(reason));
-	error_set(&call->error, code, "%s %s/%s: %s%s%s", method_name(call->method), store->bucket, call->key != NULL ? call->key : "",
-		  reason, call->answer.error.message[0] != '\0' ? ": " : "", call->answer.error.message);
+	error_set(&call->error, code, "%s %s/%s: %s%s%s", method_name(call->method), store->bucket,
+		  call->key != NULL ? call->key : "", reason, call->answer.error.message[0] != '\0' ? ": " : "",
+		  call->answer.error.message);
 	call_finish(call, code);
 }
 

@@ -53,7 +53,8 @@ static void reader_ended(struct s3_reader *reader)
 	int status = reader->status;
 	if (status == 0 && crypto_digest_final(reader->digest, &sums) != 0)
 		status = error_set(&check->error, ERR_IO, "hashing failed");
-	if (status == 0 && ((int64_t)sums.bytes != expected->bytes || memcmp(sums.sha256, expected->sha256, sizeof(sums.sha256)) != 0))
+	if (status == 0 &&
+	    ((int64_t)sums.bytes != expected->bytes || memcmp(sums.sha256, expected->sha256, sizeof(sums.sha256)) != 0))
 		status = say_different(check, "the stored bytes have another length or SHA-256");
 	/* Bytes right, ETag wrong: on this server it is something else. */
 	if (status == 0 && check->etag_differs)

@@ -45,7 +45,7 @@ struct s3_store {
 	char *endpoint; /* or NULL */
 	char *bucket;
 	char *prefix;
-	char *public_url; /* or NULL */
+	char *public_url;         /* or NULL */
 	char *storage_class_line; /* "x-amz-storage-class: …", or NULL */
 	char *sse_line;
 	char *sse_key_line;
@@ -61,12 +61,12 @@ struct s3_store {
 	char region[S3_REGION_SIZE];
 	unsigned region_version;
 	struct s3_address address;
-	int64_t skew_ms;   /* the server's clock minus ours */
-	bool proven;       /* the last answer of a signed request was no refusal of the signature, region or time */
-	bool conditional;  /* If-None-Match is understood, as far as we know */
-	bool checksums;    /* so are x-amz-checksum-* */
-	bool etag_is_md5;  /* ETags were, up to now */
-	bool refused;      /* that the bucket or the access is wrong was logged */
+	int64_t skew_ms;  /* the server's clock minus ours */
+	bool proven;      /* the last answer of a signed request was no refusal of the signature, region or time */
+	bool conditional; /* If-None-Match is understood, as far as we know */
+	bool checksums;   /* so are x-amz-checksum-* */
+	bool etag_is_md5; /* ETags were, up to now */
+	bool refused;     /* that the bucket or the access is wrong was logged */
 	bool up;
 	uint64_t replace[S3_REPLACE_MAX]; /* hashes of keys */
 	size_t replace_next;
@@ -113,21 +113,21 @@ struct s3_call {
 	/* in; everything it points to must live until done */
 	struct s3_store *store;
 	enum http_method method;
-	const char *key;                             /* NULL: the bucket */
-	const char *query[S3_CALL_QUERY][2];         /* name, value; a NULL name ends */
-	const char *headers[S3_CALL_HEADERS];        /* "name: value"; NULL ends; all are signed */
-	struct slice body;                           /* a fixed one, with its SHA-256 and MD5, which the server will check */
-	const uint8_t *sha256;                       /* of the body; NULL: computed when there is a fixed one, else not signed */
-	const uint8_t *md5;                          /* NULL: no Content-MD5 */
-	bool checksum;                               /* send x-amz-checksum-sha256 where it is understood */
-	bool checksum_algorithm;                     /* announce the parts' */
-	bool conditional;                            /* only when there is no such object, where that is understood */
+	const char *key;                      /* NULL: the bucket */
+	const char *query[S3_CALL_QUERY][2];  /* name, value; a NULL name ends */
+	const char *headers[S3_CALL_HEADERS]; /* "name: value"; NULL ends; all are signed */
+	struct slice body;                    /* a fixed one, with its SHA-256 and MD5, which the server will check */
+	const uint8_t *sha256;                /* of the body; NULL: computed when there is a fixed one, else not signed */
+	const uint8_t *md5;                   /* NULL: no Content-MD5 */
+	bool checksum;                        /* send x-amz-checksum-sha256 where it is understood */
+	bool checksum_algorithm;              /* announce the parts' */
+	bool conditional;                     /* only when there is no such object, where that is understood */
 	size_t (*on_send)(struct s3_call *call, char *out, size_t cap); /* a streamed body of send_length bytes */
 	bool (*on_rewind)(struct s3_call *call);
 	int64_t send_length;
 	size_t (*on_receive)(struct s3_call *call, const char *bytes, size_t len); /* of a success; else collected */
-	unsigned tries;                              /* 0: S3_TRIES */
-	uint32_t stall_timeout_ms;                   /* 0: the client's */
+	unsigned tries;                                                            /* 0: S3_TRIES */
+	uint32_t stall_timeout_ms;                                                 /* 0: the client's */
 	void (*done)(struct s3_call *call, int status);
 	void *data;
 

@@ -195,7 +195,8 @@ void s3_put_write(struct store_put *base, struct slice bytes)
 	}
 	if (put->length >= 0 && after > put->length) {
 		struct error error;
-		error_set(&error, ERR_CHECKSUM, "%s: more bytes than the %lld that were announced", put->key, (long long)put->length);
+		error_set(&error, ERR_CHECKSUM, "%s: more bytes than the %lld that were announced", put->key,
+			  (long long)put->length);
 		put_fail_answer(put, ERR_CHECKSUM, &error, -1);
 		return;
 	}

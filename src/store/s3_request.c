@@ -253,7 +253,8 @@ static void clean_listed(struct s3_call *call, int status)
 		status = op->objects ? s3_xml_read_objects(call->collected, on_entry, op, &op->page)
 				     : s3_xml_read_uploads(call->collected, on_entry, op, &op->page);
 		if (status != 0)
-			op->status = error_set(&op->request->error, ERR_PROTOCOL, "%s: the listing cannot be read", op->store->bucket);
+			op->status = error_set(&op->request->error, ERR_PROTOCOL, "%s: the listing cannot be read",
+					       op->store->bucket);
 	}
 	op->found_at = op->found.data;
 	clean_next(op);
@@ -286,7 +287,8 @@ static int request_new(struct s3_request **ret, struct s3_store *store, struct s
 	if (store->closing)
 		return error_set(&request->error, ERR_CANCELLED, "the store is closing");
 	if (keyed && !store_key_is_valid(request->key))
-		return error_set(&request->error, ERR_INVALID, "object key \"%.100s\" is not a path below the store", request->key);
+		return error_set(&request->error, ERR_INVALID, "object key \"%.100s\" is not a path below the store",
+				 request->key);
 	struct s3_request *op = calloc(1, sizeof(*op));
 	if (op == NULL)
 		return error_set(&request->error, ERR_NOMEM, "out of memory");

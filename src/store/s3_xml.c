@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "store/s3_xml.h"
 
+#include "base/clock.h"
+
 #include <expat.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
 
 #define DEPTH_MAX 8
 #define NAME_SIZE 32
@@ -20,7 +20,10 @@ struct field {
 	size_t size;
 };
 
-#define FIELD(parent, name, array) {(parent), (name), (array), sizeof(array)}
+#define FIELD(parent, name, array)                       \
+	{                                                \
+		(parent), (name), (array), sizeof(array) \
+	}
 
 struct walk {
 	XML_Parser parser;
@@ -193,7 +196,8 @@ int s3_xml_read_complete(struct slice document, struct s3_xml_complete *ret, str
 	*error = (struct s3_xml_error){0};
 	*ret = (struct s3_xml_complete){0};
 	const struct field error_fields[] = ERROR_FIELDS(error);
-	const struct field fields[] = {FIELD(root, "ETag", ret->etag), FIELD(root, "ChecksumSHA256", ret->checksum_sha256), {NULL}};
+	const struct field fields[] = {
+		FIELD(root, "ETag", ret->etag), FIELD(root, "ChecksumSHA256", ret->checksum_sha256), {NULL}};
 	struct walk walk = {.root = root, .fields = fields, .error_fields = error_fields};
 	int status = walk_document(&walk, document);
 	s3_xml_unquote_etag(ret->etag);
@@ -224,7 +228,8 @@ static void listing_close(struct walk *walk, const char *name)
 	struct listing *listing = walk->data;
 	if (!text_is(name, listing->element))
 		return;
-	listing->entry.time_ms = s3_xml_time_ms(slice_from_cstr(listing->time));
+	if (clock_parse_iso8601(listing->time, strlen(listing->time), &listing->entry.time_ms) != 0)
+		listing->entry.time_ms = -1;
 	bool whole = listing->entry.key[0] != '\0' && (!listing->is_uploads || listing->entry.upload_id[0] != '\0');
 	if (whole && !listing->on_entry(listing->data, &listing->entry))
 		walk_stop(walk, &walk->stopped);
@@ -275,25 +280,4 @@ int s3_xml_read_objects(struct slice document, s3_xml_entry_cb *on_entry, void *
 		{NULL},
 	};
 	return read_listing(document, root, &listing, fields, page);
-}
-
-int64_t s3_xml_time_ms(struct slice text)
-{
-	char copy[40];
-	struct tm tm = {0};
-	if (text.len < strlen("2026-11-23T23:10:05Z") || text.len >= sizeof(copy) || text.ptr[text.len - 1] != 'Z')
-		return -1;
-	memcpy(copy, text.ptr, text.len);
-	copy[text.len] = '\0';
-	const char *rest = strptime(copy, "%Y-%m-%dT%H:%M:%S", &tm);
-	int64_t ms = 0;
-	if (rest == NULL)
-		return -1;
-	if (*rest == '.') {
-		int64_t unit = 100;
-		for (rest++; *rest >= '0' && *rest <= '9'; rest++, unit /= 10)
-			ms += (*rest - '0') * unit;
-	}
-	int64_t seconds = timegm(&tm);
-	return text_is(rest, "Z") && seconds >= 0 ? seconds * 1000 + ms : -1;
 }

@@ -36,7 +36,7 @@ int s3_xml_read_error(struct slice document, struct s3_xml_error *ret);
 int s3_xml_read_initiate(struct slice document, char upload_id[S3_UPLOAD_ID_SIZE], struct s3_xml_error *error);
 
 struct s3_xml_complete {
-	char etag[S3_ETAG_SIZE];             /* without quotes; "" when not told */
+	char etag[S3_ETAG_SIZE];                /* without quotes; "" when not told */
 	char checksum_sha256[S3_CHECKSUM_SIZE]; /* as told: of the parts' checksums, with "-N" behind it */
 };
 /* CompleteMultipartUploadResult. */
@@ -63,8 +63,5 @@ int s3_xml_read_objects(struct slice document, s3_xml_entry_cb *on_entry, void *
 
 /* Takes the quotes of an ETag away, in place. */
 void s3_xml_unquote_etag(char *etag);
-
-/* "2026-11-23T23:10:05.123Z" or without a fraction, as S3 writes times. -1 when it is something else. */
-int64_t s3_xml_time_ms(struct slice text);
 
 #endif

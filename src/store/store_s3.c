@@ -132,8 +132,8 @@ void s3_store_note(struct s3_store *store, int status, const char *detail)
 	case ERR_CREDENTIALS:
 		/* Everything waits until the operator mends it: say so, but not for every recording. */
 		if (!store->refused)
-			log_event(LOG_ERROR, "store.refused", LOG_STR("bucket", store->bucket), LOG_STR("reason", err_name(status)),
-				  LOG_STR("detail", detail));
+			log_event(LOG_ERROR, "store.refused", LOG_STR("bucket", store->bucket),
+				  LOG_STR("reason", err_name(status)), LOG_STR("detail", detail));
 		store->refused = true;
 		store->up = false;
 		break;
@@ -333,9 +333,11 @@ static int set_sse(struct s3_store *store, const char *sse, struct error *error)
 	const char *key = NULL;
 	if (!is_set(sse) || strcmp(sse, "none") == 0)
 		return 0;
-	bool is_kms = strncmp(sse, kms, kms_len) == 0 && (sse[kms_len] == '\0' || (sse[kms_len] == ':' && sse[kms_len + 1] != '\0'));
+	bool is_kms = strncmp(sse, kms, kms_len) == 0 &&
+		      (sse[kms_len] == '\0' || (sse[kms_len] == ':' && sse[kms_len + 1] != '\0'));
 	if (!is_header_text(sse) || (!is_kms && strcmp(sse, "AES256") != 0))
-		return error_set(error, ERR_CONFIG, "server-side encryption \"%.100s\" is none of none, AES256, aws:kms, aws:kms:KEY", sse);
+		return error_set(error, ERR_CONFIG,
+				 "server-side encryption \"%.100s\" is none of none, AES256, aws:kms, aws:kms:KEY", sse);
 	if (is_kms && sse[kms_len] == ':')
 		key = sse + kms_len + 1;
 	if (!copy_line(&store->sse_line, "x-amz-server-side-encryption", is_kms ? kms : sse) ||
@@ -351,7 +353,8 @@ static int set_strings(struct s3_store *store, const struct store_s3_options *op
 	if (!is_set(options->bucket))
 		return error_set(error, ERR_CONFIG, "no bucket is named");
 	if (is_set(options->storage_class) && !is_header_text(options->storage_class))
-		return error_set(error, ERR_CONFIG, "storage class \"%.64s\" is no name like STANDARD_IA", options->storage_class);
+		return error_set(error, ERR_CONFIG, "storage class \"%.64s\" is no name like STANDARD_IA",
+				 options->storage_class);
 	if (!s3_address_region_is_valid(region))
 		return error_set(error, ERR_CONFIG, "\"%.64s\" is not a region's name like eu-central-1", region);
 	snprintf(store->region, sizeof(store->region), "%s", region);

@@ -24,24 +24,24 @@
 #define S3_PART_MIN ((size_t)5 * 1024 * 1024)
 
 struct store_s3_options {
-	struct http_client *http;            /* must live until the store is closed; so must the credentials */
+	struct http_client *http; /* must live until the store is closed; so must the credentials */
 	struct aws_credentials *credentials;
 	const char *bucket;
 	const char *endpoint; /* "https://host[:port][/path]"; NULL or "": AWS */
 	const char *region;   /* NULL or "": us-east-1; AWS corrects a wrong one */
 	const char *prefix;   /* of our keys ("recordings/"): where CLEAN looks and PROBE writes. NULL: "" */
 	enum s3_addressing addressing;
-	const char *sse;           /* "none", "AES256", "aws:kms", "aws:kms:KEY"; NULL or "": none */
-	const char *storage_class; /* NULL or "": the bucket's */
-	const char *public_url;    /* what recordingUrl begins with, NULL or "": the endpoint */
+	const char *sse;             /* "none", "AES256", "aws:kms", "aws:kms:KEY"; NULL or "": none */
+	const char *storage_class;   /* NULL or "": the bucket's */
+	const char *public_url;      /* what recordingUrl begins with, NULL or "": the endpoint */
 	int64_t multipart_threshold; /* 0: 64 MiB */
 	size_t part_bytes;           /* 0: 8 MiB; at least S3_PART_MIN */
 	size_t parts_max;            /* 0: 8 */
 	size_t hold_bytes;           /* 0: 256 KiB */
-	bool no_checksums;           /* x-amz-checksum-sha256 only where required (AWS_REQUEST_CHECKSUM_CALCULATION=when_required) */
+	bool no_checksums; /* x-amz-checksum-sha256 only where required (AWS_REQUEST_CHECKSUM_CALCULATION=when_required) */
 	/* For tests; 0 means the default. */
-	uint32_t retry_ms;           /* first backoff inside one operation: 200 ms */
-	int64_t clean_age_ms;        /* uploads younger than this are somebody's work: a day */
+	uint32_t retry_ms;    /* first backoff inside one operation: 200 ms */
+	int64_t clean_age_ms; /* uploads younger than this are somebody's work: a day */
 };
 
 /*
