@@ -215,6 +215,7 @@ struct s3_part {
 struct s3_sent_part {
 	char etag[S3_ETAG_SIZE];
 	uint8_t sha256[32];
+	bool has_checksum; /* with the server */
 };
 
 enum s3_put_op { S3_PUT_IDLE, S3_PUT_OPEN, S3_PUT_WRITE, S3_PUT_COMMIT, S3_PUT_ABORT };

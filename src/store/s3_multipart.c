@@ -259,6 +259,8 @@ static void part_sent(struct s3_call *call, int status)
 		struct s3_sent_part *sent = &put->sent_parts[part->number - 1];
 		snprintf(sent->etag, sizeof(sent->etag), "%s", etag);
 		memcpy(sent->sha256, part->sha256, sizeof(sent->sha256));
+		/* Who does not answer it has not understood it, and may refuse to hear of it again. */
+		sent->has_checksum = call->answer.checksum_sha256[0] != '\0';
 	} else {
 		s3_put_fail(put, status, &error, call->answer.retry_after_ms);
 	}
@@ -341,7 +343,7 @@ static bool make_complete_body(struct s3_put *put)
 	for (unsigned i = 0; i < put->part_number; i++) {
 		buffer_printf(body, "<Part><PartNumber>%u</PartNumber><ETag>\"%s\"</ETag>", i + 1, put->sent_parts[i].etag);
 		base64_encode(put->sent_parts[i].sha256, sizeof(put->sent_parts[i].sha256), sha256);
-		if (put->checksums)
+		if (put->sent_parts[i].has_checksum)
 			buffer_printf(body, "<ChecksumSHA256>%s</ChecksumSHA256>", sha256);
 		buffer_append_cstr(body, "</Part>");
 	}
