@@ -84,6 +84,17 @@ struct http_client_request {
 	 */
 	size_t (*on_send)(struct http_client_request *request, char *out, size_t cap);
 	int64_t send_length; /* of a pulled body; -1: chunked */
+	/*
+	 * The body is wanted once more from its first byte: a kept connection turned out to be dead, or a redirect leads
+	 * elsewhere. Return false when it cannot be had (NULL: never), and the request fails.
+	 */
+	bool (*on_rewind)(struct http_client_request *request);
+
+	/*
+	 * One header of the answer, name and value as they came; before on_headers, and also of an answer that is not the final
+	 * one (1xx, a redirect that is followed): a later value of the same name replaces the earlier. NULL: not wanted.
+	 */
+	void (*on_header)(struct http_client_request *request, struct slice name, struct slice value);
 
 	/*
 	 * The final answer's header section is complete (http_status and the fields below are set). Return false to refuse

@@ -113,6 +113,9 @@ void http_answer_reset(struct http_client_request *request);
  */
 int http_answer_header(struct http_client_request *request, struct slice line, int64_t now_wall_ms);
 
+/* Name and value of a header line. False when it has no colon. */
+bool http_answer_split(struct slice line, struct slice *name, struct slice *value);
+
 /* A Location with a value, even if it is too long for the request's field. */
 bool http_answer_is_location(struct slice line);
 
