@@ -333,6 +333,7 @@ static void set_config(struct demo *demo)
 	config->redis_url = NULL;
 	config->s3_bucket = NULL;
 	config->s3_endpoint = NULL;
+	config->embedded = true;
 	config->delete_from_twilio = false;
 	config->unknown_call = CONFIG_UNKNOWN_CALL_FETCH;
 	config->migrate = true;

@@ -2,6 +2,8 @@
 #include "cmd/cmd_ledger.h"
 
 #include "base/check.h"
+#include "base/log.h"
+#include "engines.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -21,23 +23,27 @@ int cmd_failed(const char *command, const char *format, ...)
 	return CMD_FAILED;
 }
 
+void cmd_quiet(const struct config *config)
+{
+	if (config->log_level == LOG_INFO)
+		log_configure(LOG_ERROR, (enum log_format)config->log_format);
+}
+
 int cmd_ledger_open(struct cmd_ledger *session, const struct config *config, const char *command)
 {
 	char path[4096];
 	char owner[LEDGER_OWNER_SIZE];
 	struct error error = {0};
 	session->command = command;
-	if (config->database_url != NULL)
-		return cmd_failed(command,
-				  "DATABASE_URL is set, but this build has no Postgres; unset it to use the ledger in DATA_DIR");
+	cmd_quiet(config);
 	if (ledger_sqlite_path(config->data_dir, path, sizeof(path)) != 0)
 		return cmd_failed(command, "DATA_DIR is too long");
-	if (access(path, F_OK) != 0)
+	if (!engines_use_postgres(config) && access(path, F_OK) != 0)
 		return cmd_failed(command, "no ledger at %s (%s): is DATA_DIR the one that reeld runs with?", path,
 				  strerror(errno));
 	snprintf(owner, sizeof(owner), "cli:%ld", (long)getpid());
 	REQUIRE(uv_loop_init(&session->loop) == 0);
-	if (ledger_sqlite_open(&session->ledger, &session->loop, path, owner, false, false, &error) != 0) {
+	if (engines_open_ledger(&session->ledger, &session->loop, config, owner, false, &error) != 0) {
 		REQUIRE(uv_loop_close(&session->loop) == 0);
 		return cmd_failed(command, "%s", error.detail);
 	}

@@ -145,6 +145,8 @@ static void finish_batch(struct forwarder *self)
 	self->state = IDLE;
 	self->batch_ms = loop_now(self) - self->batch_begun_at;
 	journal_checkpoint(self->options.journal, self->after);
+	if (self->options.committed != NULL)
+		self->options.committed(self->options.data, self->after);
 }
 
 /* What the ledger now has, for the filter and for the pipeline. */

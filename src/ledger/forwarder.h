@@ -32,6 +32,8 @@ struct forwarder_options {
 	void (*leased)(void *data, const struct ledger_job *jobs, size_t count);
 	/* A batch with completed recordings was committed (more may be pending than were leased). */
 	void (*forwarded)(void *data, size_t count);
+	/* The ledger has every event up to this sequence. May be NULL. */
+	void (*committed)(void *data, uint64_t sequence);
 	void *data;
 	size_t max_batch;           /* events; 0: 512 */
 	uint64_t busy_per_second;   /* 0: 10,000 */
