@@ -24,6 +24,7 @@ struct http_client {
 	CURLM *multi;
 	size_t buffer_bytes;
 	char *ca_file; /* or NULL */
+	bool unverified;
 	char *user_agent;
 	bool (*address_is_private)(const struct sockaddr *address);
 
