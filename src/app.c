@@ -66,6 +66,7 @@ struct app {
 	app_outcome_cb *on_outcome;
 	void *on_outcome_data;
 
+	bool started;
 	bool stopping;
 	size_t stage;
 	unsigned open_timers;
@@ -173,6 +174,13 @@ int app_build_accounts(const struct config *config, struct twilio_accounts **ret
 	return 0;
 }
 
+/* For rooms that do not know which variable set what they refuse. */
+static int name_variable(struct error *error, const char *variable)
+{
+	const struct error why = *error;
+	return error_set(error, why.code, "%s: %s", variable, why.detail);
+}
+
 static int app_open_data(struct app *app, struct error *error)
 {
 	const struct config *config = app->config;
@@ -194,7 +202,7 @@ static int app_open_data(struct app *app, struct error *error)
 	};
 	int err = journal_open(&app->journal, app->loop, &journal_options, error);
 	if (err != 0)
-		return err;
+		return name_variable(error, "DATA_DIR");
 
 	(void)gethostname(host, sizeof(host) - 1);
 	random_bytes(&nonce, sizeof(nonce));
@@ -311,8 +319,10 @@ static int app_open_listeners(struct app *app, struct error *error)
 		.data = app,
 	};
 	int err = webhook_new(&app->webhook, app->loop, &webhook_options, error);
-	if (err != 0 || config->admin_listen == NULL)
-		return err;
+	if (err != 0)
+		return name_variable(error, "LISTEN");
+	if (config->admin_listen == NULL)
+		return 0;
 	struct admin_options admin_options = {
 		.listen = config->admin_listen,
 		.metrics = app->metrics,
@@ -321,7 +331,8 @@ static int app_open_listeners(struct app *app, struct error *error)
 		.health = app_health,
 		.data = app,
 	};
-	return admin_new(&app->admin, app->loop, &admin_options, error);
+	err = admin_new(&app->admin, app->loop, &admin_options, error);
+	return err == 0 ? 0 : name_variable(error, "ADMIN_LISTEN");
 }
 
 static int app_start(struct app *app, struct error *error)
@@ -370,6 +381,7 @@ int app_new(struct app **ret, uv_loop_t *loop, const struct config *config, stru
 		app_stop(app, app_ignore_stopped, NULL);
 		return err;
 	}
+	app->started = true;
 	struct journal_stats journal;
 	journal_stats(app->journal, &journal);
 	if (journal.events > 0)
@@ -519,9 +531,10 @@ static void app_poll_drained(uv_timer_t *timer)
 		return;
 	uv_timer_stop(&app->drain_timer);
 	uv_timer_stop(&app->lag_timer);
-	log_event(drained ? LOG_INFO : LOG_WARN, drained ? "reeld.drained" : "reeld.grace_over",
-		  LOG_U64("running_jobs", app->pipeline == NULL ? 0 : pipeline_running(app->pipeline)),
-		  LOG_U64("open_requests", app->webhook == NULL ? 0 : webhook_busy(app->webhook)));
+	if (app->started)
+		log_event(drained ? LOG_INFO : LOG_WARN, drained ? "reeld.drained" : "reeld.grace_over",
+			  LOG_U64("running_jobs", app->pipeline == NULL ? 0 : pipeline_running(app->pipeline)),
+			  LOG_U64("open_requests", app->webhook == NULL ? 0 : webhook_busy(app->webhook)));
 	app_stage_next(app);
 }
 

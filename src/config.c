@@ -109,9 +109,17 @@ static void show_value(const char *value, char out[SHOWN_VALUE_MAX + 4])
 	snprintf(out + shown, 4, "%s", len > shown ? "..." : "");
 }
 
+/* Also where a secret may stand by mistake: a token in place of a SID, a password in a URL. */
+static bool may_show(const struct setting *setting, const char *value)
+{
+	if (setting->kind == KIND_URL)
+		return strchr(value, '@') == NULL;
+	return !is_secret(setting->kind) && setting->kind != KIND_SID;
+}
+
 static int bad_value(const struct setting *setting, const char *value, const char *problem, struct error *error)
 {
-	if (is_secret(setting->kind))
+	if (!may_show(setting, value))
 		return error_set(error, ERR_CONFIG, "%s: the value (not shown) %s; example: %s=%s", setting->variable, problem,
 				 setting->variable, setting->example);
 	char shown[SHOWN_VALUE_MAX + 4];
@@ -207,7 +215,7 @@ static const char *text_problem(const struct setting *setting, const char *value
 	case KIND_URL:
 		return config_url_valid(text) ? NULL : "is not an http(s) URL of scheme, host and path only";
 	case KIND_SID:
-		return sid_parse(text, setting->limits, &sid) ? NULL : "is not such a SID";
+		return sid_parse(text, setting->limits, &sid) ? NULL : "is not such a SID, two letters and 32 hex digits";
 	case KIND_CIDRS:
 		return config_cidrs_valid(text) ? NULL : "is not a comma list of networks";
 	case KIND_TOKENS:

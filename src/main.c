@@ -5,10 +5,12 @@
 #include "cmd/cmd.h"
 #include "config.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 struct command {
 	const char *name;
@@ -31,7 +33,7 @@ static const struct command commands[] = {
 	 "reeld recordings list [--prefix P] | url SID | delete SID", NULL},
 	{"healthcheck", cmd_healthcheck, "ask the local /healthz (for containers)", "reeld healthcheck", NULL},
 	{"sign", cmd_sign, "print or verify an X-Twilio-Signature",
-	 "reeld sign --url URL [--token T] [--verify SIG] [--body FILE] [k=v ...]", NULL},
+	 "reeld sign --url URL [--token TOKEN] [--verify SIGNATURE] [--body FILE [--form]] [NAME=VALUE ...]", NULL},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
@@ -116,12 +118,30 @@ static int run_command(const struct command *command, const struct arguments *ar
 	return status;
 }
 
-int main(int argc, char **argv)
+/* Where one of the standard streams is closed, the next file or socket opened would take its number, and get what is printed. */
+static void hold_standard_streams(void)
+{
+	int fd;
+	do
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* What was printed but did not arrive (a full disk, a closed pipe) is a failure, whatever the command achieved. */
+static int finish_output(int status)
+{
+	bool written = fflush(stdout) == 0 && ferror(stdout) == 0;
+	if (written || status != CMD_OK)
+		return status;
+	fputs("reeld: could not write all of its output\n", stderr);
+	return CMD_FAILED;
+}
+
+static int run(int argc, char **argv)
 {
 	struct arguments arguments;
-	/* A peer that closes its end must be an error of that write, not the end of the process. */
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN); /* likewise a file that outgrows its limit */
 	take_common_options(&arguments, argc, argv);
 
 	if (arguments.version) {
@@ -159,4 +179,13 @@ int main(int argc, char **argv)
 		return CMD_OK;
 	}
 	return run_command(command, &arguments, command_argc, command_argv);
+}
+
+int main(int argc, char **argv)
+{
+	/* A peer that closes its end must be an error of that write, not the end of the process. */
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* likewise a file that outgrows its limit */
+	hold_standard_streams();
+	return finish_output(run(argc, argv));
 }

@@ -69,8 +69,7 @@ void http_answer_reset(struct http_client_request *request)
 	request->location[0] = '\0';
 }
 
-/* False when the line has no colon. */
-static bool split(struct slice line, struct slice *name, struct slice *value)
+bool http_answer_split(struct slice line, struct slice *name, struct slice *value)
 {
 	const char *colon = line.len > 0 ? memchr(line.ptr, ':', line.len) : NULL;
 	if (colon == NULL)
@@ -84,13 +83,13 @@ static bool split(struct slice line, struct slice *name, struct slice *value)
 bool http_answer_is_location(struct slice line)
 {
 	struct slice name, value;
-	return split(line, &name, &value) && value.len > 0 && slice_equal_nocase(name, SLICE("Location"));
+	return http_answer_split(line, &name, &value) && value.len > 0 && slice_equal_nocase(name, SLICE("Location"));
 }
 
 int http_answer_header(struct http_client_request *request, struct slice line, int64_t now_wall_ms)
 {
 	struct slice name, value;
-	if (!split(line, &name, &value))
+	if (!http_answer_split(line, &name, &value))
 		return 0;
 	if (slice_equal_nocase(name, SLICE("Content-Length"))) {
 		int64_t length = parse_number(value);

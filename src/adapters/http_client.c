@@ -493,10 +493,10 @@ struct http_client *http_client_new(uv_loop_t *loop, const struct http_client_op
 		goto err_global;
 	client->multi = curl_multi_init();
 	client->user_agent = strdup(options->user_agent != NULL ? options->user_agent : "reeld/" REELD_VERSION);
-	client->unverified = options->unverified;
 	client->ca_file = options->ca_file != NULL ? strdup(options->ca_file) : NULL;
 	if (client->multi == NULL || client->user_agent == NULL || (options->ca_file != NULL && client->ca_file == NULL))
 		goto err_client;
+	client->unverified = options->unverified;
 	client->loop = loop;
 	client->buffer_bytes = buffer_size(options->buffer_bytes);
 	client->address_is_private = options->address_is_private != NULL ? options->address_is_private : address_is_private;

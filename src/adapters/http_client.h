@@ -11,7 +11,7 @@
  * What is sent and trusted: TLS 1.2 or later with the peer's certificate and name verified; no netrc, no cookies, no
  * compression (the bytes are hashed as they are), no "Expect: 100-continue" unless the caller's headers have it. Proxies:
  * as the environment says (http_proxy, https_proxy, all_proxy, no_proxy), since that is where operators of closed networks
- * put them; behind one the proxy decides which addresses can be reached. HTTP/2 is used for requests whose answers are
+ * put them; behind one the proxy decides which addresses can be reached (`direct` is the exception). HTTP/2 is used for requests whose answers are
  * collected; a body that streams (on_receive, on_send) has an HTTP/1.1 connection of its own, because with curl 7.88 one
  * paused stream stops every other of its HTTP/2 connection.
  *
@@ -38,7 +38,8 @@ struct http_client_options {
 	size_t buffer_bytes;    /* curl's receive and upload buffers per request; 0: 64 KiB */
 	const char *ca_file;    /* PEM bundle instead of the system's; NULL: system */
 	const char *user_agent; /* copied; NULL: "reeld/VERSION" */
-	bool unverified;        /* any certificate will do: for asking oneself, over loopback, what is no secret */
+	/* Any certificate will do: for asking our own listener by its local address, which no certificate names. */
+	bool unverified;
 	/* Which addresses a redirect may not lead to. NULL: address_is_private(); tests have their own idea. */
 	bool (*address_is_private)(const struct sockaddr *address);
 };
@@ -73,6 +74,7 @@ struct http_client_request {
 	uint32_t connect_timeout_ms;
 	uint32_t stall_timeout_ms; /* no byte either way for so long: ERR_TIMEOUT. 0: 30 s. Paused time does not count */
 	uint64_t total_timeout_ms; /* 0: none */
+	bool direct;               /* no proxy, whatever the environment says: for addresses of this machine alone */
 
 	/* request body: either fixed bytes (must live until done) or pulled */
 	struct slice body;
@@ -82,6 +84,17 @@ struct http_client_request {
 	 */
 	size_t (*on_send)(struct http_client_request *request, char *out, size_t cap);
 	int64_t send_length; /* of a pulled body; -1: chunked */
+	/*
+	 * The body is wanted once more from its first byte: a kept connection turned out to be dead, or a redirect leads
+	 * elsewhere. Return false when it cannot be had (NULL: never), and the request fails.
+	 */
+	bool (*on_rewind)(struct http_client_request *request);
+
+	/*
+	 * One header of the answer, name and value as they came; before on_headers, and also of an answer that is not the final
+	 * one (1xx, a redirect that is followed): a later value of the same name replaces the earlier. NULL: not wanted.
+	 */
+	void (*on_header)(struct http_client_request *request, struct slice name, struct slice value);
 
 	/*
 	 * The final answer's header section is complete (http_status and the fields below are set). Return false to refuse

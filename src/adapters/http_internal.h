@@ -24,8 +24,8 @@ struct http_client {
 	CURLM *multi;
 	size_t buffer_bytes;
 	char *ca_file; /* or NULL */
-	bool unverified;
 	char *user_agent;
+	bool unverified;
 	bool (*address_is_private)(const struct sockaddr *address);
 
 	uv_timer_t timer;    /* curl's timeout */
@@ -112,6 +112,9 @@ void http_answer_reset(struct http_client_request *request);
  * other.
  */
 int http_answer_header(struct http_client_request *request, struct slice line, int64_t now_wall_ms);
+
+/* Name and value of a header line. False when it has no colon. */
+bool http_answer_split(struct slice line, struct slice *name, struct slice *value);
 
 /* A Location with a value, even if it is too long for the request's field. */
 bool http_answer_is_location(struct slice line);

@@ -68,6 +68,9 @@ static size_t on_curl_header(char *bytes, size_t size, size_t count, void *data)
 	if (line.len > 0 && (line.ptr[0] == '\r' || line.ptr[0] == '\n'))
 		return headers_complete(transfer) ? len : 0;
 	transfer->has_location |= http_answer_is_location(line);
+	struct slice name, value;
+	if (transfer->request->on_header != NULL && http_answer_split(line, &name, &value))
+		transfer->request->on_header(transfer->request, name, value);
 	int status = http_answer_header(transfer->request, line, clock_wall_ms());
 	if (status != 0) {
 		transfer->status = status;
@@ -147,7 +150,13 @@ static int on_curl_seek(void *data, curl_off_t offset, int origin)
 {
 	struct http_transfer *transfer = data;
 	struct http_client_request *request = transfer->request;
-	if (request->on_send != NULL || origin != SEEK_SET || offset < 0 || (uint64_t)offset > request->body.len)
+	if (origin != SEEK_SET || offset < 0)
+		return CURL_SEEKFUNC_CANTSEEK;
+	if (request->on_send != NULL) {
+		bool rewound = offset == 0 && request->on_rewind != NULL && request->on_rewind(request);
+		return rewound ? CURL_SEEKFUNC_OK : CURL_SEEKFUNC_CANTSEEK;
+	}
+	if ((uint64_t)offset > request->body.len)
 		return CURL_SEEKFUNC_CANTSEEK;
 	transfer->sent = (size_t)offset;
 	return CURL_SEEKFUNC_OK;
@@ -301,6 +310,8 @@ static int set_connection(struct http_transfer *transfer)
 	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)client->buffer_bytes);
 	curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)client->buffer_bytes);
 	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+	if (request->direct && curl_easy_setopt(easy, CURLOPT_PROXY, "") != CURLE_OK)
+		return ERR_NOMEM;
 	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, client->unverified ? 0L : 1L);
 	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, client->unverified ? 0L : 2L);
 	curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);

@@ -283,3 +283,51 @@ int clock_parse_rfc2822(const char *text, size_t len, int64_t *wall_ms)
 	struct cursor cursor = {text, text + len};
 	return parse_rfc2822(&cursor, wall_ms) ? 0 : ERR_MALFORMED;
 }
+
+/* ".123": what is finer than milliseconds is cut off. */
+static bool take_fraction(struct cursor *cursor, int *ms)
+{
+	int digits = 0;
+	*ms = 0;
+	for (; cursor->p < cursor->end && *cursor->p >= '0' && *cursor->p <= '9'; cursor->p++, digits++) {
+		if (digits < 3)
+			*ms = *ms * 10 + (*cursor->p - '0');
+	}
+	for (int i = digits; i < 3; i++)
+		*ms *= 10;
+	return digits > 0;
+}
+
+static bool parse_iso8601(struct cursor *cursor, int64_t *wall_ms)
+{
+	int year, month, day, hour, minute, second, ms = 0, zone_hours = 0, zone_minutes = 0;
+	if (!take_number(cursor, 4, 4, 0, 9999, &year) || !take_char(cursor, '-') || !take_number(cursor, 2, 2, 1, 12, &month) ||
+	    !take_char(cursor, '-') || !take_number(cursor, 2, 2, 1, days_in_month(year, month), &day))
+		return false;
+	if (!take_char(cursor, 'T') && !take_char(cursor, 't') && !take_char(cursor, ' '))
+		return false;
+	if (!take_number(cursor, 2, 2, 0, 23, &hour) || !take_char(cursor, ':') || !take_number(cursor, 2, 2, 0, 59, &minute) ||
+	    !take_char(cursor, ':') || !take_number(cursor, 2, 2, 0, 60, &second))
+		return false;
+	if (take_char(cursor, '.') && !take_fraction(cursor, &ms))
+		return false;
+	if (!take_char(cursor, 'Z') && !take_char(cursor, 'z')) {
+		bool west = take_char(cursor, '-');
+		if (!west && !take_char(cursor, '+'))
+			return false;
+		if (!take_number(cursor, 2, 2, 0, 23, &zone_hours) || !take_char(cursor, ':') ||
+		    !take_number(cursor, 2, 2, 0, 59, &zone_minutes))
+			return false;
+		zone_hours = west ? -zone_hours : zone_hours;
+		zone_minutes = west ? -zone_minutes : zone_minutes;
+	}
+	int64_t minutes = days_from_date(year, month, day) * 1440 + (hour - zone_hours) * 60 + minute - zone_minutes;
+	*wall_ms = (minutes * 60 + second) * MS_PER_SECOND + ms;
+	return cursor->p == cursor->end;
+}
+
+int clock_parse_iso8601(const char *text, size_t len, int64_t *wall_ms)
+{
+	struct cursor cursor = {text, text + len};
+	return parse_iso8601(&cursor, wall_ms) ? 0 : ERR_MALFORMED;
+}

@@ -20,6 +20,12 @@ uint64_t random_below(uint64_t bound);
 #define CLOCK_ISO8601_SIZE 25
 void clock_format_iso8601(int64_t wall_ms, char out[CLOCK_ISO8601_SIZE]);
 
+/*
+ * Parses what RFC 3339 makes of ISO 8601 ("2026-11-23T23:10:05Z", a fraction of any length, "+01:00" for the Z) into epoch
+ * milliseconds; 0 or ERR_MALFORMED.
+ */
+int clock_parse_iso8601(const char *text, size_t len, int64_t *wall_ms);
+
 /* Parses RFC 2822 ("Wed, 20 Apr 2022 23:45:25 +0000", weekday optional, any numeric zone or GMT/UT) into epoch milliseconds; 0 or ERR_MALFORMED. */
 int clock_parse_rfc2822(const char *text, size_t len, int64_t *wall_ms);
 /* The same instant as Twilio writes it: "Wed, 20 Apr 2022 23:45:25 +0000" (32 bytes with NUL). */

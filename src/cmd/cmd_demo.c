@@ -30,6 +30,8 @@
 #define DEMO_POLL_MS 100
 #define DEMO_PATIENCE_MS 60000
 #define DEMO_BYTES 262144
+/* So many of those that were not archived get a line of their own. */
+#define DEMO_SHOWN_FAILURES 20
 #define READ_CHUNK 262144
 #define FILE_URL "file://"
 
@@ -66,6 +68,7 @@ struct demo {
 	bool stopping;
 	bool terminal;
 	uint64_t verified;
+	uint64_t unverified;
 	uint64_t verified_bytes;
 };
 
@@ -165,9 +168,10 @@ static void report(struct demo *demo, uint64_t index)
 		entry->step = NULL;
 	}
 	if (entry->state != DEMO_VERIFIED) {
-		printf("%s  NOT ARCHIVED: %s%s%s\n", recording.recording_sid.text,
-		       entry->reason == NULL ? demo->cut : entry->reason, entry->step == NULL ? "" : ", in step ",
-		       entry->step == NULL ? "" : entry->step);
+		if (demo->unverified++ < DEMO_SHOWN_FAILURES)
+			printf("%s  NOT ARCHIVED: %s%s%s\n", recording.recording_sid.text,
+			       entry->reason == NULL ? demo->cut : entry->reason, entry->step == NULL ? "" : ", in step ",
+			       entry->step == NULL ? "" : entry->step);
 		return;
 	}
 	if (stat(path, &info) == 0)
@@ -183,6 +187,8 @@ static void report_all(struct demo *demo)
 		fputs("\r\033[K", stdout);
 	for (uint64_t i = 0; i < demo->count; i++)
 		report(demo, i);
+	if (demo->unverified > DEMO_SHOWN_FAILURES)
+		printf("and %" PRIu64 " more that were not archived\n", demo->unverified - DEMO_SHOWN_FAILURES);
 	if (demo->verified == demo->count) {
 		printf("\n%" PRIu64 " recordings archived and verified: %" PRIu64 " bytes in %.2f s, %.1f recordings/s\n",
 		       demo->count, demo->verified_bytes, seconds, (double)demo->count / (seconds > 0 ? seconds : 1));
@@ -248,9 +254,11 @@ static void on_outcome(void *data, const struct sid *recording_sid, enum ledger_
 		settle(demo, entry, entry->url == NULL ? DEMO_FAILED : DEMO_ARCHIVED);
 		return;
 	}
+	if (outcome == LEDGER_OUTCOME_RELEASE)
+		return; /* by our own stop; says nothing about the recording */
 	entry->reason = code == 0 ? "skipped" : err_text(code);
 	entry->step = step;
-	if (outcome != LEDGER_OUTCOME_RETRY && outcome != LEDGER_OUTCOME_WAIT && outcome != LEDGER_OUTCOME_RELEASE)
+	if (outcome != LEDGER_OUTCOME_RETRY && outcome != LEDGER_OUTCOME_WAIT)
 		settle(demo, entry, DEMO_FAILED);
 }
 

@@ -249,11 +249,8 @@ static void webhook_take(struct webhook *webhook, const struct checked *checked)
 static bool webhook_signature_holds(struct webhook *webhook, struct checked *checked)
 {
 	const struct request *request = checked->request;
-	struct sid account = {""};
+	struct sid account = checked->event.account_sid;
 	char base_space[PUBLIC_URL_BASE_SIZE];
-	const struct reeld_form_field *field = reeld_form_find(checked->fields, checked->field_count, "AccountSid");
-	if (field != NULL)
-		(void)sid_parse(slice_make(field->value, field->value_len), "AC", &account);
 	struct slice signature = request_header(request, SLICE("X-Twilio-Signature"));
 	struct slice base = public_url_base(webhook->public_url, request,
 					    public_url_wants_peer(webhook->public_url) ? connection_peer(checked->connection)
@@ -269,11 +266,13 @@ static bool webhook_signature_holds(struct webhook *webhook, struct checked *che
 	};
 	if (twilio_accounts_verify(webhook->options.accounts, &account, &signed_request, signature.ptr, signature.len))
 		return true;
-	log_refused(webhook, LOG_WARN, request->received_ns, "invalid_signature",
-		    signature.len == 0
-			    ? "no X-Twilio-Signature"
-			    : "it does not match: check TWILIO_AUTH_TOKEN, and that PUBLIC_URL is the URL Twilio calls",
-		    NULL, account.text[0] == '\0' ? NULL : account.text);
+	const char *detail = "it does not match: check TWILIO_AUTH_TOKEN, and that PUBLIC_URL is the URL Twilio calls";
+	if (signature.len == 0)
+		detail = "no X-Twilio-Signature";
+	else if (sid_is_set(&account) && !twilio_accounts_known(webhook->options.accounts, &account))
+		detail = "the account is neither TWILIO_ACCOUNT_SID nor in TWILIO_ACCOUNTS_FILE";
+	log_refused(webhook, LOG_WARN, request->received_ns, "invalid_signature", detail, NULL,
+		    sid_is_set(&account) ? account.text : NULL);
 	return false;
 }
 

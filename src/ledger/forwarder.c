@@ -24,6 +24,9 @@
 #define DEFAULT_BUSY 10000
 #define DEFAULT_FLOOR_BATCH 128
 #define DEFAULT_FLOOR_INTERVAL_MS 100
+/* While yielding, the ledger gets one part in so many of the time: what a batch costs differs tenfold between ledgers. */
+#define FLOOR_SHARE 50
+#define FLOOR_WAIT_MAX_MS 2000
 #define DEFAULT_YIELD_EVENTS 500000
 #define READ_BYTES (1024 * 1024)
 #define BACKOFF_BASE_MS 100
@@ -62,9 +65,16 @@ struct forwarder {
 	uint64_t sample_durable;
 	uint64_t per_second;
 	uint64_t next_floor_at;
+	uint64_t batch_begun_at;
+	uint64_t batch_ms; /* what the last batch took, reading included */
 };
 
 static void forwarder_pump(struct forwarder *self);
+
+static uint64_t loop_now(const struct forwarder *self)
+{
+	return uv_now(self->timer.loop);
+}
 
 static void forwarder_maybe_closed(struct forwarder *self)
 {
@@ -133,6 +143,7 @@ static void finish_batch(struct forwarder *self)
 	journal_read_release(&self->read);
 	self->loaded = false;
 	self->state = IDLE;
+	self->batch_ms = loop_now(self) - self->batch_begun_at;
 	journal_checkpoint(self->options.journal, self->after);
 }
 
@@ -290,6 +301,7 @@ static void read_batch(struct forwarder *self, size_t max)
 	self->count = 0;
 	self->sent = 0;
 	self->decode_error = 0;
+	self->batch_begun_at = loop_now(self);
 	self->read = (struct journal_read){
 		.after = self->after,
 		.max_records = max,
@@ -304,9 +316,12 @@ static void read_batch(struct forwarder *self, size_t max)
 		back_off(self, "journal", status, NULL);
 }
 
-static uint64_t loop_now(const struct forwarder *self)
+static uint64_t floor_wait(const struct forwarder *self)
 {
-	return uv_now(self->timer.loop);
+	uint64_t wait = self->batch_ms * FLOOR_SHARE;
+	if (wait > FLOOR_WAIT_MAX_MS)
+		wait = FLOOR_WAIT_MAX_MS;
+	return wait > self->options.floor_interval_ms ? wait : self->options.floor_interval_ms;
 }
 
 /* How many events to move now; 0: wait until next_floor_at. */
@@ -323,7 +338,7 @@ static size_t allowance(struct forwarder *self, const struct journal_stats *stat
 		return self->options.max_batch;
 	if (now < self->next_floor_at)
 		return 0;
-	self->next_floor_at = now + self->options.floor_interval_ms;
+	self->next_floor_at = now + floor_wait(self);
 	return self->options.floor_batch;
 }
 

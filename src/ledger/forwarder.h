@@ -4,7 +4,8 @@
  * At least once: a crash between ledger commit and checkpoint forwards again, which the ledger makes harmless.
  *
  * Yields to intake: while webhooks arrive faster than `busy_per_second`, it forwards only a floor (`floor_batch` every
- * `floor_interval_ms`), so that recordings keep moving; else as fast as the ledger takes them. A burst is yielded to until `yield_events` are waiting: after that it
+ * `floor_interval_ms`, or less often when a batch takes so long that this would be more than a fiftieth of the time), so that recordings keep
+ * moving; else as fast as the ledger takes them. A burst is yielded to until `yield_events` are waiting: after that it
  * is not a burst but the load. When the ledger is down it backs off with jitter and keeps the events where they are.
  *
  * An event that the ledger refuses for good (an error of class PERMANENT) must not hold up those behind it: the batch is narrowed down to it, it is

@@ -242,7 +242,7 @@ void job_cut(struct job *job, enum job_cut why)
 
 static const char *const dependency_names[DEPENDENCY_COUNT] = {"twilio", "store", "ledger"};
 
-static void dependency_changed(struct job_env *env, enum dependency dependency, int code)
+static void dependency_changed(struct job_env *env, enum dependency dependency, int code, const char *detail)
 {
 	bool up = env->breakers[dependency].state == BREAKER_CLOSED;
 	const char *name = dependency_names[dependency];
@@ -250,13 +250,15 @@ static void dependency_changed(struct job_env *env, enum dependency dependency, 
 		log_event(LOG_INFO, "dependency.up", LOG_STR("dependency", name));
 	else
 		log_event(LOG_WARN, "dependency.down", LOG_STR("dependency", name), LOG_STR("reason", err_name(code)),
+			  LOG_STR("detail", detail),
 			  LOG_I64("probe_in_ms", breaker_delay_ms(&env->breakers[dependency], (int64_t)uv_now(env->loop))));
 	/* The ledger's gauge is kept by its owner, who also knows of the forwarder's attempts. */
 	if (dependency != DEPENDENCY_LEDGER)
 		metrics_get(env->options->metrics, METRIC_DEPENDENCY_UP, name)->value = up;
 }
 
-void job_env_learned(struct job_env *env, enum dependency dependency, uint64_t subject, int code, bool answered)
+void job_env_learned(struct job_env *env, enum dependency dependency, uint64_t subject, int code, bool answered,
+		     const char *detail)
 {
 	struct breaker *breaker = &env->breakers[dependency];
 	int64_t now = (int64_t)uv_now(env->loop);
@@ -271,14 +273,14 @@ void job_env_learned(struct job_env *env, enum dependency dependency, uint64_t s
 		changed = breaker_succeeded(breaker);
 	}
 	if (changed)
-		dependency_changed(env, dependency, code);
+		dependency_changed(env, dependency, code, detail);
 }
 
 void job_learned(struct job *job, enum dependency dependency, int code, bool answered)
 {
 	if (code == 0 || answered || breaker_counts(code))
 		job->probes &= ~(1u << dependency);
-	job_env_learned(job->env, dependency, job_subject(job), code, answered);
+	job_env_learned(job->env, dependency, job_subject(job), code, answered, NULL);
 }
 
 void job_passed(struct job *job)

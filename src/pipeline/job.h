@@ -163,8 +163,11 @@ void job_passed(struct job *job);
 
 /* Lets the jobs that wait for the ledger try again, for the timer of job_env. */
 void job_env_patience_over(uv_timer_t *timer);
-/* As job_learned for what was learned without a job; `subject` as in breaker.h. */
-void job_env_learned(struct job_env *env, enum dependency dependency, uint64_t subject, int code, bool answered);
+/*
+ * As job_learned for what was learned without a job; `subject` as in breaker.h. `detail` for the log, since no line of a job's own tells it; or NULL.
+ */
+void job_env_learned(struct job_env *env, enum dependency dependency, uint64_t subject, int code, bool answered,
+		     const char *detail);
 
 /* RECORD and FINISH outlast an outage of the ledger: true when the request that failed with `status` will be made again, by
  * running the step anew, and the job waits on. */

@@ -239,7 +239,7 @@ static void claim_done(struct ledger_request *request, int status)
 {
 	struct pipeline *pipeline = request->data;
 	pipeline->claiming = false;
-	job_env_learned(&pipeline->env, DEPENDENCY_LEDGER, 0, status, status == 0);
+	job_env_learned(&pipeline->env, DEPENDENCY_LEDGER, 0, status, status == 0, request->error.detail);
 	if (status != 0)
 		breaker_probe_abandoned(&pipeline->env.breakers[DEPENDENCY_LEDGER], now_ms(pipeline));
 	if (status == 0) {

@@ -59,6 +59,7 @@ static void verify_done(struct store_request *request, int status)
 {
 	struct job *job = request->data;
 	struct error error = request->error;
+	int64_t retry_after_ms = request->retry_after_ms;
 	bool cut = job_landed(job, STEP_PURGE, FLIGHT_STORE);
 	job_learned(job, DEPENDENCY_STORE, status, status == ERR_NOT_FOUND || status == ERR_CHECKSUM);
 	if (cut) {
@@ -66,7 +67,7 @@ static void verify_done(struct store_request *request, int status)
 	} else if (status == ERR_NOT_FOUND || status == ERR_CHECKSUM) {
 		purge_object_wrong(job, status, &error);
 	} else if (status != 0) {
-		job_fail(job, DEPENDENCY_STORE, status, &error, -1);
+		job_fail(job, DEPENDENCY_STORE, status, &error, retry_after_ms);
 		job_resume(job, STEP_FINISH);
 	} else if (purge_delete(job) == STEP_GO) {
 		job_resume(job, STEP_FINISH);

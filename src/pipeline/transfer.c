@@ -243,6 +243,8 @@ static bool store_answered(struct transfer *transfer, int status)
 	transfer->storing = false;
 	transfer_pump_soon(transfer);
 	if (status != 0) {
+		if (transfer->status == 0)
+			transfer->result.retry_after_ms = transfer->put.retry_after_ms;
 		transfer_fail(transfer, TRANSFER_STORE, status, &transfer->put.error);
 		return false;
 	}

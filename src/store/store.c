@@ -23,6 +23,7 @@ void store_put_open(struct store *store, struct store_put *put, const struct sto
 	put->done = done;
 	put->impl = NULL;
 	put->error = (struct error){0};
+	put->retry_after_ms = -1;
 	store->ops->put_open(store, put, object);
 }
 
@@ -31,6 +32,7 @@ void store_put_write(struct store_put *put, struct slice bytes, store_put_cb *do
 	REQUIRE(put->store != NULL);
 	put->done = done;
 	put->error = (struct error){0};
+	put->retry_after_ms = -1;
 	put->store->ops->put_write(put, bytes);
 }
 
@@ -39,6 +41,7 @@ void store_put_commit(struct store_put *put, const struct store_digest *digest, 
 	REQUIRE(put->store != NULL);
 	put->done = done;
 	put->error = (struct error){0};
+	put->retry_after_ms = -1;
 	put->store->ops->put_commit(put, digest);
 }
 
@@ -54,6 +57,7 @@ void store_submit(struct store *store, struct store_request *request)
 	request->store = store;
 	request->impl = NULL;
 	request->error = (struct error){0};
+	request->retry_after_ms = -1;
 	store->ops->submit(store, request);
 }
 

@@ -47,7 +47,8 @@ typedef void store_put_cb(struct store_put *put, int status);
 /* Embedded by the caller, zeroed. One operation at a time. */
 struct store_put {
 	void *data;
-	struct error error; /* of the last failed operation */
+	struct error error;     /* of the last failed operation */
+	int64_t retry_after_ms; /* and how long the store then asked to wait; -1: it did not */
 	/* private */
 	struct store *store;
 	store_put_cb *done;
@@ -82,8 +83,9 @@ struct store_request {
 	store_cb *done;
 	void *data;
 	const char *key;
-	struct store_digest digest; /* VERIFY */
+	struct store_digest digest; /* VERIFY; an MD5 of zeros is not known */
 	struct error error;
+	int64_t retry_after_ms; /* when it failed: how long the store asked to wait; -1: it did not */
 	/* private */
 	struct store *store;
 	void *impl;

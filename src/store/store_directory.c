@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "store/directory_files.h"
+#include "store/store_soon.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,15 +15,12 @@ struct directory_store {
 	struct store store;
 	uv_loop_t *loop;
 	struct directory_files *files;
-	/* Operations that ended before they began are answered from here; chained by their impl, their error holds the status. */
-	uv_idle_t soon;
-	struct store_put *soon_puts;
-	struct store_request *soon_requests;
+	struct store_soon soon;
 	size_t open_puts;
 	size_t running; /* pool visits */
 	bool up;
 	bool closing;
-	bool soon_closed;
+	bool handle_closed;
 	void (*closed)(void *data);
 	void *closed_data;
 };
@@ -59,7 +57,7 @@ static struct directory_store *store_of(struct store *store)
 
 /* ---- Close ---- */
 
-static void soon_closed(uv_handle_t *handle)
+static void handle_closed(uv_handle_t *handle)
 {
 	struct directory_store *store = handle->data;
 	void (*closed)(void *) = store->closed;
@@ -69,13 +67,14 @@ static void soon_closed(uv_handle_t *handle)
 	closed(data);
 }
 
-static void store_maybe_close(struct directory_store *store)
+static void store_maybe_close(void *data)
 {
-	bool busy = store->open_puts > 0 || store->running > 0 || store->soon_puts != NULL || store->soon_requests != NULL;
-	if (!store->closing || busy || store->soon_closed)
+	struct directory_store *store = data;
+	bool busy = store->open_puts > 0 || store->running > 0 || store_soon_is_busy(&store->soon);
+	if (!store->closing || busy || store->handle_closed)
 		return;
-	store->soon_closed = true;
-	uv_close((uv_handle_t *)&store->soon, soon_closed);
+	store->handle_closed = true;
+	uv_close((uv_handle_t *)&store->soon.idle, handle_closed);
 }
 
 static void directory_close(struct store *base, void (*closed)(void *data), void *data)
@@ -86,45 +85,6 @@ static void directory_close(struct store *base, void (*closed)(void *data), void
 	store->closed = closed;
 	store->closed_data = data;
 	store_maybe_close(store);
-}
-
-/* ---- Answers without work ---- */
-
-static void answer_soon(uv_idle_t *idle)
-{
-	struct directory_store *store = idle->data;
-	struct store_put *puts = store->soon_puts;
-	struct store_request *requests = store->soon_requests;
-	store->soon_puts = NULL;
-	store->soon_requests = NULL;
-	uv_idle_stop(idle);
-	while (puts != NULL) {
-		struct store_put *put = puts;
-		puts = put->impl;
-		put->impl = NULL;
-		put->done(put, put->error.code);
-	}
-	while (requests != NULL) {
-		struct store_request *request = requests;
-		requests = request->impl;
-		request->impl = NULL;
-		request->done(request, request->error.code);
-	}
-	store_maybe_close(store);
-}
-
-static void put_answer_soon(struct directory_store *store, struct store_put *put)
-{
-	put->impl = store->soon_puts;
-	store->soon_puts = put;
-	uv_idle_start(&store->soon, answer_soon);
-}
-
-static void request_answer_soon(struct directory_store *store, struct store_request *request)
-{
-	request->impl = store->soon_requests;
-	store->soon_requests = request;
-	uv_idle_start(&store->soon, answer_soon);
 }
 
 /* 0, or why an operation on this key is not begun. */
@@ -203,14 +163,14 @@ static void directory_put_open(struct store *base, struct store_put *put, const 
 {
 	struct directory_store *store = store_of(base);
 	if (refuse(store, object->key, &put->error) != 0) {
-		put_answer_soon(store, put);
+		store_soon_put(&store->soon, put);
 		return;
 	}
 	size_t key_size = strlen(object->key) + 1;
 	struct directory_put *op = calloc(1, sizeof(*op) + key_size);
 	if (op == NULL) {
 		error_set(&put->error, ERR_NOMEM, "out of memory for %s", object->key);
-		put_answer_soon(store, put);
+		store_soon_put(&store->soon, put);
 		return;
 	}
 	memcpy(op->key, object->key, key_size);
@@ -252,7 +212,7 @@ static void directory_put_abort(struct store_put *put)
 	}
 	/* The opening was refused: there is nothing to undo. */
 	put->error = (struct error){0};
-	put_answer_soon(store_of(put->store), put);
+	store_soon_put(&store_of(put->store)->soon, put);
 }
 
 /* ---- Requests ---- */
@@ -302,14 +262,14 @@ static void directory_submit(struct store *base, struct store_request *request)
 	bool keyed = request->op == STORE_VERIFY || request->op == STORE_DELETE;
 	const char *key = keyed ? request->key : NULL;
 	if (refuse(store, key, &request->error) != 0) {
-		request_answer_soon(store, request);
+		store_soon_request(&store->soon, request);
 		return;
 	}
 	size_t key_len = key != NULL ? strlen(key) : 0;
 	struct directory_request *op = calloc(1, sizeof(*op) + key_len + 1);
 	if (op == NULL) {
 		error_set(&request->error, ERR_NOMEM, "out of memory");
-		request_answer_soon(store, request);
+		store_soon_request(&store->soon, request);
 		return;
 	}
 	if (key != NULL)
@@ -381,8 +341,8 @@ int store_directory_open(struct store **ret, uv_loop_t *loop, const char *direct
 	store->store.ops = &directory_ops;
 	store->loop = loop;
 	store->up = true;
-	uv_idle_init(loop, &store->soon); /* cannot fail */
-	store->soon.data = store;
+	store_soon_init(&store->soon, loop, store_maybe_close, store);
+	store->soon.idle.data = store;
 	*ret = &store->store;
 	return 0;
 }
