@@ -281,6 +281,7 @@ static int app_open_pipeline(struct app *app, struct error *error)
 		.capacity = app_capacity,
 		.leased = app_leased,
 		.forwarded = app_forwarded,
+		.prompt = config->ack != CONFIG_ACK_ACCEPTED,
 		/* An event takes about 1 KiB at most: a burst is yielded to until an eighth of the journal is full. */
 		.yield_events = config->journal_max / 8192,
 		.data = app,

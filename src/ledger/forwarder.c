@@ -24,6 +24,9 @@
 #define DEFAULT_BUSY 10000
 #define DEFAULT_FLOOR_BATCH 128
 #define DEFAULT_FLOOR_INTERVAL_MS 100
+#define DEFAULT_LINGER_MS 20
+/* As many as this are company enough. */
+#define LINGER_EVENTS 64
 #define DEFAULT_YIELD_EVENTS 500000
 #define READ_BYTES (1024 * 1024)
 #define BACKOFF_BASE_MS 100
@@ -62,6 +65,7 @@ struct forwarder {
 	uint64_t sample_durable;
 	uint64_t per_second;
 	uint64_t next_floor_at;
+	uint64_t linger_until;
 };
 
 static void forwarder_pump(struct forwarder *self);
@@ -114,6 +118,11 @@ static void back_off(struct forwarder *self, const char *what, int status, const
 		log_event(LOG_WARN, "forwarder.waiting", LOG_STR("what", what), LOG_STR("reason", err_name(status)),
 			  LOG_STR("detail", error == NULL ? NULL : error->detail), LOG_U64("delay_ms", delay));
 	wait_ms(self, delay);
+}
+
+static uint64_t loop_now(const struct forwarder *self)
+{
+	return uv_now(self->timer.loop);
 }
 
 static void set_ledger_up(struct forwarder *self, bool up)
@@ -185,6 +194,7 @@ static void on_answer(struct ledger_request *request, int status)
 	self->state = IDLE;
 	if (status == 0) {
 		set_ledger_up(self, true);
+		self->linger_until = loop_now(self) + self->options.linger_ms;
 		completed = tell_filter(self, request->events, request->count);
 		metrics_get(self->options.metrics, METRIC_DUPLICATES, "ledger")->value += (double)request->duplicates;
 	}
@@ -304,11 +314,6 @@ static void read_batch(struct forwarder *self, size_t max)
 		back_off(self, "journal", status, NULL);
 }
 
-static uint64_t loop_now(const struct forwarder *self)
-{
-	return uv_now(self->timer.loop);
-}
-
 /* How many events to move now; 0: wait until next_floor_at. */
 static size_t allowance(struct forwarder *self, const struct journal_stats *stats)
 {
@@ -341,6 +346,10 @@ static void forwarder_pump(struct forwarder *self)
 	journal_stats(self->options.journal, &stats);
 	if (stats.durable <= self->after)
 		return;
+	if (stats.durable - self->after < LINGER_EVENTS && loop_now(self) < self->linger_until && stats.accepting) {
+		wait_ms(self, self->linger_until - loop_now(self));
+		return;
+	}
 	size_t max = allowance(self, &stats);
 	if (max == 0)
 		wait_ms(self, self->next_floor_at - loop_now(self));
@@ -365,6 +374,7 @@ struct forwarder *forwarder_new(uv_loop_t *loop, const struct forwarder_options 
 	own->floor_batch = own->floor_batch == 0 ? DEFAULT_FLOOR_BATCH : own->floor_batch;
 	own->floor_batch = own->floor_batch > own->max_batch ? own->max_batch : own->floor_batch;
 	own->floor_interval_ms = own->floor_interval_ms == 0 ? DEFAULT_FLOOR_INTERVAL_MS : own->floor_interval_ms;
+	own->linger_ms = own->prompt ? 0 : own->linger_ms == 0 ? DEFAULT_LINGER_MS : own->linger_ms;
 	own->yield_events = own->yield_events == 0 ? DEFAULT_YIELD_EVENTS : own->yield_events;
 	self->limit = own->max_batch;
 	self->events = calloc(own->max_batch, sizeof(*self->events));
