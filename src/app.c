@@ -282,7 +282,8 @@ static int app_open_pipeline(struct app *app, struct error *error)
 		.leased = app_leased,
 		.forwarded = app_forwarded,
 		.committed = app_committed,
-		/* With ACK=ledger there is nothing to yield to: the answers wait for the ledger. */
+		/* Where answers wait for the ledger there is nothing to yield to and nothing to gather for. */
+		.prompt = config->ack != CONFIG_ACK_ACCEPTED,
 		.busy_per_second = config->ack == CONFIG_ACK_LEDGER ? UINT64_MAX : 0,
 		/* An event takes about 1 KiB at most: a burst is yielded to until an eighth of the journal is full. */
 		.yield_events = config->journal_max / 8192,

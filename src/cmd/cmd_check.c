@@ -6,7 +6,6 @@
 #include "app.h"
 #include "base/check.h"
 #include "cmd/cmd.h"
-#include "cmd/cmd_ledger.h"
 #include "engines.h"
 #include "journal/journal.h"
 #include "ledger/ledger.h"
@@ -277,7 +276,6 @@ int cmd_check(const struct config *config, int argc, char **argv)
 	if (argc > 1)
 		return cmd_usage_error("check", "reeld check", "unexpected argument '%s'", argv[1]);
 	struct check_run run = {.config = config};
-	cmd_quiet(config);
 	struct error error = {0};
 	if (config_require_serve(config, &error) != 0)
 		check_report(&run, "config", error.code, error.detail);

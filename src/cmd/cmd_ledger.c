@@ -2,7 +2,6 @@
 #include "cmd/cmd_ledger.h"
 
 #include "base/check.h"
-#include "base/log.h"
 #include "engines.h"
 
 #include <errno.h>
@@ -23,19 +22,12 @@ int cmd_failed(const char *command, const char *format, ...)
 	return CMD_FAILED;
 }
 
-void cmd_quiet(const struct config *config)
-{
-	if (config->log_level == LOG_INFO)
-		log_configure(LOG_ERROR, (enum log_format)config->log_format);
-}
-
 int cmd_ledger_open(struct cmd_ledger *session, const struct config *config, const char *command)
 {
 	char path[4096];
 	char owner[LEDGER_OWNER_SIZE];
 	struct error error = {0};
 	session->command = command;
-	cmd_quiet(config);
 	if (ledger_sqlite_path(config->data_dir, path, sizeof(path)) != 0)
 		return cmd_failed(command, "DATA_DIR is too long");
 	if (!engines_use_postgres(config) && access(path, F_OK) != 0)

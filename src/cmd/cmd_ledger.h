@@ -21,9 +21,6 @@ int cmd_ledger_open(struct cmd_ledger *session, const struct config *config, con
 int cmd_ledger_run(struct cmd_ledger *session, struct ledger_request *request);
 void cmd_ledger_close(struct cmd_ledger *session);
 
-/* What happens to connections is said by the command's own words: no log lines but errors, unless LOG_LEVEL asks for more or less. */
-void cmd_quiet(const struct config *config);
-
 /* "reeld COMMAND: message" on stderr; returns CMD_FAILED. */
 int cmd_failed(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

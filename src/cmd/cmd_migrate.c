@@ -26,7 +26,6 @@ int cmd_migrate(const struct config *config, int argc, char **argv)
 	size_t applied = 0;
 	if (argc > 1)
 		return cmd_usage_error("migrate", "reeld migrate", "unexpected argument '%s'", argv[1]);
-	cmd_quiet(config);
 	if (engines_use_postgres(config)) {
 		if (ledger_postgres_migrate(config->database_url, &applied, &error) != 0)
 			return cmd_failed("migrate", "%s", error.detail);

@@ -308,6 +308,7 @@ Test(config, an_open_admin_listener_wants_a_token)
 	static const char *const closed[] = {"127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "localhost:1", "off"};
 	for (size_t i = 0; i < sizeof(open) / sizeof(open[0]); i++) {
 		setenv("ADMIN_LISTEN", open[i], 1);
+		config_free(&config);
 		cr_expect_eq(config_load(&config, NULL, &error), ERR_CONFIG, "%s", open[i]);
 		cr_expect_eq(strncmp(error.detail, "ADMIN_TOKEN: ", 13), 0, "%s", error.detail);
 		setenv("ADMIN_TOKEN", "x", 1);
