@@ -489,7 +489,8 @@ const char *config_variable(const struct config *config, const char *name)
 		if (strcmp(name, own[i].name) == 0)
 			return own[i].value;
 	}
-	return get_variable(config->file, name);
+	static const struct env_file none = {0};
+	return get_variable(config->file != NULL ? config->file : &none, name);
 }
 
 bool config_describe(size_t index, struct config_doc *doc)

@@ -75,11 +75,6 @@ struct forwarder {
 
 static void forwarder_pump(struct forwarder *self);
 
-static uint64_t loop_now(const struct forwarder *self)
-{
-	return uv_now(self->timer.loop);
-}
-
 static void forwarder_maybe_closed(struct forwarder *self)
 {
 	if (!self->closing || self->open_handles > 0 || self->state == READING || self->state == COMMITTING)
