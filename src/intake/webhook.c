@@ -311,10 +311,7 @@ static void webhook_on_recording(struct webhook *webhook, struct connection *con
 		answer_malformed(webhook, &checked, reeld_form_message(parsed));
 		return;
 	}
-	/*
-	 * Before the signature's check, which sorts the fields: of a repeated one the first counts, as for readers of the
-	 * journal.
-	 */
+	/* Before the signature, which is that of the event's account. What is wrong is told only after it. */
 	enum event_problem problem = event_from_form(&checked.event, EVENT_RECORDING, checked.fields, checked.field_count);
 	if (webhook->options.validate_signature && !webhook_signature_holds(webhook, &checked)) {
 		answers_fixed(&webhook->answers, connection, request->received_ns, ANSWER_FORBIDDEN);

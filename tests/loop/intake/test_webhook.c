@@ -556,6 +556,19 @@ Test(webhook, without_the_signature_everybody_is_told_the_same_and_nothing_is_to
 	cr_assert_eq(counted("403", "invalid_signature"), 1 + 8 * 5 + 3);
 }
 
+/* The event would be fetched with the credentials of the one, though the other had signed. */
+Test(webhook, a_repeated_account_is_that_of_the_event_and_must_have_signed)
+{
+	static const char *const forms[] = {"AccountSid=" AC_OTHER "&" COMPLETED, COMPLETED "&AccountSid=" AC_OTHER};
+	start();
+	for (size_t i = 0; i < 2; i++) {
+		cr_assert_not_null(strstr(refused(sign(OTHER_TOKEN, "http://t", PATH, forms[i]), forms[i]), " 403 "));
+		post_to_the_disk(forms[i]);
+		disk_says(0);
+		expect(200, ACCEPTED);
+	}
+}
+
 Test(webhook, every_token_of_the_account_signs_until_a_reload_takes_it_away)
 {
 	start();
