@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -112,7 +113,10 @@ static int run_command(const struct command *command, const struct arguments *ar
 		fprintf(stderr, "reeld: %s\n", error.detail);
 		return CMD_FAILED;
 	}
-	log_configure((enum log_level)config.log_level, (enum log_format)config.log_format);
+	/* The daemon's log is its output; of the other commands something else is to be seen, unless asked otherwise. */
+	const char *level = getenv("LOG_LEVEL");
+	bool quiet = command->run != cmd_serve && (level == NULL || level[0] == '\0') && config.log_level < LOG_ERROR;
+	log_configure(quiet ? LOG_ERROR : (enum log_level)config.log_level, (enum log_format)config.log_format);
 	int status = command->run(&config, argc, argv);
 	config_free(&config);
 	return status;

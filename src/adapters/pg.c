@@ -25,21 +25,25 @@
 
 /* ---- closing ---- */
 
-static void maybe_closed(struct pg *pg)
+static void free_pool(struct pg *pg)
 {
-	if (!pg->shut || pg->open_handles > 0)
-		return;
-	void (*closed)(void *data) = pg->closed;
-	void *data = pg->closed_data;
-	for (unsigned i = 0; i < pg->connection_count; i++) {
+	for (unsigned i = 0; pg->connections != NULL && i < pg->connection_count; i++) {
 		pg_group_free(&pg->connections[i]);
 		free(pg->connections[i].prepared);
 	}
 	free(pg->connections);
 	pg_url_free(pg);
 	free(pg);
-	if (closed != NULL)
-		closed(data);
+}
+
+static void maybe_closed(struct pg *pg)
+{
+	if (!pg->shut || pg->open_handles > 0)
+		return;
+	void (*closed)(void *data) = pg->closed;
+	void *data = pg->closed_data;
+	free_pool(pg);
+	closed(data);
 }
 
 void pg_handle_closed(struct pg *pg)
@@ -366,10 +370,7 @@ int pg_open(struct pg **ret, const struct pg_options *options, struct error *err
 	if (status == 0 && open_connections(pg) != 0)
 		status = error_set(error, ERR_NOMEM, "opening the database: out of memory");
 	if (status != 0) {
-		pg->shut = true;
-		if (pg->connections == NULL)
-			pg->connection_count = 0;
-		maybe_closed(pg);
+		free_pool(pg);
 		return status;
 	}
 	pg->connect_ms = or_else(pg->connect_ms, CONNECT_MS);

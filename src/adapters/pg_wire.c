@@ -19,10 +19,17 @@ static const unsigned type_oids[PG_TYPE_COUNT] = {
 static const unsigned array_oids[PG_TYPE_COUNT] = {
 	[PG_BOOL] = 1000, [PG_I64] = 1016, [PG_TEXT] = 1009, [PG_UUID] = 2951, [PG_TIME] = 1185};
 
-static void append_be32(struct buffer *buffer, uint32_t value)
+static void append(struct pg_batch *batch, const void *data, size_t len)
+{
+	int status = buffer_append(&batch->values, data, len);
+	if (batch->status == 0)
+		batch->status = status;
+}
+
+static void append_be32(struct pg_batch *batch, uint32_t value)
 {
 	uint32_t wire = htobe32(value);
-	buffer_append(buffer, &wire, sizeof(wire));
+	append(batch, &wire, sizeof(wire));
 }
 
 /* ---- parameters ---- */
@@ -44,8 +51,6 @@ static void end_query(struct pg_batch *batch)
 		return;
 	batch->open = false;
 	REQUIRE(batch->array_left == 0);
-	if (batch->values.failed && batch->status == 0)
-		batch->status = batch->values.len > VALUES_MAX / 2 ? ERR_LIMIT : ERR_NOMEM;
 	if (batch->status == 0)
 		batch->status = pg_group_send(batch->connection, batch);
 	if (batch->status == 0)
@@ -82,9 +87,9 @@ static void bind_value(struct pg_batch *batch, enum pg_type type, const void *da
 	if (batch->array_left > 0) {
 		struct pg_param *array = &batch->params[batch->param_count - 1];
 		REQUIRE(array->oid == array_oids[type]);
-		append_be32(&batch->values, data == NULL ? UINT32_MAX : (uint32_t)len);
+		append_be32(batch, data == NULL ? UINT32_MAX : (uint32_t)len);
 		if (data != NULL)
-			buffer_append(&batch->values, data, len);
+			append(batch, data, len);
 		batch->array_left--;
 		array->length = (int)(batch->values.len - array->offset);
 		return;
@@ -92,7 +97,7 @@ static void bind_value(struct pg_batch *batch, enum pg_type type, const void *da
 	struct pg_param *param = add_param(batch, type_oids[type]);
 	if (data == NULL)
 		return;
-	buffer_append(&batch->values, data, len);
+	append(batch, data, len);
 	param->length = (int)len;
 }
 
@@ -100,12 +105,12 @@ void pg_bind_array(struct pg_batch *batch, enum pg_type type, size_t count)
 {
 	REQUIRE(batch->array_left == 0 && count < INT32_MAX);
 	struct pg_param *param = add_param(batch, array_oids[type]);
-	append_be32(&batch->values, count == 0 ? 0 : 1); /* dimensions */
-	append_be32(&batch->values, 1);                  /* may have NULLs */
-	append_be32(&batch->values, type_oids[type]);
+	append_be32(batch, count == 0 ? 0 : 1); /* dimensions */
+	append_be32(batch, 1);                  /* may have NULLs */
+	append_be32(batch, type_oids[type]);
 	if (count > 0) {
-		append_be32(&batch->values, (uint32_t)count);
-		append_be32(&batch->values, 1); /* the first index */
+		append_be32(batch, (uint32_t)count);
+		append_be32(batch, 1); /* the first index */
 	}
 	param->length = (int)(batch->values.len - param->offset);
 	batch->array_left = count;

@@ -333,6 +333,7 @@ static void set_config(struct demo *demo)
 	config->redis_url = NULL;
 	config->s3_bucket = NULL;
 	config->s3_endpoint = NULL;
+	config->embedded = true;
 	config->delete_from_twilio = false;
 	config->unknown_call = CONFIG_UNKNOWN_CALL_FETCH;
 	config->migrate = true;
@@ -431,7 +432,6 @@ static int take_arguments(struct demo *demo, int argc, char **argv, const char *
 int cmd_demo(const struct config *config, int argc, char **argv)
 {
 	const char *data_dir = NULL;
-	const char *log_level = getenv("LOG_LEVEL");
 	struct demo *demo = calloc(1, sizeof(*demo));
 	if (demo == NULL) {
 		fputs("reeld demo: out of memory\n", stderr);
@@ -446,9 +446,6 @@ int cmd_demo(const struct config *config, int argc, char **argv)
 		status = CMD_FAILED;
 	if (status == CMD_OK) {
 		demo->recordings = calloc(demo->count, sizeof(*demo->recordings));
-		/* The lines of the recordings are what is to be seen. */
-		if (log_level == NULL || log_level[0] == '\0')
-			log_configure(LOG_WARN, (enum log_format)config->log_format);
 		status = demo->recordings == NULL ? CMD_FAILED : demo_run(demo);
 	}
 	for (uint64_t i = 0; demo->recordings != NULL && i < demo->count; i++)

@@ -27,6 +27,9 @@
 /* While yielding, the ledger gets one part in so many of the time: what a batch costs differs tenfold between ledgers. */
 #define FLOOR_SHARE 50
 #define FLOOR_WAIT_MAX_MS 2000
+#define DEFAULT_LINGER_MS 20
+/* As many as this are company enough. */
+#define LINGER_EVENTS 64
 #define DEFAULT_YIELD_EVENTS 500000
 #define READ_BYTES (1024 * 1024)
 #define BACKOFF_BASE_MS 100
@@ -67,14 +70,10 @@ struct forwarder {
 	uint64_t next_floor_at;
 	uint64_t batch_begun_at;
 	uint64_t batch_ms; /* what the last batch took, reading included */
+	uint64_t linger_until;
 };
 
 static void forwarder_pump(struct forwarder *self);
-
-static uint64_t loop_now(const struct forwarder *self)
-{
-	return uv_now(self->timer.loop);
-}
 
 static void forwarder_maybe_closed(struct forwarder *self)
 {
@@ -126,6 +125,11 @@ static void back_off(struct forwarder *self, const char *what, int status, const
 	wait_ms(self, delay);
 }
 
+static uint64_t loop_now(const struct forwarder *self)
+{
+	return uv_now(self->timer.loop);
+}
+
 static void set_ledger_up(struct forwarder *self, bool up)
 {
 	metrics_get(self->options.metrics, METRIC_DEPENDENCY_UP, "ledger")->value = up ? 1 : 0;
@@ -145,6 +149,8 @@ static void finish_batch(struct forwarder *self)
 	self->state = IDLE;
 	self->batch_ms = loop_now(self) - self->batch_begun_at;
 	journal_checkpoint(self->options.journal, self->after);
+	if (self->options.committed != NULL)
+		self->options.committed(self->options.data, self->after);
 }
 
 /* What the ledger now has, for the filter and for the pipeline. */
@@ -196,6 +202,7 @@ static void on_answer(struct ledger_request *request, int status)
 	self->state = IDLE;
 	if (status == 0) {
 		set_ledger_up(self, true);
+		self->linger_until = loop_now(self) + self->options.linger_ms;
 		completed = tell_filter(self, request->events, request->count);
 		metrics_get(self->options.metrics, METRIC_DUPLICATES, "ledger")->value += (double)request->duplicates;
 	}
@@ -356,6 +363,10 @@ static void forwarder_pump(struct forwarder *self)
 	journal_stats(self->options.journal, &stats);
 	if (stats.durable <= self->after)
 		return;
+	if (stats.durable - self->after < LINGER_EVENTS && loop_now(self) < self->linger_until && stats.accepting) {
+		wait_ms(self, self->linger_until - loop_now(self));
+		return;
+	}
 	size_t max = allowance(self, &stats);
 	if (max == 0)
 		wait_ms(self, self->next_floor_at - loop_now(self));
@@ -380,6 +391,7 @@ struct forwarder *forwarder_new(uv_loop_t *loop, const struct forwarder_options 
 	own->floor_batch = own->floor_batch == 0 ? DEFAULT_FLOOR_BATCH : own->floor_batch;
 	own->floor_batch = own->floor_batch > own->max_batch ? own->max_batch : own->floor_batch;
 	own->floor_interval_ms = own->floor_interval_ms == 0 ? DEFAULT_FLOOR_INTERVAL_MS : own->floor_interval_ms;
+	own->linger_ms = own->prompt ? 0 : own->linger_ms == 0 ? DEFAULT_LINGER_MS : own->linger_ms;
 	own->yield_events = own->yield_events == 0 ? DEFAULT_YIELD_EVENTS : own->yield_events;
 	self->limit = own->max_batch;
 	self->events = calloc(own->max_batch, sizeof(*self->events));

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 
-
 struct forward {
 	struct ledger_run *run;
 	size_t lease_max;

@@ -388,6 +388,12 @@ static void init_env(struct pipeline *pipeline, uv_loop_t *loop)
 	pipeline->transfers_in_flight = metrics_get(options->metrics, METRIC_TRANSFERS_IN_FLIGHT);
 	metrics_get(options->metrics, METRIC_DEPENDENCY_UP, "twilio")->value = 1;
 	metrics_get(options->metrics, METRIC_DEPENDENCY_UP, "store")->value = 1;
+	/* There from the start: the first dead one must be seen as an increase. */
+	static const char *const outcomes[] = {"stored", "skipped", "absent", "failed", "dead"};
+	for (size_t i = 0; i < sizeof(outcomes) / sizeof(outcomes[0]); i++)
+		metrics_get(options->metrics, METRIC_JOBS_FINISHED, outcomes[i]);
+	metrics_get(options->metrics, METRIC_TRANSFER_BYTES, "in");
+	metrics_get(options->metrics, METRIC_TRANSFER_BYTES, "out");
 }
 
 static void init_handles(struct pipeline *pipeline)

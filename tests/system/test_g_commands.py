@@ -107,6 +107,8 @@ def test_check_reaches_everything_and_says_what_fails(tmp_path, sandbox):
         good = reeld.command("check")
         assert good.returncode == 0 and "FAIL" not in good.stdout, good
         assert len([line for line in good.stdout.splitlines() if line.startswith("ok")]) >= 4
+        assert "journal.opened" in good.stderr, "LOG_LEVEL asks for it"
+        assert reeld.command("check", env={"LOG_LEVEL": ""}).stderr == ""
         assert reeld.command("migrate").returncode == 0
     wrong = reeld.command("check", env={"TWILIO_AUTH_TOKEN": "wrong_token_here"})
     assert wrong.returncode == 1 and "FAIL" in wrong.stdout

@@ -703,6 +703,38 @@ Test(webhook, says_503_where_the_disk_did_not_keep_it)
 	expect(503, "{\"error\":\"Temporarily unable to store the event\"}");
 }
 
+/* ---- ACK=ledger ---- */
+
+Test(webhook, with_ack_ledger_the_disk_is_not_enough)
+{
+	options.ack_ledger = true;
+	start();
+	post_to_the_disk(COMPLETED);
+	disk_says(0);
+	expect_silence();
+	webhook_committed(webhook, fake_journal.taken - 1);
+	expect_silence();
+	webhook_committed(webhook, fake_journal.taken);
+	expect(200, ACCEPTED);
+}
+
+Test(webhook, with_ack_ledger_a_ledger_that_does_not_commit_in_time_is_503)
+{
+	options.ack_ledger = true;
+	options.ack_timeout_ms = 30;
+	start();
+	/* A remote filter may say what it wants: it is not the ledger. */
+	fake_filter.late = true;
+	fake_filter.answer = IDEMPOTENCY_ARCHIVED;
+	post_to_the_disk(COMPLETED);
+	filter_answers();
+	disk_says(0);
+	expect(503, "{\"error\":\"Temporarily unable to store the event\"}");
+	cr_assert_not_null(strstr(answer.head, "\r\nRetry-After: 5\r\n"));
+	webhook_committed(webhook, fake_journal.taken);
+	expect_silence();
+}
+
 /* ---- the filter ---- */
 
 #define PROCESSED \

@@ -43,6 +43,7 @@ static _Noreturn void run_server(const struct redis_server *server)
 	};
 	/* clang-format on */
 	snprintf(port, sizeof(port), "%d", server->port);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	int null = open("/dev/null", O_RDWR);
 	dup2(null, 0);
 	dup2(null, 1);

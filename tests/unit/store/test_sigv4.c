@@ -381,6 +381,11 @@ Test(sigv4_request, refuses_headers_it_cannot_sign)
 	cr_expect_eq(sign(&r), REELD_SIGV4_INVALID);
 	r.header_count = 0;
 	cr_expect_eq(sign(&r), REELD_SIGV4_INVALID, "no host");
+	headers[1] = pair("x-host", "x");
+	r.headers = &headers[1];
+	r.header_count = 1;
+	cr_expect_eq(sign(&r), REELD_SIGV4_INVALID, "no host but another header");
+	r.headers = headers;
 	for (size_t i = 1; i <= REELD_SIGV4_MAX_HEADERS; i++)
 		headers[i] = pair("a", "x");
 	r.header_count = REELD_SIGV4_MAX_HEADERS;
