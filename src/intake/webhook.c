@@ -218,10 +218,12 @@ static void webhook_durable(struct journal_append *append, int status)
 	}
 	log_event(LOG_DEBUG, "webhook.accepted", LOG_STR("recording_sid", call->recording_sid.text),
 		  LOG_STR("status", recording_status_name(call->status)), LOG_U64("sequence", append->sequence));
-	if (webhook->options.ack_ledger && webhook->closed == NULL)
-		commit_queue_add(&webhook->commits, &call->commit, append->sequence);
-	else
+	if (!webhook->options.ack_ledger)
 		answer_durable(call);
+	else if (webhook->closed == NULL)
+		commit_queue_add(&webhook->commits, &call->commit, append->sequence);
+	else /* nobody will tell any more, and this disk may not last */
+		commit_ended(&call->commit, false);
 }
 
 static void webhook_journal(struct webhook *webhook, struct call *call, struct slice params)
