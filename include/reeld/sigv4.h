@@ -24,7 +24,7 @@ extern "C" {
 #define REELD_SIGV4_MAX_HEADERS 32
 #define REELD_SIGV4_MAX_QUERY 32
 /* Enough for an S3 key of 1024 bytes, a session token of 2 KiB and a few headers, signed or presigned. */
-#define REELD_SIGV4_SCRATCH_SIZE 32768
+#define REELD_SIGV4_SCRATCH_SIZE 49152
 /* Longest validity of a presigned URL: seven days. */
 #define REELD_SIGV4_EXPIRES_MAX 604800
 

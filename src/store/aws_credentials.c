@@ -161,7 +161,7 @@ static void note_failure(struct aws_credentials *credentials)
 static void adopt(struct aws_credentials *credentials, struct aws_keys *keys)
 {
 	int64_t now = wall_ms(credentials);
-	int64_t life = keys->expires_ms - now;
+	int64_t life = keys->expires_ms - EXPIRY_MARGIN_MS - now;
 
 	credentials->keys = *keys;
 	aws_keys_wipe(keys);

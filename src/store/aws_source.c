@@ -111,6 +111,90 @@ static int find_environment(const struct search *search)
 			 value_of(search, VARIABLE_AWS_SESSION_TOKEN), "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
 }
 
+/* ---- Profile files ---- */
+
+struct profile_file {
+	enum aws_profile_file kind;
+	enum aws_variable variable;
+	const char *below_home;
+	char path[AWS_SOURCE_PATH_SIZE];
+	struct aws_file file;
+	struct aws_profile profile;
+};
+
+/* A file that is not there says nothing; one that was named and cannot be read is an error. */
+static int read_profile_file(const struct search *search, struct profile_file *file, const char *name)
+{
+	const char *named = search->variables->values[file->variable];
+	const char *home = search->variables->values[VARIABLE_HOME];
+	struct error error = {0};
+
+	int len = snprintf(file->path, sizeof(file->path), "%s%s",
+			   named != NULL  ? named
+			   : home != NULL ? home
+					  : "",
+			   named != NULL ? "" : file->below_home);
+	if (named == NULL && home == NULL)
+		return 0;
+	if (len < 0 || (size_t)len >= sizeof(file->path))
+		return error_set(search->error, ERR_CONFIG, "the path of an AWS profile file is too long");
+	int status = aws_file_read(&file->file, file->path, PROFILE_FILE_MAX, &error);
+	if (status == ERR_NOMEM)
+		return error_set(search->error, status, "%s", error.detail);
+	if (status != 0 && status != ERR_NOT_FOUND && named != NULL)
+		return error_set(search->error, ERR_CONFIG, "%s", error.detail);
+	return aws_profile_parse(aws_file_text(&file->file), file->kind, name, file->path, &file->profile, search->error);
+}
+
+static const char *profile_name(const struct search *search)
+{
+	const char *named = search->variables->values[VARIABLE_AWS_PROFILE];
+
+	return named != NULL ? named : "default";
+}
+
+struct profile_files {
+	struct profile_file config;
+	struct profile_file shared;
+};
+
+static void close_profile_files(struct profile_files *files)
+{
+	aws_file_free(&files->config.file);
+	aws_file_free(&files->shared.file);
+}
+
+/* To be closed, also after a failure. */
+static int read_profile_files(const struct search *search, struct profile_files *files)
+{
+	const char *name = profile_name(search);
+
+	*files = (struct profile_files){
+		.config = {.kind = AWS_PROFILE_CONFIG, .variable = VARIABLE_AWS_CONFIG_FILE, .below_home = "/.aws/config"},
+		.shared = {.kind = AWS_PROFILE_CREDENTIALS,
+			   .variable = VARIABLE_AWS_SHARED_CREDENTIALS_FILE,
+			   .below_home = "/.aws/credentials"},
+	};
+	int status = read_profile_file(search, &files->config, name);
+	return status == 0 ? read_profile_file(search, &files->shared, name) : status;
+}
+
+static int find_region(const struct search *search, char *out, size_t size)
+{
+	struct profile_files files;
+	struct slice region = either(value_of(search, VARIABLE_AWS_REGION), value_of(search, VARIABLE_AWS_DEFAULT_REGION));
+
+	if (region.len > 0)
+		return copy(search, out, size, region, "AWS_REGION");
+	out[0] = '\0';
+	int status = read_profile_files(search, &files);
+	if (status == 0)
+		status = copy(search, out, size, either(files.config.profile.region, files.shared.profile.region),
+			      "the region of the AWS profile");
+	close_profile_files(&files);
+	return status;
+}
+
 /* ---- Web identity ---- */
 
 /* A region becomes part of a host name. */
@@ -118,8 +202,6 @@ static bool is_region(const char *text)
 {
 	return text[0] != '\0' && strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen(text);
 }
-
-static int find_region(const struct search *search, char *out, size_t size);
 
 static int set_sts_url(const struct search *search, struct slice endpoint_url)
 {
@@ -174,39 +256,6 @@ static int find_web_identity(const struct search *search)
 
 /* ---- Profile ---- */
 
-struct profile_file {
-	enum aws_profile_file kind;
-	enum aws_variable variable;
-	const char *below_home;
-	char path[AWS_SOURCE_PATH_SIZE];
-	struct aws_file file;
-	struct aws_profile profile;
-};
-
-/* A file that is not there says nothing; one that was named and cannot be read is an error. */
-static int read_profile_file(const struct search *search, struct profile_file *file, const char *name)
-{
-	const char *named = search->variables->values[file->variable];
-	const char *home = search->variables->values[VARIABLE_HOME];
-	struct error error = {0};
-
-	int len = snprintf(file->path, sizeof(file->path), "%s%s",
-			   named != NULL  ? named
-			   : home != NULL ? home
-					  : "",
-			   named != NULL ? "" : file->below_home);
-	if (named == NULL && home == NULL)
-		return 0;
-	if (len < 0 || (size_t)len >= sizeof(file->path))
-		return error_set(search->error, ERR_CONFIG, "the path of an AWS profile file is too long");
-	int status = aws_file_read(&file->file, file->path, PROFILE_FILE_MAX, &error);
-	if (status == ERR_NOMEM)
-		return error_set(search->error, status, "%s", error.detail);
-	if (status != 0 && status != ERR_NOT_FOUND && named != NULL)
-		return error_set(search->error, ERR_CONFIG, "%s", error.detail);
-	return aws_profile_parse(aws_file_text(&file->file), file->kind, name, file->path, &file->profile, search->error);
-}
-
 /* What a profile can ask for that only the SDKs do. */
 static int refuse_unsupported(const struct search *search, const struct aws_profile *profile, const char *name)
 {
@@ -258,39 +307,6 @@ static int take_profile(const struct search *search, const struct aws_profile *c
 	return status == NOT_CONFIGURED ? refuse_unsupported(search, shared, name) : status;
 }
 
-static const char *profile_name(const struct search *search)
-{
-	const char *named = search->variables->values[VARIABLE_AWS_PROFILE];
-
-	return named != NULL ? named : "default";
-}
-
-struct profile_files {
-	struct profile_file config;
-	struct profile_file shared;
-};
-
-static void close_profile_files(struct profile_files *files)
-{
-	aws_file_free(&files->config.file);
-	aws_file_free(&files->shared.file);
-}
-
-/* To be closed, also after a failure. */
-static int read_profile_files(const struct search *search, struct profile_files *files)
-{
-	const char *name = profile_name(search);
-
-	*files = (struct profile_files){
-		.config = {.kind = AWS_PROFILE_CONFIG, .variable = VARIABLE_AWS_CONFIG_FILE, .below_home = "/.aws/config"},
-		.shared = {.kind = AWS_PROFILE_CREDENTIALS,
-			   .variable = VARIABLE_AWS_SHARED_CREDENTIALS_FILE,
-			   .below_home = "/.aws/credentials"},
-	};
-	int status = read_profile_file(search, &files->config, name);
-	return status == 0 ? read_profile_file(search, &files->shared, name) : status;
-}
-
 static int find_profile(const struct search *search)
 {
 	const char *name = profile_name(search);
@@ -308,22 +324,6 @@ static int find_profile(const struct search *search)
 	} else {
 		status = NOT_CONFIGURED;
 	}
-	close_profile_files(&files);
-	return status;
-}
-
-static int find_region(const struct search *search, char *out, size_t size)
-{
-	struct profile_files files;
-	struct slice region = either(value_of(search, VARIABLE_AWS_REGION), value_of(search, VARIABLE_AWS_DEFAULT_REGION));
-
-	if (region.len > 0)
-		return copy(search, out, size, region, "AWS_REGION");
-	out[0] = '\0';
-	int status = read_profile_files(search, &files);
-	if (status == 0)
-		status = copy(search, out, size, either(files.config.profile.region, files.shared.profile.region),
-			      "the region of the AWS profile");
 	close_profile_files(&files);
 	return status;
 }

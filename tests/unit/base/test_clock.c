@@ -134,3 +134,56 @@ Test(clock, random_bytes_fills_all_of_a_large_block)
 		zeros += block[i] == 0;
 	cr_expect_lt(zeros, 64);
 }
+
+static void cr_iso(const char *text, const char *iso)
+{
+	int64_t wall_ms;
+	char formatted[CLOCK_ISO8601_SIZE];
+	cr_assert_eq(clock_parse_iso8601(text, strlen(text), &wall_ms), 0, "%s", text);
+	clock_format_iso8601(wall_ms, formatted);
+	cr_expect_str_eq(formatted, iso, "%s: %s", text, formatted);
+}
+
+Test(clock, iso8601_dates_of_every_accepted_spelling)
+{
+	cr_iso("2026-11-23T23:10:05Z", "2026-11-23T23:10:05.000Z");
+	cr_iso("2026-11-23t23:10:05.1z", "2026-11-23T23:10:05.100Z");
+	cr_iso("2026-11-23 23:10:05.123999Z", "2026-11-23T23:10:05.123Z");
+	cr_iso("2026-11-23T23:10:05+01:30", "2026-11-23T21:40:05.000Z");
+	cr_iso("2026-12-31T23:10:05-01:30", "2027-01-01T00:40:05.000Z");
+	cr_iso("2024-02-29T00:00:00Z", "2024-02-29T00:00:00.000Z");
+	cr_iso("2016-12-31T23:59:60Z", "2017-01-01T00:00:00.000Z");
+	cr_iso("0000-01-01T00:00:00Z", "0000-01-01T00:00:00.000Z");
+	cr_iso("9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z");
+}
+
+Test(clock, iso8601_refuses_what_is_no_date)
+{
+	static const char *const rows[] = {
+		"",
+		"2026",
+		"2026-11-23",
+		"2026-11-23T23:10:05",
+		"2026-11-23T23:10Z",
+		"2026-11-23T23:10:05.Z",
+		"2026-11-23T23:10:05Zx",
+		"2026-11-23T23:10:05+0100",
+		"2026-11-23T23:10:05+24:00",
+		"2026-11-23T24:10:05Z",
+		"2026-11-23T23:60:05Z",
+		"2026-11-23T23:10:61Z",
+		"2026-13-23T23:10:05Z",
+		"2026-00-23T23:10:05Z",
+		"2026-11-31T23:10:05Z",
+		"2023-02-29T23:10:05Z",
+		"26-11-23T23:10:05Z",
+		"-2026-11-23T23:10:05Z",
+		" 2026-11-23T23:10:05Z",
+		"2026-11-23  23:10:05Z",
+		"Wed, 20 Apr 2022 23:45:25 +0000",
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int64_t wall_ms;
+		cr_expect_eq(clock_parse_iso8601(rows[i], strlen(rows[i]), &wall_ms), ERR_MALFORMED, "%s", rows[i]);
+	}
+}
