@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/notify.h"
+#include "engines.h"
 #include "intake/connection.h"
 #include "intake/tls.h"
 #include "intake/webhook.h"
@@ -35,13 +36,11 @@
 
 #define APP_LAG_INTERVAL_MS 100
 #define APP_DRAIN_POLL_MS 20
-#define APP_FILTER_ENTRIES 65536
-/* Directory storage: a key names a file below DATA_DIR, so recordings are found in DATA_DIR/recordings. */
-#define APP_DIRECTORY_PREFIX "recordings/"
 
 struct app {
 	uv_loop_t *loop;
 	const struct config *config;
+	struct config reloaded; /* of the last SIGHUP: secrets are looked up in it */
 	struct metrics *metrics;
 	struct twilio_accounts *accounts;
 	struct journal *journal;
@@ -49,7 +48,7 @@ struct app {
 	struct idempotency *filter;
 	struct http_client *http;
 	struct twilio_client *twilio;
-	struct store *store;
+	struct storage *storage;
 	struct pipeline *pipeline;
 	struct forwarder *forwarder;
 	struct tls_context *tls;
@@ -66,6 +65,7 @@ struct app {
 	app_outcome_cb *on_outcome;
 	void *on_outcome_data;
 
+	bool started;
 	bool stopping;
 	size_t stage;
 	unsigned open_timers;
@@ -93,6 +93,13 @@ static void app_forwarded(void *data, size_t count)
 	(void)count;
 	if (!app->stopping)
 		pipeline_wake(app->pipeline);
+}
+
+static void app_committed(void *data, uint64_t sequence)
+{
+	struct app *app = data;
+	if (app->webhook != NULL)
+		webhook_committed(app->webhook, sequence);
 }
 
 static void app_pipeline_outcome(void *data, const struct sid *recording_sid, enum ledger_outcome outcome, int code,
@@ -125,7 +132,7 @@ static bool app_health(void *data, struct buffer *body)
 	append_dependency(body, "ledger", ledger_kind(app->ledger), ledger_up(app->ledger), false);
 	append_dependency(body, "idempotency", idempotency_kind(app->filter), idempotency_up(app->filter), false);
 	append_dependency(body, "twilio", "rest", pipeline_twilio_up(app->pipeline), false);
-	append_dependency(body, "store", store_kind(app->store), pipeline_store_up(app->pipeline), true);
+	append_dependency(body, "store", store_kind(storage_store(app->storage)), pipeline_store_up(app->pipeline), true);
 	buffer_append_cstr(body, "}}");
 	return ready;
 }
@@ -173,6 +180,13 @@ int app_build_accounts(const struct config *config, struct twilio_accounts **ret
 	return 0;
 }
 
+/* For rooms that do not know which variable set what they refuse. */
+static int name_variable(struct error *error, const char *variable)
+{
+	const struct error why = *error;
+	return error_set(error, why.code, "%s: %s", variable, why.detail);
+}
+
 static int app_open_data(struct app *app, struct error *error)
 {
 	const struct config *config = app->config;
@@ -194,23 +208,17 @@ static int app_open_data(struct app *app, struct error *error)
 	};
 	int err = journal_open(&app->journal, app->loop, &journal_options, error);
 	if (err != 0)
-		return err;
+		return name_variable(error, "DATA_DIR");
 
 	(void)gethostname(host, sizeof(host) - 1);
 	random_bytes(&nonce, sizeof(nonce));
 	snprintf(owner, sizeof(owner), "%s:%ld:%08x", host, (long)getpid(), nonce);
-	err = ledger_sqlite_path(config->data_dir, path, sizeof(path));
-	if (err != 0)
-		return error_set(error, err, "DATA_DIR: path is too long");
-	err = ledger_sqlite_open(&app->ledger, app->loop, path, owner, config->migrate, true, error);
-	if (err != 0)
-		return err;
-
-	app->filter = idempotency_local_new(app->loop, APP_FILTER_ENTRIES);
-	if (app->filter == NULL)
-		return error_set(error, ERR_NOMEM, "idempotency filter: out of memory");
-
-	return store_directory_open(&app->store, app->loop, config->data_dir, error);
+	err = engines_open_ledger(&app->ledger, app->loop, config, owner, true, error);
+	if (err == 0)
+		err = engines_open_filter(&app->filter, app->loop, config, error);
+	if (err == 0)
+		err = storage_open(&app->storage, app->loop, config, error);
+	return err;
 }
 
 static int app_open_clients(struct app *app, struct error *error)
@@ -247,7 +255,7 @@ static int app_open_pipeline(struct app *app, struct error *error)
 		.ledger = app->ledger,
 		.filter = app->filter,
 		.twilio = app->twilio,
-		.store = app->store,
+		.store = storage_store(app->storage),
 		.metrics = app->metrics,
 		.max_transfers = config->max_transfers,
 		.transfer_buffer = config->transfer_buffer,
@@ -258,7 +266,7 @@ static int app_open_pipeline(struct app *app, struct error *error)
 		.channels = config->recording_channels,
 		.unknown_call = unknown_calls[config->unknown_call],
 		.delete_from_twilio = config->delete_from_twilio,
-		.key_prefix = APP_DIRECTORY_PREFIX,
+		.key_prefix = storage_prefix(app->storage),
 		.on_outcome = app_pipeline_outcome,
 		.data = app,
 	};
@@ -273,6 +281,10 @@ static int app_open_pipeline(struct app *app, struct error *error)
 		.capacity = app_capacity,
 		.leased = app_leased,
 		.forwarded = app_forwarded,
+		.committed = app_committed,
+		/* Where answers wait for the ledger there is nothing to yield to and nothing to gather for. */
+		.prompt = config->ack != CONFIG_ACK_ACCEPTED,
+		.busy_per_second = config->ack == CONFIG_ACK_LEDGER ? UINT64_MAX : 0,
 		/* An event takes about 1 KiB at most: a burst is yielded to until an eighth of the journal is full. */
 		.yield_events = config->journal_max / 8192,
 		.data = app,
@@ -302,6 +314,7 @@ static int app_open_listeners(struct app *app, struct error *error)
 		.trusted_proxies = config->trusted_proxies,
 		.validate_signature = config->validate_signature,
 		.ack_archived = config->ack == CONFIG_ACK_ARCHIVED,
+		.ack_ledger = config->ack == CONFIG_ACK_LEDGER,
 		.ack_timeout_ms = config->ack_timeout_ms,
 		.max_connections = config->max_connections,
 		.max_body = config->max_body,
@@ -311,8 +324,10 @@ static int app_open_listeners(struct app *app, struct error *error)
 		.data = app,
 	};
 	int err = webhook_new(&app->webhook, app->loop, &webhook_options, error);
-	if (err != 0 || config->admin_listen == NULL)
-		return err;
+	if (err != 0)
+		return name_variable(error, "LISTEN");
+	if (config->admin_listen == NULL)
+		return 0;
 	struct admin_options admin_options = {
 		.listen = config->admin_listen,
 		.metrics = app->metrics,
@@ -321,7 +336,8 @@ static int app_open_listeners(struct app *app, struct error *error)
 		.health = app_health,
 		.data = app,
 	};
-	return admin_new(&app->admin, app->loop, &admin_options, error);
+	err = admin_new(&app->admin, app->loop, &admin_options, error);
+	return err == 0 ? 0 : name_variable(error, "ADMIN_LISTEN");
 }
 
 static int app_start(struct app *app, struct error *error)
@@ -370,7 +386,10 @@ int app_new(struct app **ret, uv_loop_t *loop, const struct config *config, stru
 		app_stop(app, app_ignore_stopped, NULL);
 		return err;
 	}
+	app->started = true;
 	struct journal_stats journal;
+	char storage[512];
+	storage_describe(app->storage, storage, sizeof(storage));
 	journal_stats(app->journal, &journal);
 	if (journal.events > 0)
 		log_event(LOG_INFO, "journal.replay", LOG_U64("events", journal.events));
@@ -380,7 +399,7 @@ int app_new(struct app **ret, uv_loop_t *loop, const struct config *config, stru
 	log_event(LOG_INFO, "reeld.started", LOG_STR("version", REELD_VERSION), LOG_STR("listen", config->listen),
 		  LOG_I64("port", app_public_port(app)), LOG_STR("admin_listen", config->admin_listen),
 		  LOG_STR("data_dir", config->data_dir), LOG_STR("ledger", ledger_kind(app->ledger)),
-		  LOG_STR("store", store_kind(app->store)));
+		  LOG_STR("filter", idempotency_kind(app->filter)), LOG_STR("store", storage));
 	*ret = app;
 	return 0;
 }
@@ -432,7 +451,9 @@ void app_reload(struct app *app)
 			log_event(LOG_ERROR, "reload.failed", LOG_STR("detail", error.detail),
 				  LOG_STR("advice", "the old certificate stays in use"));
 	}
-	config_free(&fresh);
+	config_free(&app->reloaded);
+	app->reloaded = fresh;
+	storage_reload(app->storage, &app->reloaded);
 	notify_send("READY=1");
 }
 
@@ -472,7 +493,7 @@ APP_STAGE(webhook, webhook, webhook_close)
 APP_STAGE(forwarder, forwarder, forwarder_close)
 APP_STAGE(pipeline, pipeline, pipeline_close)
 APP_STAGE(http, http, http_client_close)
-APP_STAGE(store, store, store_close)
+APP_STAGE(store, storage, storage_close)
 APP_STAGE(filter, filter, idempotency_close)
 APP_STAGE(admin, admin, admin_close)
 APP_STAGE(ledger, ledger, ledger_close)
@@ -498,6 +519,7 @@ static void app_free(struct app *app)
 	twilio_accounts_free(&app->accounts);
 	tls_context_free(&app->tls);
 	metrics_free(&app->metrics);
+	config_free(&app->reloaded);
 	free(app);
 	stopped(data);
 }
@@ -519,9 +541,10 @@ static void app_poll_drained(uv_timer_t *timer)
 		return;
 	uv_timer_stop(&app->drain_timer);
 	uv_timer_stop(&app->lag_timer);
-	log_event(drained ? LOG_INFO : LOG_WARN, drained ? "reeld.drained" : "reeld.grace_over",
-		  LOG_U64("running_jobs", app->pipeline == NULL ? 0 : pipeline_running(app->pipeline)),
-		  LOG_U64("open_requests", app->webhook == NULL ? 0 : webhook_busy(app->webhook)));
+	if (app->started)
+		log_event(drained ? LOG_INFO : LOG_WARN, drained ? "reeld.drained" : "reeld.grace_over",
+			  LOG_U64("running_jobs", app->pipeline == NULL ? 0 : pipeline_running(app->pipeline)),
+			  LOG_U64("open_requests", app->webhook == NULL ? 0 : webhook_busy(app->webhook)));
 	app_stage_next(app);
 }
 

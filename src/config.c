@@ -31,8 +31,8 @@ enum kind {
 	KIND_SID,
 	KIND_CIDRS,
 	KIND_PREFIX,
-	KIND_BUCKET,
-	KIND_TEXT_LAST = KIND_BUCKET,
+	KIND_WORD,
+	KIND_TEXT_LAST = KIND_WORD,
 	KIND_CHOICE,
 	KIND_SWITCH,
 	KIND_DURATION,
@@ -109,9 +109,17 @@ static void show_value(const char *value, char out[SHOWN_VALUE_MAX + 4])
 	snprintf(out + shown, 4, "%s", len > shown ? "..." : "");
 }
 
+/* Also where a secret may stand by mistake: a token in place of a SID, a password in a URL. */
+static bool may_show(const struct setting *setting, const char *value)
+{
+	if (setting->kind == KIND_URL)
+		return strchr(value, '@') == NULL;
+	return !is_secret(setting->kind) && setting->kind != KIND_SID;
+}
+
 static int bad_value(const struct setting *setting, const char *value, const char *problem, struct error *error)
 {
-	if (is_secret(setting->kind))
+	if (!may_show(setting, value))
 		return error_set(error, ERR_CONFIG, "%s: the value (not shown) %s; example: %s=%s", setting->variable, problem,
 				 setting->variable, setting->example);
 	char shown[SHOWN_VALUE_MAX + 4];
@@ -207,7 +215,7 @@ static const char *text_problem(const struct setting *setting, const char *value
 	case KIND_URL:
 		return config_url_valid(text) ? NULL : "is not an http(s) URL of scheme, host and path only";
 	case KIND_SID:
-		return sid_parse(text, setting->limits, &sid) ? NULL : "is not such a SID";
+		return sid_parse(text, setting->limits, &sid) ? NULL : "is not such a SID, two letters and 32 hex digits";
 	case KIND_CIDRS:
 		return config_cidrs_valid(text) ? NULL : "is not a comma list of networks";
 	case KIND_TOKENS:
@@ -215,8 +223,8 @@ static const char *text_problem(const struct setting *setting, const char *value
 	case KIND_SECRET:
 	case KIND_DSN:
 		return config_is_graphic(text) ? NULL : "has white space or a character that is not ASCII";
-	case KIND_BUCKET:
-		return config_is_graphic(text) ? NULL : "is not a bucket name";
+	case KIND_WORD:
+		return config_is_graphic(text) ? NULL : "has white space or a character that is not ASCII";
 	case KIND_PREFIX:
 		return config_prefix_valid(text) ? NULL : "is not a relative path of letters, digits and ._-/";
 	default:
@@ -308,6 +316,16 @@ static int set_value(struct config *config, const struct setting *setting, const
 	return set_amount(config, setting, value, error);
 }
 
+/* Another name for a variable of the table. */
+static int set_named(struct config *config, const char *variable, const char *value, struct error *error)
+{
+	for (size_t i = 0; i < COUNT_OF(settings); i++) {
+		if (strcmp(settings[i].variable, variable) == 0)
+			return set_value(config, &settings[i], value, error);
+	}
+	return 0;
+}
+
 /* ---- Special variables and what concerns several ---- */
 
 /* PORT, as platforms give it, replaces the port of LISTEN. */
@@ -386,6 +404,12 @@ static int load_settings(struct config *config, const struct env_file *file, str
 		if (rc != 0)
 			return rc;
 	}
+	if (config->s3_endpoint == NULL) {
+		const char *endpoint = get_variable(file, "AWS_ENDPOINT_URL_S3");
+		int rc = endpoint == NULL ? 0 : set_named(config, "S3_ENDPOINT", endpoint, error);
+		if (rc != 0)
+			return rc;
+	}
 	if (get_variable(file, "LOG_FORMAT") == NULL && isatty(STDERR_FILENO))
 		config->log_format = LOG_FORMAT_TEXT;
 	/* Who bounds the journal tightly need not know of segments. */
@@ -401,16 +425,19 @@ static int load_settings(struct config *config, const struct env_file *file, str
 
 int config_load(struct config *config, const char *env_file, struct error *error)
 {
-	struct env_file file = {0};
 	*config = (struct config){0};
+	config->file = calloc(1, sizeof(*config->file));
+	if (config->file == NULL)
+		return no_memory(error);
 	if (env_file != NULL) {
 		struct error why;
-		if (env_file_read(&file, env_file, &why) != 0)
+		if (env_file_read(config->file, env_file, &why) != 0) {
+			config_free(config);
 			return error_set(error, ERR_CONFIG, "--env-file: %s", why.detail);
+		}
 		config->env_file = strdup(env_file);
 	}
-	int rc = env_file != NULL && config->env_file == NULL ? no_memory(error) : load_settings(config, &file, error);
-	env_file_free(&file);
+	int rc = env_file != NULL && config->env_file == NULL ? no_memory(error) : load_settings(config, config->file, error);
 	if (rc != 0)
 		config_free(config);
 	return rc;
@@ -423,16 +450,6 @@ int config_require_serve(const struct config *config, struct error *error)
 				 "TWILIO_AUTH_TOKEN: is unset, so no webhook could be verified; set it, or TWILIO_ACCOUNTS_FILE "
 				 "(to try reeld "
 				 "without an account: reeld demo)");
-	if (config->database_url != NULL)
-		return error_set(error, ERR_CONFIG,
-				 "DATABASE_URL: this build has only the embedded ledger in DATA_DIR; unset it");
-	if (config->redis_url != NULL)
-		return error_set(error, ERR_CONFIG, "REDIS_URL: this build has only the filter in the process; unset it");
-	if (config->s3_bucket != NULL || config->s3_endpoint != NULL)
-		return error_set(error, ERR_CONFIG, "%s: this build stores recordings in DATA_DIR/recordings only; unset it",
-				 config->s3_bucket != NULL ? "S3_BUCKET" : "S3_ENDPOINT");
-	if (config->ack == CONFIG_ACK_LEDGER)
-		return error_set(error, ERR_CONFIG, "ACK: this build has \"accepted\" and \"archived\"; example: ACK=accepted");
 	if (config->workers != 1)
 		return error_set(error, ERR_CONFIG, "WORKERS: this build has one process; example: WORKERS=1");
 	if (config->absent != NULL)
@@ -451,7 +468,29 @@ void config_free(struct config *config)
 		free(*text);
 	}
 	free(config->env_file);
+	if (config->file != NULL)
+		env_file_free(config->file);
+	free(config->file);
 	*config = (struct config){0};
+}
+
+const char *config_variable(const struct config *config, const char *name)
+{
+	const struct {
+		const char *name;
+		const char *value;
+	} own[] = {
+		{"AWS_REGION", config->aws_region},
+		{"AWS_ACCESS_KEY_ID", config->aws_access_key_id},
+		{"AWS_SECRET_ACCESS_KEY", config->aws_secret_access_key},
+		{"AWS_SESSION_TOKEN", config->aws_session_token},
+	};
+	for (size_t i = 0; i < COUNT_OF(own); i++) {
+		if (strcmp(name, own[i].name) == 0)
+			return own[i].value;
+	}
+	static const struct env_file none = {0};
+	return get_variable(config->file != NULL ? config->file : &none, name);
 }
 
 bool config_describe(size_t index, struct config_doc *doc)

@@ -17,7 +17,9 @@ enum config_format { CONFIG_FORMAT_WAV, CONFIG_FORMAT_MP3 };
 
 /* Strings are owned by the config; NULL when unset. Durations in ms, sizes in bytes. */
 struct config {
-	char *env_file; /* what was read besides the environment; read again on reload */
+	char *env_file;        /* what was read besides the environment; read again on reload */
+	struct env_file *file; /* its pairs, for config_variable; NULL: none */
+	bool embedded;         /* the engines in DATA_DIR, whatever else is set: for the demo */
 	char *listen;
 	char *admin_listen; /* NULL: off */
 	char *admin_token;
@@ -34,10 +36,21 @@ struct config {
 	char *twilio_api_base;
 	bool validate_signature;
 	char *database_url;
+	bool database_prepared;
 	char *redis_url;
+	char *redis_prefix;
 	char *s3_bucket;
 	char *s3_endpoint;
 	char *s3_prefix;
+	int s3_addressing; /* enum s3_addressing */
+	char *s3_sse;
+	char *s3_storage_class;
+	char *s3_public_url;
+	char *aws_region;
+	char *aws_access_key_id;
+	char *aws_secret_access_key;
+	char *aws_session_token;
+	int aws_checksums; /* 1: when_required */
 	enum config_format recording_format;
 	int recording_channels; /* 0: source */
 	enum config_ack ack;
@@ -72,6 +85,11 @@ struct config {
 int config_load(struct config *config, const char *env_file, struct error *error);
 /* What only the daemon needs: an auth token (fail closed), engines that this build has. 0 or ERR_CONFIG with the one line. */
 int config_require_serve(const struct config *config, struct error *error);
+/*
+ * The value of a variable that is not in the table: of the environment, else of the env-file; NULL when unset or empty. Of AWS's variables that are in
+ * the table the value that counts here, so that AWS_SECRET_ACCESS_KEY_FILE works too. Good until config_free.
+ */
+const char *config_variable(const struct config *config, const char *name);
 /* Frees what it owns, secrets wiped. Harmless on an empty one and twice. */
 void config_free(struct config *config);
 

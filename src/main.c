@@ -5,11 +5,13 @@
 #include "cmd/cmd.h"
 #include "config.h"
 
+#include <fcntl.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct command {
 	const char *name;
@@ -32,7 +34,7 @@ static const struct command commands[] = {
 	 "reeld recordings list [--prefix P] | url SID | delete SID", NULL},
 	{"healthcheck", cmd_healthcheck, "ask the local /healthz (for containers)", "reeld healthcheck", NULL},
 	{"sign", cmd_sign, "print or verify an X-Twilio-Signature",
-	 "reeld sign --url URL [--token T] [--verify SIG] [--body FILE] [k=v ...]", NULL},
+	 "reeld sign --url URL [--token TOKEN] [--verify SIGNATURE] [--body FILE [--form]] [NAME=VALUE ...]", NULL},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
@@ -62,17 +64,6 @@ static const struct command *find_command(const char *name)
 		if (strcmp(commands[i].name, name) == 0)
 			return &commands[i];
 	return NULL;
-}
-
-int cmd_usage_error(const char *command, const char *usage, const char *format, ...)
-{
-	va_list args;
-	fprintf(stderr, "reeld %s: ", command);
-	va_start(args, format);
-	vfprintf(stderr, format, args);
-	va_end(args);
-	fprintf(stderr, "\nusage: %s\n", usage);
-	return CMD_USAGE;
 }
 
 struct arguments {
@@ -122,18 +113,39 @@ static int run_command(const struct command *command, const struct arguments *ar
 		fprintf(stderr, "reeld: %s\n", error.detail);
 		return CMD_FAILED;
 	}
-	log_configure((enum log_level)config.log_level, (enum log_format)config.log_format);
+	/* The daemon's log is its output; of the other commands something else is to be seen, unless asked otherwise. */
+	const char *level = getenv("LOG_LEVEL");
+	bool quiet = command->run != cmd_serve && (level == NULL || level[0] == '\0') && config.log_level < LOG_ERROR;
+	log_configure(quiet ? LOG_ERROR : (enum log_level)config.log_level, (enum log_format)config.log_format);
 	int status = command->run(&config, argc, argv);
 	config_free(&config);
 	return status;
 }
 
-int main(int argc, char **argv)
+/* Where one of the standard streams is closed, the next file or socket opened would take its number, and get what is printed. */
+static void hold_standard_streams(void)
+{
+	int fd;
+	do
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* What was printed but did not arrive (a full disk, a closed pipe) is a failure, whatever the command achieved. */
+static int finish_output(int status)
+{
+	bool written = fflush(stdout) == 0 && ferror(stdout) == 0;
+	if (written || status != CMD_OK)
+		return status;
+	fputs("reeld: could not write all of its output\n", stderr);
+	return CMD_FAILED;
+}
+
+static int run(int argc, char **argv)
 {
 	struct arguments arguments;
-	/* A peer that closes its end must be an error of that write, not the end of the process. */
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN); /* likewise a file that outgrows its limit */
 	take_common_options(&arguments, argc, argv);
 
 	if (arguments.version) {
@@ -171,4 +183,13 @@ int main(int argc, char **argv)
 		return CMD_OK;
 	}
 	return run_command(command, &arguments, command_argc, command_argv);
+}
+
+int main(int argc, char **argv)
+{
+	/* A peer that closes its end must be an error of that write, not the end of the process. */
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* likewise a file that outgrows its limit */
+	hold_standard_streams();
+	return finish_output(run(argc, argv));
 }

@@ -499,6 +499,7 @@ struct http_client *http_client_new(uv_loop_t *loop, const struct http_client_op
 	client->ca_file = options->ca_file != NULL ? strdup(options->ca_file) : NULL;
 	if (client->multi == NULL || client->user_agent == NULL || (options->ca_file != NULL && client->ca_file == NULL))
 		goto err_client;
+	client->unverified = options->unverified;
 	client->loop = loop;
 	client->buffer_bytes = buffer_size(options->buffer_bytes);
 	client->address_is_private = options->address_is_private != NULL ? options->address_is_private : address_is_private;

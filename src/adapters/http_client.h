@@ -38,6 +38,8 @@ struct http_client_options {
 	size_t buffer_bytes;    /* curl's receive and upload buffers per request; 0: 64 KiB */
 	const char *ca_file;    /* PEM bundle instead of the system's; NULL: system */
 	const char *user_agent; /* copied; NULL: "reeld/VERSION" */
+	/* Any certificate will do: for asking our own listener by its local address, which no certificate names. */
+	bool unverified;
 	/* Which addresses a redirect may not lead to. NULL: address_is_private(); tests have their own idea. */
 	bool (*address_is_private)(const struct sockaddr *address);
 };

@@ -25,6 +25,7 @@ struct http_client {
 	size_t buffer_bytes;
 	char *ca_file; /* or NULL */
 	char *user_agent;
+	bool unverified;
 	bool (*address_is_private)(const struct sockaddr *address);
 
 	uv_timer_t timer;    /* curl's timeout */

@@ -312,8 +312,8 @@ static int set_connection(struct http_transfer *transfer)
 	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
 	if (request->direct && curl_easy_setopt(easy, CURLOPT_PROXY, "") != CURLE_OK)
 		return ERR_NOMEM;
-	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
-	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, client->unverified ? 0L : 1L);
+	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, client->unverified ? 0L : 2L);
 	curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	/* In curl 7.88 a paused HTTP/2 stream stops every stream of its connection. What may pause has a connection to itself. */
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, streamed ? (long)CURL_HTTP_VERSION_1_1 : (long)CURL_HTTP_VERSION_2TLS);

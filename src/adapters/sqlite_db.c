@@ -131,8 +131,10 @@ int sqlite_db_open(struct sqlite_db **ret, const struct sqlite_db_options *optio
 	}
 	if (rc != SQLITE_OK) {
 		int code = translate(rc);
-		error_set(error, code, "cannot open the ledger %s: %s", options->path,
-			  db->handle == NULL ? sqlite3_errstr(rc) : sqlite3_errmsg(db->handle));
+		int system = db->handle != NULL && (rc & 0xff) == SQLITE_CANTOPEN ? sqlite3_system_errno(db->handle) : 0;
+		error_set(error, code, "cannot open the ledger %s: %s%s%s", options->path,
+			  db->handle == NULL ? sqlite3_errstr(rc) : sqlite3_errmsg(db->handle), system == 0 ? "" : ": ",
+			  system == 0 ? "" : strerror(system));
 		sqlite_db_close(&db);
 		return code;
 	}

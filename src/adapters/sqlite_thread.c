@@ -14,6 +14,8 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/thread.h"
+#include "base/wakeup.h"
 
 #include <stdlib.h>
 
@@ -21,8 +23,8 @@
 #define GROUP_MAX 256
 /* Idle so long, with pages in the WAL: checkpoint. */
 #define IDLE_NS (200 * 1000000ULL)
-/* Pages that are waiting in the WAL when a checkpoint is due though there is work (8 MiB). */
-#define WAL_BUSY_PAGES 2048
+/* Pages that are waiting in the WAL when a checkpoint is due though there is work (16 MiB). Most were changed several times, and are copied once. */
+#define WAL_BUSY_PAGES 4096
 /* A WAL this long (64 MiB) is kept from starting anew by a reader in another process: wait for it, then truncate. */
 #define WAL_MAX_PAGES 16384
 
@@ -42,7 +44,7 @@ struct sqlite_thread {
 	bool stopped;        /* mutex */
 	bool orphaned;       /* mutex; the start failed after the thread was made: end and touch nothing */
 
-	uv_async_t async; /* loop, from here on */
+	struct wakeup wakeup; /* loop, from here on */
 	bool closing;
 	bool joined;
 	void (*closed)(void *data);
@@ -198,6 +200,8 @@ static bool wait_for_work(struct sqlite_thread *self)
 static void thread_main(void *data)
 {
 	struct sqlite_thread *self = data;
+	/* A batch of rows takes longer than an ack may. */
+	thread_yield_to_others();
 	uv_mutex_lock(&self->mutex);
 	while (wait_for_work(self)) {
 		struct list items;
@@ -213,7 +217,7 @@ static void thread_main(void *data)
 		uv_mutex_lock(&self->mutex);
 		while ((item = list_take(&group.settled)) != NULL)
 			list_append(&self->answers, item);
-		uv_async_send(&self->async);
+		wakeup_send(&self->wakeup);
 		uv_mutex_unlock(&self->mutex);
 		if (sqlite_db_wal_pending(self->db) >= WAL_BUSY_PAGES || sqlite_db_wal_pages(self->db) >= WAL_MAX_PAGES)
 			checkpoint(self);
@@ -226,7 +230,7 @@ static void thread_main(void *data)
 	sqlite_db_close(&self->db);
 	uv_mutex_lock(&self->mutex);
 	self->stopped = true;
-	uv_async_send(&self->async);
+	wakeup_send(&self->wakeup);
 	uv_mutex_unlock(&self->mutex);
 }
 
@@ -257,13 +261,13 @@ static void on_closed(uv_handle_t *handle)
 	closed(data);
 }
 
-static void on_answers(uv_async_t *async)
+static void on_answers(void *data)
 {
-	struct sqlite_thread *self = async->data;
+	struct sqlite_thread *self = data;
 	if (deliver(self) && !self->joined) {
 		self->joined = true;
 		uv_thread_join(&self->thread); /* it is past its last statement */
-		uv_close((uv_handle_t *)&self->async, on_closed);
+		wakeup_close(&self->wakeup, on_closed);
 	}
 }
 
@@ -285,13 +289,13 @@ int sqlite_thread_start(struct sqlite_thread **ret, const struct sqlite_thread_o
 	rc = uv_cond_init(&self->wake);
 	if (rc != 0)
 		goto err_mutex;
-	uv_mutex_lock(&self->mutex); /* the thread waits here until the async handle is there */
+	uv_mutex_lock(&self->mutex); /* the thread waits here until the wakeup is there */
 	rc = uv_thread_create(&self->thread, thread_main, self);
 	if (rc != 0) {
 		uv_mutex_unlock(&self->mutex);
 		goto err_cond;
 	}
-	rc = uv_async_init(options->loop, &self->async, on_answers);
+	rc = wakeup_init(&self->wakeup, options->loop, on_answers, self);
 	if (rc != 0) {
 		self->stopping = true;
 		self->orphaned = true;
@@ -299,7 +303,6 @@ int sqlite_thread_start(struct sqlite_thread **ret, const struct sqlite_thread_o
 	uv_mutex_unlock(&self->mutex);
 	if (rc != 0)
 		goto err_thread;
-	self->async.data = self;
 	*ret = self;
 	return 0;
 
@@ -328,7 +331,7 @@ void sqlite_thread_submit(struct sqlite_thread *self, struct list *item)
 	}
 	uv_mutex_unlock(&self->mutex);
 	if (refused && !self->joined)
-		uv_async_send(&self->async);
+		wakeup_send(&self->wakeup);
 }
 
 void sqlite_thread_close(struct sqlite_thread *self, void (*closed)(void *data), void *data)

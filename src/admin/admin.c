@@ -110,11 +110,12 @@ static void admin_on_metrics(struct admin *admin, struct connection *connection,
 				 ? METRICS_OPENMETRICS
 				 : METRICS_PROMETHEUS;
 	list_append(&admin->waiting, &scrape->link);
+	if (!uv_is_active((uv_handle_t *)&admin->timeout))
+		uv_timer_start(&admin->timeout, admin_counts_late, ADMIN_COUNTS_TIMEOUT_MS, 0);
 	if (admin->counting)
 		return;
 	admin->counting = true;
 	admin->counts = (struct ledger_request){.op = LEDGER_COUNTS, .done = admin_counted, .data = admin};
-	uv_timer_start(&admin->timeout, admin_counts_late, ADMIN_COUNTS_TIMEOUT_MS, 0);
 	ledger_submit(admin->options.ledger, &admin->counts);
 }
 

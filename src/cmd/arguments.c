@@ -102,7 +102,7 @@ bool argument_size_range(const char *text, uint64_t *min, uint64_t *max)
 	if (text == NULL)
 		return true;
 	size_t len = strcspn(text, "-");
-	if (!parse_size(text, len, min))
+	if (!parse_size(text, len, min) || *min == 0)
 		return false;
 	*max = *min;
 	return text[len] == '\0' || (argument_size(text + len + 1, max) && *min <= *max);

@@ -23,7 +23,7 @@ int arguments_parse(int argc, char **argv, const struct argument *table, size_t 
 bool argument_number(const char *text, uint64_t max, uint64_t *value);
 /* "1000", "1MB" (a million), "64KiB", "2GiB" and so on. A NULL text leaves *value as it is. */
 bool argument_size(const char *text, uint64_t *bytes);
-/* A size, or "MIN-MAX". */
+/* A size but 0, or "MIN-MAX". */
 bool argument_size_range(const char *text, uint64_t *min, uint64_t *max);
 
 #endif

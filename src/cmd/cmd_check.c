@@ -6,6 +6,7 @@
 #include "app.h"
 #include "base/check.h"
 #include "cmd/cmd.h"
+#include "engines.h"
 #include "journal/journal.h"
 #include "ledger/ledger.h"
 #include "store/store.h"
@@ -17,6 +18,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* Longer than a name and a connection take. */
+#define CHECK_FILTER_MS 5000
 
 struct check_run {
 	const struct config *config;
@@ -55,20 +59,13 @@ static void check_ledger_done(struct ledger_request *request, int status)
 	run->answered = true;
 }
 
-static void check_ledger(struct check_run *run)
+/* Opens and asks; `where` is for people. */
+static void check_open_ledger(struct check_run *run, const char *where)
 {
 	struct ledger *ledger = NULL;
 	struct error error = {0};
-	char path[4096];
-	char detail[4352];
-	snprintf(path, sizeof(path), "%s/ledger.db", run->config->data_dir);
-	/* Looking must not create it, and without it there is nothing wrong yet. */
-	if (run->config->migrate && access(path, F_OK) != 0 && errno == ENOENT) {
-		snprintf(detail, sizeof(detail), "%s does not exist yet: serve creates it", path);
-		check_report(run, "ledger", 0, detail);
-		return;
-	}
-	if (ledger_sqlite_open(&ledger, &run->loop, path, "check", false, false, &error) != 0) {
+	char detail[4608];
+	if (engines_open_ledger(&ledger, &run->loop, run->config, "check", false, &error) != 0) {
 		check_report(run, "ledger", error.code, error.detail);
 		return;
 	}
@@ -76,11 +73,70 @@ static void check_ledger(struct check_run *run)
 	run->ping = (struct ledger_request){.op = LEDGER_PING, .done = check_ledger_done, .data = run};
 	ledger_submit(ledger, &run->ping);
 	check_wait(run);
-	snprintf(detail, sizeof(detail), "%s %s%s%s", ledger_kind(ledger), path, run->status == 0 ? "" : ": ",
-		 run->status == 0 ? "" : err_text(run->status));
+	if (run->status == 0)
+		snprintf(detail, sizeof(detail), "%s %s", ledger_kind(ledger), where);
+	else
+		snprintf(detail, sizeof(detail), "%s %s: %s", ledger_kind(ledger), where,
+			 run->ping.error.code != 0 ? run->ping.error.detail : err_text(run->status));
 	check_report(run, "ledger", run->status, detail);
 	ledger_request_release(&run->ping);
 	ledger_close(ledger, check_closed, NULL);
+	uv_run(&run->loop, UV_RUN_DEFAULT);
+}
+
+static void check_ledger(struct check_run *run)
+{
+	char path[4096];
+	char detail[4352];
+	if (engines_use_postgres(run->config)) {
+		/* Not the URL: it may hold a password. */
+		check_open_ledger(run, "at DATABASE_URL");
+		return;
+	}
+	snprintf(path, sizeof(path), "%s/ledger.db", run->config->data_dir);
+	/* Looking must not create it, and without it there is nothing wrong yet. */
+	if (run->config->migrate && access(path, F_OK) != 0 && errno == ENOENT) {
+		snprintf(detail, sizeof(detail), "%s does not exist yet: serve creates it", path);
+		check_report(run, "ledger", 0, detail);
+		return;
+	}
+	check_open_ledger(run, path);
+}
+
+static void check_filter_timeout(uv_timer_t *timer)
+{
+	struct check_run *run = timer->data;
+	run->answered = true;
+}
+
+/* Redis connects in the background: until it is up, or says why not. */
+static void check_filter(struct check_run *run)
+{
+	struct idempotency *filter = NULL;
+	struct error error = {0};
+	char detail[512];
+	if (run->config->redis_url == NULL)
+		return;
+	if (engines_open_filter(&filter, &run->loop, run->config, &error) != 0) {
+		check_report(run, "redis", error.code, error.detail);
+		return;
+	}
+	uv_timer_t timer;
+	REQUIRE(uv_timer_init(&run->loop, &timer) == 0);
+	timer.data = run; // cppcheck-suppress autoVariables ; closed before this returns
+	uv_timer_start(&timer, check_filter_timeout, CHECK_FILTER_MS, 0);
+	run->answered = false;
+	while (!run->answered && !idempotency_up(filter) && idempotency_redis_problem(filter)->code == 0)
+		uv_run(&run->loop, UV_RUN_ONCE);
+	const struct error *problem = idempotency_redis_problem(filter);
+	bool up = idempotency_up(filter);
+	if (up)
+		snprintf(detail, sizeof(detail), "at REDIS_URL: answers");
+	else
+		snprintf(detail, sizeof(detail), "at REDIS_URL: %s", problem->code != 0 ? problem->detail : "no answer in time");
+	check_report(run, "redis", up ? 0 : ERR_UNAVAILABLE, detail);
+	uv_close((uv_handle_t *)&timer, NULL);
+	idempotency_close(filter, check_closed, NULL);
 	uv_run(&run->loop, UV_RUN_DEFAULT);
 }
 
@@ -93,24 +149,27 @@ static void check_store_done(struct store_request *request, int status)
 
 static void check_store(struct check_run *run)
 {
-	struct store *store = NULL;
+	struct storage *storage = NULL;
 	struct error error = {0};
-	char detail[4352];
-	if (store_directory_open(&store, &run->loop, run->config->data_dir, &error) != 0) {
+	char where[4224];
+	char detail[4608];
+	if (storage_open(&storage, &run->loop, run->config, &error) != 0) {
 		check_report(run, "storage", error.code, error.detail);
+		uv_run(&run->loop, UV_RUN_DEFAULT);
 		return;
 	}
+	storage_describe(storage, where, sizeof(where));
 	run->answered = false;
 	run->probe = (struct store_request){.op = STORE_PROBE, .done = check_store_done, .data = run};
-	store_submit(store, &run->probe);
+	store_submit(storage_store(storage), &run->probe);
 	check_wait(run);
 	if (run->status == 0)
-		snprintf(detail, sizeof(detail), "%s %s/recordings: wrote, read and deleted a probe", store_kind(store),
-			 run->config->data_dir);
+		snprintf(detail, sizeof(detail), "%s: wrote, read and deleted a probe", where);
 	else
-		snprintf(detail, sizeof(detail), "%s: %s", err_text(run->status), run->probe.error.detail);
+		snprintf(detail, sizeof(detail), "%s: %s", where,
+			 run->probe.error.code != 0 ? run->probe.error.detail : err_text(run->status));
 	check_report(run, "storage", run->status, detail);
-	store_close(store, check_closed, NULL);
+	storage_close(storage, check_closed, NULL);
 	uv_run(&run->loop, UV_RUN_DEFAULT);
 }
 
@@ -231,6 +290,7 @@ int cmd_check(const struct config *config, int argc, char **argv)
 	REQUIRE(uv_loop_init(&run.loop) == 0);
 	check_journal(&run);
 	check_ledger(&run);
+	check_filter(&run);
 	check_store(&run);
 	check_twilio(&run);
 	uv_run(&run.loop, UV_RUN_DEFAULT);

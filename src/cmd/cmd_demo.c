@@ -30,6 +30,8 @@
 #define DEMO_POLL_MS 100
 #define DEMO_PATIENCE_MS 60000
 #define DEMO_BYTES 262144
+/* So many of those that were not archived get a line of their own. */
+#define DEMO_SHOWN_FAILURES 20
 #define READ_CHUNK 262144
 #define FILE_URL "file://"
 
@@ -66,6 +68,7 @@ struct demo {
 	bool stopping;
 	bool terminal;
 	uint64_t verified;
+	uint64_t unverified;
 	uint64_t verified_bytes;
 };
 
@@ -165,9 +168,10 @@ static void report(struct demo *demo, uint64_t index)
 		entry->step = NULL;
 	}
 	if (entry->state != DEMO_VERIFIED) {
-		printf("%s  NOT ARCHIVED: %s%s%s\n", recording.recording_sid.text,
-		       entry->reason == NULL ? demo->cut : entry->reason, entry->step == NULL ? "" : ", in step ",
-		       entry->step == NULL ? "" : entry->step);
+		if (demo->unverified++ < DEMO_SHOWN_FAILURES)
+			printf("%s  NOT ARCHIVED: %s%s%s\n", recording.recording_sid.text,
+			       entry->reason == NULL ? demo->cut : entry->reason, entry->step == NULL ? "" : ", in step ",
+			       entry->step == NULL ? "" : entry->step);
 		return;
 	}
 	if (stat(path, &info) == 0)
@@ -183,6 +187,8 @@ static void report_all(struct demo *demo)
 		fputs("\r\033[K", stdout);
 	for (uint64_t i = 0; i < demo->count; i++)
 		report(demo, i);
+	if (demo->unverified > DEMO_SHOWN_FAILURES)
+		printf("and %" PRIu64 " more that were not archived\n", demo->unverified - DEMO_SHOWN_FAILURES);
 	if (demo->verified == demo->count) {
 		printf("\n%" PRIu64 " recordings archived and verified: %" PRIu64 " bytes in %.2f s, %.1f recordings/s\n",
 		       demo->count, demo->verified_bytes, seconds, (double)demo->count / (seconds > 0 ? seconds : 1));
@@ -248,9 +254,11 @@ static void on_outcome(void *data, const struct sid *recording_sid, enum ledger_
 		settle(demo, entry, entry->url == NULL ? DEMO_FAILED : DEMO_ARCHIVED);
 		return;
 	}
+	if (outcome == LEDGER_OUTCOME_RELEASE)
+		return; /* by our own stop; says nothing about the recording */
 	entry->reason = code == 0 ? "skipped" : err_text(code);
 	entry->step = step;
-	if (outcome != LEDGER_OUTCOME_RETRY && outcome != LEDGER_OUTCOME_WAIT && outcome != LEDGER_OUTCOME_RELEASE)
+	if (outcome != LEDGER_OUTCOME_RETRY && outcome != LEDGER_OUTCOME_WAIT)
 		settle(demo, entry, DEMO_FAILED);
 }
 
@@ -325,6 +333,7 @@ static void set_config(struct demo *demo)
 	config->redis_url = NULL;
 	config->s3_bucket = NULL;
 	config->s3_endpoint = NULL;
+	config->embedded = true;
 	config->delete_from_twilio = false;
 	config->unknown_call = CONFIG_UNKNOWN_CALL_FETCH;
 	config->migrate = true;
@@ -423,7 +432,6 @@ static int take_arguments(struct demo *demo, int argc, char **argv, const char *
 int cmd_demo(const struct config *config, int argc, char **argv)
 {
 	const char *data_dir = NULL;
-	const char *log_level = getenv("LOG_LEVEL");
 	struct demo *demo = calloc(1, sizeof(*demo));
 	if (demo == NULL) {
 		fputs("reeld demo: out of memory\n", stderr);
@@ -438,9 +446,6 @@ int cmd_demo(const struct config *config, int argc, char **argv)
 		status = CMD_FAILED;
 	if (status == CMD_OK) {
 		demo->recordings = calloc(demo->count, sizeof(*demo->recordings));
-		/* The lines of the recordings are what is to be seen. */
-		if (log_level == NULL || log_level[0] == '\0')
-			log_configure(LOG_WARN, (enum log_format)config->log_format);
 		status = demo->recordings == NULL ? CMD_FAILED : demo_run(demo);
 	}
 	for (uint64_t i = 0; demo->recordings != NULL && i < demo->count; i++)

@@ -2,6 +2,7 @@
 #include "cmd/cmd_ledger.h"
 
 #include "base/check.h"
+#include "engines.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -27,17 +28,14 @@ int cmd_ledger_open(struct cmd_ledger *session, const struct config *config, con
 	char owner[LEDGER_OWNER_SIZE];
 	struct error error = {0};
 	session->command = command;
-	if (config->database_url != NULL)
-		return cmd_failed(command,
-				  "DATABASE_URL is set, but this build has no Postgres; unset it to use the ledger in DATA_DIR");
 	if (ledger_sqlite_path(config->data_dir, path, sizeof(path)) != 0)
 		return cmd_failed(command, "DATA_DIR is too long");
-	if (access(path, F_OK) != 0)
+	if (!engines_use_postgres(config) && access(path, F_OK) != 0)
 		return cmd_failed(command, "no ledger at %s (%s): is DATA_DIR the one that reeld runs with?", path,
 				  strerror(errno));
 	snprintf(owner, sizeof(owner), "cli:%ld", (long)getpid());
 	REQUIRE(uv_loop_init(&session->loop) == 0);
-	if (ledger_sqlite_open(&session->ledger, &session->loop, path, owner, false, false, &error) != 0) {
+	if (engines_open_ledger(&session->ledger, &session->loop, config, owner, false, &error) != 0) {
 		REQUIRE(uv_loop_close(&session->loop) == 0);
 		return cmd_failed(command, "%s", error.detail);
 	}

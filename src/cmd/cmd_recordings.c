@@ -3,6 +3,7 @@
 #include "cmd/cmd.h"
 #include "cmd/cmd_ledger.h"
 #include "cmd/table.h"
+#include "engines.h"
 #include "store/store.h"
 
 #include <inttypes.h>
@@ -49,7 +50,7 @@ struct store_session {
 	int status;
 };
 
-static void store_closed(void *data)
+static void storage_closed(void *data)
 {
 	(void)data;
 }
@@ -121,11 +122,13 @@ static int recordings_delete(struct cmd_ledger *session, struct store_session *s
 static int with_store(struct cmd_ledger *session, const struct config *config, bool remove, const struct sid *sid)
 {
 	struct store_session stored = {0};
+	struct storage *storage;
 	struct error error = {0};
-	if (store_directory_open(&stored.store, &session->loop, config->data_dir, &error) != 0)
+	if (storage_open(&storage, &session->loop, config, &error) != 0)
 		return cmd_failed("recordings", "%s", error.detail);
+	stored.store = storage_store(storage);
 	int status = remove ? recordings_delete(session, &stored, sid) : recordings_url(session, stored.store, sid);
-	store_close(stored.store, store_closed, NULL);
+	storage_close(storage, storage_closed, NULL);
 	return status;
 }
 

@@ -78,21 +78,33 @@ struct sandbox_texts {
 	const char *count, *existing, *rate, *concurrency, *size, *channels, *format, *seed, *fault, *fault_attempts, *stall;
 };
 
-static bool take_numbers(struct sandbox_command *command, const struct sandbox_texts *texts)
+static int take_numbers(struct sandbox_command *command, const struct sandbox_texts *texts)
 {
 	struct sandbox_options *options = &command->options;
 	uint64_t concurrency = 0, channels = 0, attempts = FAULT_DEFAULT_ATTEMPTS, rate = 0;
-	bool good = argument_number(texts->count, MODEL_MAX_RECORDINGS, &command->count) &&
-		    argument_number(texts->existing, MODEL_MAX_RECORDINGS, &options->existing) &&
-		    argument_number(texts->rate, 1000000, &rate) &&
-		    argument_number(texts->concurrency, CALLBACKS_MAX_CONCURRENCY, &concurrency) &&
-		    argument_number(texts->channels, 2, &channels) && argument_number(texts->seed, UINT64_MAX, &options->seed) &&
-		    argument_number(texts->fault_attempts, UINT16_MAX, &attempts);
+	const struct {
+		const char *name;
+		const char *text;
+		uint64_t max;
+		uint64_t *value;
+	} numbers[] = {
+		{"--count", texts->count, MODEL_MAX_RECORDINGS, &command->count},
+		{"--existing", texts->existing, MODEL_MAX_RECORDINGS, &options->existing},
+		{"--rate", texts->rate, 1000000, &rate},
+		{"--concurrency", texts->concurrency, CALLBACKS_MAX_CONCURRENCY, &concurrency},
+		{"--channels", texts->channels, 2, &channels},
+		{"--seed", texts->seed, UINT64_MAX, &options->seed},
+		{"--fault-attempts", texts->fault_attempts, UINT16_MAX, &attempts},
+	};
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		if (!argument_number(numbers[i].text, numbers[i].max, numbers[i].value))
+			return cmd_usage_error("sandbox", USAGE, "%s '%s' is not a number from 0 to %" PRIu64, numbers[i].name,
+					       numbers[i].text, numbers[i].max);
 	command->delivery.rate = (double)rate;
 	command->delivery.concurrency = (unsigned)concurrency;
 	options->channels = (int)channels;
 	options->faults.attempts = (unsigned)attempts;
-	return good;
+	return CMD_OK;
 }
 
 static int take_texts(struct sandbox_command *command, const struct sandbox_texts *texts)
@@ -100,8 +112,9 @@ static int take_texts(struct sandbox_command *command, const struct sandbox_text
 	struct sandbox_options *options = &command->options;
 	struct error error = {0};
 	int64_t stall_ms = 0;
-	if (!take_numbers(command, texts))
-		return cmd_usage_error("sandbox", USAGE, "a number is malformed or too large");
+	int status = take_numbers(command, texts);
+	if (status != CMD_OK)
+		return status;
 	if (!argument_size_range(texts->size, &options->bytes_min, &options->bytes_max))
 		return cmd_usage_error("sandbox", USAGE, "--size '%s' is not a size, like 1MB, 64KiB or 10KB-2MB", texts->size);
 	if (texts->format != NULL && strcmp(texts->format, "wav") != 0 && strcmp(texts->format, "mp3") != 0)

@@ -7,6 +7,9 @@
 
 #include <stdbool.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 enum byte_class { PLAIN = 0, EQUALS, AMPERSAND, ENCODED, NUL };
 
@@ -84,6 +87,20 @@ static enum reeld_form_result decode_tail(const char **at, const char *end, bool
 /* The first byte from `at` on that is not plain, or the end. */
 static const char *skip_plain(const char *at, const char *end)
 {
+#ifdef __SSE2__
+	while (end - at >= 16) {
+		__m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+		__m128i found = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('='));
+		found = _mm_or_si128(found, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('&')));
+		found = _mm_or_si128(found, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('%')));
+		found = _mm_or_si128(found, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('+')));
+		found = _mm_or_si128(found, _mm_cmpeq_epi8(bytes, _mm_setzero_si128()));
+		unsigned mask = (unsigned)_mm_movemask_epi8(found);
+		if (mask != 0)
+			return at + __builtin_ctz(mask);
+		at += 16;
+	}
+#endif
 	while (at < end && byte_class[(unsigned char)*at] == PLAIN)
 		at++;
 	return at;

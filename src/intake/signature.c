@@ -106,7 +106,12 @@ void reeld_signature_key_free(struct reeld_signature_key **key)
 static int compare_bytes(const char *a, size_t a_len, const char *b, size_t b_len)
 {
 	size_t shorter = a_len < b_len ? a_len : b_len;
-	int order = shorter == 0 ? 0 : memcmp(a, b, shorter);
+	if (shorter == 0)
+		return (a_len > b_len) - (a_len < b_len);
+	/* Most pairs differ in their first byte, and a call costs more than that. */
+	if (a[0] != b[0])
+		return (unsigned char)a[0] < (unsigned char)b[0] ? -1 : 1;
+	int order = memcmp(a, b, shorter);
 
 	if (order != 0)
 		return order;

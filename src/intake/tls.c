@@ -13,6 +13,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct tls_context {
 	SSL_CTX *ssl_ctx;
@@ -81,6 +82,10 @@ static BIO_METHOD *make_method(void)
 
 static const char *last_reason(void)
 {
+	/* A file that cannot be opened: the first error is the system's, what follows only says that it came from there. */
+	unsigned long first = ERR_peek_error();
+	if (ERR_SYSTEM_ERROR(first))
+		return strerror(ERR_GET_REASON(first));
 	const char *reason = ERR_reason_error_string(ERR_peek_last_error());
 	return reason == NULL ? "unknown reason" : reason;
 }

@@ -3,7 +3,7 @@
 
 #include "base/check.h"
 
-#include <string.h>
+#include <strings.h>
 
 static struct list *bucket_of(struct waiting *waiting, const struct sid *sid)
 {
@@ -61,7 +61,8 @@ struct waiter *waiting_take(struct waiting *waiting, const struct sid *recording
 	struct list *bucket = bucket_of(waiting, recording_sid);
 	for (struct list *link = bucket->next; link != bucket; link = link->next) {
 		struct waiter *waiter = LIST_ENTRY(link, struct waiter, bucket);
-		if (strcmp(waiter->recording_sid.text, recording_sid->text) == 0) {
+		/* The same recording in either case of its hex digits, as for the ledger. */
+		if (strcasecmp(waiter->recording_sid.text, recording_sid->text) == 0) {
 			take_out(waiter);
 			return waiter;
 		}

@@ -13,6 +13,7 @@
 #include "intake/connection.h"
 #include "intake/public_url.h"
 #include "intake/answers.h"
+#include "intake/commit_queue.h"
 #include "intake/waiting.h"
 #include "twilio/event.h"
 
@@ -33,21 +34,23 @@ struct webhook {
 	char *scratch;         /* form_parse's, for the longest body or query */
 	size_t scratch_len;
 	struct waiting waiting;
+	struct commit_queue commits;
 	/* refusals are logged, but nobody shall fill the disk with them */
 	uint64_t refusals_second;
 	unsigned refusals_logged;
 	uint64_t refusals_suppressed;
 
 	bool server_closed;
-	bool timer_closed;
+	unsigned open_timers;
 	void (*closed)(void *data);
 	void *closed_data;
 };
 
-/* A webhook that waits for the disk, or for the pipeline. */
+/* A webhook that waits for the disk, and then perhaps for the ledger or the pipeline. */
 struct call {
 	struct journal_append append;
 	struct waiter waiter;
+	struct commit_waiter commit;
 	struct idempotency_question question;
 	struct webhook *webhook;
 	struct connection *connection;
@@ -172,6 +175,36 @@ static bool answer_archived(struct call *call)
 	return true;
 }
 
+/* It is as durable as configured. */
+static void answer_durable(struct call *call)
+{
+	struct webhook *webhook = call->webhook;
+	if (answer_archived(call))
+		return;
+	if (waits_for_archive(webhook, call->status))
+		waiting_add(&webhook->waiting, &call->waiter, &call->recording_sid);
+	else
+		answers_fixed(&webhook->answers, call->connection, call->received_ns, answer_for_status(call->status));
+}
+
+static void commit_ended(struct commit_waiter *waiter, bool committed)
+{
+	struct call *call = CONTAINER_OF(waiter, struct call, commit);
+	struct webhook *webhook = call->webhook;
+	if (committed) {
+		answer_durable(call);
+		return;
+	}
+	log_refused(webhook, LOG_ERROR, clock_mono_ns(), "ledger_not_committed",
+		    "the ledger did not commit the event in time: 503 (ACK=ledger, ACK_TIMEOUT)", call->recording_sid.text, NULL);
+	answers_fixed(&webhook->answers, call->connection, call->received_ns, ANSWER_UNAVAILABLE);
+}
+
+void webhook_committed(struct webhook *webhook, uint64_t sequence)
+{
+	commit_queue_release(&webhook->commits, sequence);
+}
+
 static void webhook_durable(struct journal_append *append, int status)
 {
 	struct call *call = append->data;
@@ -185,12 +218,10 @@ static void webhook_durable(struct journal_append *append, int status)
 	}
 	log_event(LOG_DEBUG, "webhook.accepted", LOG_STR("recording_sid", call->recording_sid.text),
 		  LOG_STR("status", recording_status_name(call->status)), LOG_U64("sequence", append->sequence));
-	if (answer_archived(call))
-		return;
-	if (waits_for_archive(webhook, call->status))
-		waiting_add(&webhook->waiting, &call->waiter, &call->recording_sid);
+	if (webhook->options.ack_ledger && webhook->closed == NULL)
+		commit_queue_add(&webhook->commits, &call->commit, append->sequence);
 	else
-		answers_fixed(&webhook->answers, call->connection, call->received_ns, answer_for_status(call->status));
+		answer_durable(call);
 }
 
 static void webhook_journal(struct webhook *webhook, struct call *call, struct slice params)
@@ -249,11 +280,8 @@ static void webhook_take(struct webhook *webhook, const struct checked *checked)
 static bool webhook_signature_holds(struct webhook *webhook, struct checked *checked)
 {
 	const struct request *request = checked->request;
-	struct sid account = {""};
+	struct sid account = checked->event.account_sid;
 	char base_space[PUBLIC_URL_BASE_SIZE];
-	const struct reeld_form_field *field = reeld_form_find(checked->fields, checked->field_count, "AccountSid");
-	if (field != NULL)
-		(void)sid_parse(slice_make(field->value, field->value_len), "AC", &account);
 	struct slice signature = request_header(request, SLICE("X-Twilio-Signature"));
 	struct slice base = public_url_base(webhook->public_url, request,
 					    public_url_wants_peer(webhook->public_url) ? connection_peer(checked->connection)
@@ -269,11 +297,13 @@ static bool webhook_signature_holds(struct webhook *webhook, struct checked *che
 	};
 	if (twilio_accounts_verify(webhook->options.accounts, &account, &signed_request, signature.ptr, signature.len))
 		return true;
-	log_refused(webhook, LOG_WARN, request->received_ns, "invalid_signature",
-		    signature.len == 0
-			    ? "no X-Twilio-Signature"
-			    : "it does not match: check TWILIO_AUTH_TOKEN, and that PUBLIC_URL is the URL Twilio calls",
-		    NULL, account.text[0] == '\0' ? NULL : account.text);
+	const char *detail = "it does not match: check TWILIO_AUTH_TOKEN, and that PUBLIC_URL is the URL Twilio calls";
+	if (signature.len == 0)
+		detail = "no X-Twilio-Signature";
+	else if (sid_is_set(&account) && !twilio_accounts_known(webhook->options.accounts, &account))
+		detail = "the account is neither TWILIO_ACCOUNT_SID nor in TWILIO_ACCOUNTS_FILE";
+	log_refused(webhook, LOG_WARN, request->received_ns, "invalid_signature", detail, NULL,
+		    sid_is_set(&account) ? account.text : NULL);
 	return false;
 }
 
@@ -417,6 +447,9 @@ int webhook_new(struct webhook **ret, uv_loop_t *loop, const struct webhook_opti
 	}
 	waiting_init(&webhook->waiting, loop, (uint64_t)options->ack_timeout_ms, wait_expired);
 	webhook->waiting.timer.data = webhook;
+	commit_queue_init(&webhook->commits, loop, (uint64_t)options->ack_timeout_ms, commit_ended);
+	webhook->commits.timer.data = webhook;
+	webhook->open_timers = 2;
 	*ret = webhook;
 	return server_listen(webhook->server, options->listen, error);
 }
@@ -443,7 +476,7 @@ size_t webhook_busy(const struct webhook *webhook)
 
 static void webhook_maybe_closed(struct webhook *webhook)
 {
-	if (!webhook->server_closed || !webhook->timer_closed)
+	if (!webhook->server_closed || webhook->open_timers > 0)
 		return;
 	void (*closed)(void *data) = webhook->closed;
 	void *data = webhook->closed_data;
@@ -461,7 +494,7 @@ static void webhook_server_closed(void *data)
 static void webhook_timer_closed(uv_handle_t *handle)
 {
 	struct webhook *webhook = handle->data;
-	webhook->timer_closed = true;
+	webhook->open_timers--;
 	webhook_maybe_closed(webhook);
 }
 
@@ -473,5 +506,6 @@ void webhook_close(struct webhook *webhook, void (*closed)(void *data), void *da
 	while ((waiter = waiting_take_any(&webhook->waiting)) != NULL)
 		wait_expired(&webhook->waiting, waiter);
 	waiting_close(&webhook->waiting, webhook_timer_closed);
+	commit_queue_close(&webhook->commits, webhook_timer_closed);
 	server_close(webhook->server, webhook_server_closed, webhook);
 }

@@ -4,7 +4,7 @@
  *
  * A webhook is checked in this order: size, media type, form syntax, signature, fields; then it goes to the journal, and the
  * answer leaves when the journal says that it is on disk. It waits for nothing else (with ACK=archived it goes on to wait for
- * the pipeline's word, at most ACK_TIMEOUT). A POST is a form or empty: another media type is 415, also JSON that Twilio signs
+ * the pipeline's word, with ACK=ledger for the ledger's commit, at most ACK_TIMEOUT). A POST is a form or empty: another media type is 415, also JSON that Twilio signs
  * by bodySHA256, since no recording event comes that way. Loop thread only.
  */
 #ifndef REELD_INTAKE_WEBHOOK_H
@@ -38,6 +38,7 @@ struct webhook_options {
 	const char *trusted_proxies;
 	bool validate_signature;
 	bool ack_archived;
+	bool ack_ledger;
 	int64_t ack_timeout_ms;
 	size_t max_connections;
 	size_t max_body;
@@ -61,11 +62,14 @@ void webhook_set_accounts(struct webhook *webhook, struct twilio_accounts *accou
 void webhook_outcome(struct webhook *webhook, const struct sid *recording_sid, enum ledger_outcome outcome, const char *step,
 		     const char *url);
 
+/* The ledger has every event up to this sequence of the journal: answers the requests that wait for it (ACK=ledger). */
+void webhook_committed(struct webhook *webhook, uint64_t sequence);
+
 /* Stop accepting; idle connections close, busy ones after their answer. */
 void webhook_drain(struct webhook *webhook);
 /* Requests without an answer yet. */
 size_t webhook_busy(const struct webhook *webhook);
-/* Answers what still waits for the pipeline as accepted (it is on disk) and closes. The journal must still be open. */
+/* Answers what still waits for the pipeline as accepted (it is on disk), for the ledger with 503, and closes. The journal must still be open. */
 void webhook_close(struct webhook *webhook, void (*closed)(void *data), void *data);
 
 #endif

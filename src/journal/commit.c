@@ -9,6 +9,7 @@
  * A full segment is followed by a spare. When there is none yet the batch waits for the janitor; when there can be none, it is refused.
  */
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "journal/file.h"
 #include "journal/internal.h"
@@ -100,7 +101,21 @@ static void submit(struct journal *journal, void *data, size_t size)
 	job->stale_fd = journal->stale_fd;
 	journal->stale_fd = -1;
 	journal->in_flight = size;
+	journal->submitted_ns = clock_mono_ns();
 	writer_submit(&journal->writer, job);
+}
+
+/*
+ * A commit costs the same for one event as for a hundred, so while every poll still brings events, commits begin one and a half times as
+ * far apart as they take: a part of the clients waits for the disk while the others keep the loop busy, and none of the two stands idle. As
+ * soon as a poll brings nothing the loop has caught up, and waiting would only be latency.
+ */
+static bool batch_is_due(const struct journal *journal)
+{
+	if (!journal->growing || journal->closing)
+		return true;
+	uint64_t apart = journal->commit_ns + journal->commit_ns / 2;
+	return clock_mono_ns() - journal->submitted_ns >= (apart < JOURNAL_LINGER_MAX_NS ? apart : JOURNAL_LINGER_MAX_NS);
 }
 
 /* Makes the appends up to `last` due. Returns how many. */
@@ -135,12 +150,17 @@ void commit_refuse(struct journal *journal, int status)
 
 void commit_next(struct journal *journal)
 {
+	journal->lingering = false;
 	if (journal->writer.busy || journal->failed != 0)
 		return;
 	if (batch_empty(journal->current)) {
 		struct batch *empty = journal->current;
 		if (batch_empty(journal->filling))
 			return;
+		if (!batch_is_due(journal)) {
+			journal->lingering = true;
+			return;
+		}
 		journal->current = journal->filling;
 		journal->filling = empty;
 	}
@@ -166,6 +186,9 @@ static void run_succeeded(struct journal *journal)
 {
 	struct segment *segment = journal->active;
 	segment->fd = journal->job.fd;
+	/* The begin of a segment is two more writes, and rare. */
+	if (!journal->job.begin)
+		journal->commit_ns = journal->commit_ns / 8 * 7 + journal->job.duration_ns / 8;
 	journal->job.begin = false;
 	journal->attempts = 0;
 	if (journal->probing) {
@@ -254,7 +277,7 @@ void commit_turn(struct journal *journal)
 		/* A burst is over. */
 		batch_trim(journal->current);
 		batch_trim(journal->filling);
-		uv_unref((uv_handle_t *)&journal->writer.async);
+		uv_unref((uv_handle_t *)&journal->writer.wakeup.poll);
 	}
 	fire(journal);
 	if (succeeded && journal->committed != NULL)

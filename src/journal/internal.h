@@ -21,6 +21,7 @@
 #define JOURNAL_SPARES_MAX 2
 #define JOURNAL_RETRY_MS 1000
 #define JOURNAL_CHECKPOINT_MS 1000
+#define JOURNAL_LINGER_MAX_NS UINT64_C(2000000)
 
 /* One round of the janitor. While `busy` everything but `busy` is the pool's. */
 struct janitor {
@@ -96,12 +97,17 @@ struct journal {
 	uint64_t run_last; /* sequence of the last record in flight */
 	struct writer writer;
 	struct writer_job job;
-	int stale_fd;         /* of a segment no longer written; the next job closes it */
-	unsigned attempts;    /* of this batch that failed */
-	int failed;           /* nothing is taken until a fresh segment was written: why */
-	bool probing;         /* the writer tries one */
-	struct list finished; /* appends whose callback is due, with their status */
-	int refusing;         /* reason of the last refusal, 0 after an append was taken */
+	int stale_fd;          /* of a segment no longer written; the next job closes it */
+	unsigned attempts;     /* of this batch that failed */
+	int failed;            /* nothing is taken until a fresh segment was written: why */
+	bool probing;          /* the writer tries one */
+	struct list finished;  /* appends whose callback is due, with their status */
+	bool appended;         /* something was, since the last check phase */
+	bool growing;          /* the last poll brought something */
+	bool lingering;        /* the next poll does not block: see commit_next */
+	uint64_t submitted_ns; /* when the writer was given its last job */
+	uint64_t commit_ns;    /* what a commit takes of late */
+	int refusing;          /* reason of the last refusal, 0 after an append was taken */
 
 	/* pool */
 	struct janitor janitor;
@@ -117,6 +123,7 @@ struct journal {
 	/* handles */
 	uv_prepare_t prepare;
 	uv_check_t check;
+	uv_idle_t idle; /* active while lingering */
 	uv_timer_t timer;
 	unsigned open_handles;
 	bool closing;
@@ -131,7 +138,10 @@ int journal_recover(struct journal *journal, struct error *error);
 /* commit.c */
 /* Whether a record of `need` bytes may be appended: 0 or why not. */
 int commit_admit(const struct journal *journal, size_t need);
-/* Gives the writer what there is to write, or refuses what can never be. May make callbacks due, fires none. */
+/*
+ * Gives the writer what there is to write, or refuses what can never be. May make callbacks due, fires none. A batch that is still
+ * growing may be left to grow for a moment; then the loop must not sleep (`lingering`).
+ */
 void commit_next(struct journal *journal);
 /* Takes back a finished job, hands over the next, then fires the callbacks. May be called at any time on the loop but inside journal_append. */
 void commit_turn(struct journal *journal);

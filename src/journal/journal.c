@@ -28,16 +28,23 @@
 /* What `accepting` promises room for. */
 #define TYPICAL_PAYLOAD ((size_t)4096)
 
-static void on_async(uv_async_t *async)
+static void on_wakeup(void *data)
 {
-	commit_turn(async->data);
+	commit_turn(data);
 }
 
 static void on_check(uv_check_t *check)
 {
 	struct journal *journal = check->data;
 	writer_stay_awake(&journal->writer);
+	journal->growing = journal->appended;
+	journal->appended = false;
 	commit_turn(journal);
+}
+
+static void on_idle(uv_idle_t *idle)
+{
+	(void)idle; /* that it is active keeps the poll from blocking */
 }
 
 static void on_prepare(uv_prepare_t *prepare)
@@ -46,8 +53,12 @@ static void on_prepare(uv_prepare_t *prepare)
 	commit_turn(journal);
 	/* What the callbacks appended. What this had to refuse is told in another turn. */
 	commit_next(journal);
+	if (journal->lingering)
+		uv_idle_start(&journal->idle, on_idle);
+	else
+		uv_idle_stop(&journal->idle);
 	if (!list_empty(&journal->finished))
-		uv_async_send(&journal->writer.async);
+		wakeup_send(&journal->writer.wakeup);
 	writer_may_sleep(&journal->writer);
 }
 
@@ -178,18 +189,20 @@ static void start_handles(struct journal *journal)
 	uv_loop_t *loop = journal->loop;
 	uv_prepare_init(loop, &journal->prepare);
 	uv_check_init(loop, &journal->check);
+	uv_idle_init(loop, &journal->idle);
 	uv_timer_init(loop, &journal->timer);
 	journal->prepare.data = journal;
 	journal->check.data = journal;
+	journal->idle.data = journal;
 	journal->timer.data = journal;
-	journal->open_handles = 4; /* and the writer's async */
+	journal->open_handles = 5; /* and the writer's wakeup */
 	uv_prepare_start(&journal->prepare, on_prepare);
 	uv_check_start(&journal->check, on_check);
 	/* An idle journal keeps no loop alive; one that owes a callback does (journal_append). */
 	uv_unref((uv_handle_t *)&journal->prepare);
 	uv_unref((uv_handle_t *)&journal->check);
 	uv_unref((uv_handle_t *)&journal->timer);
-	uv_unref((uv_handle_t *)&journal->writer.async);
+	uv_unref((uv_handle_t *)&journal->writer.wakeup.poll);
 }
 
 int journal_open(struct journal **ret, uv_loop_t *loop, const struct journal_options *options, struct error *error)
@@ -206,7 +219,7 @@ int journal_open(struct journal **ret, uv_loop_t *loop, const struct journal_opt
 		r = journal_recover(journal, error);
 	if (r == 0)
 		r = make_first_segment(journal, error);
-	if (r == 0 && writer_start(&journal->writer, loop, on_async, journal) != 0)
+	if (r == 0 && writer_start(&journal->writer, loop, on_wakeup, journal) != 0)
 		r = error_set(error, ERR_NOMEM, "cannot start the journal's writer thread");
 	if (r != 0) {
 		if (error->code == 0)
@@ -250,11 +263,12 @@ int journal_append(struct journal *journal, struct journal_append *append, const
 		journal->refusing = 0;
 		log_event(LOG_INFO, "journal.accepting");
 	}
+	journal->appended = true;
 	append->sequence = journal->next_sequence++;
 	list_append(&journal->filling->appends, &append->link);
 	journal->pending += need;
 	writer_stay_awake(&journal->writer);
-	uv_ref((uv_handle_t *)&journal->writer.async);
+	uv_ref((uv_handle_t *)&journal->writer.wakeup.poll);
 	return 0;
 }
 
@@ -307,7 +321,6 @@ void journal_stats(const struct journal *journal, struct journal_stats *stats)
 
 static void on_handle_closed(uv_handle_t *handle)
 {
-	/* The writer's async is the one whose data is set by writer_start; all point to the journal. */
 	struct journal *journal = handle->data;
 	if (--journal->open_handles > 0)
 		return;
@@ -334,8 +347,9 @@ void journal_close_step(struct journal *journal)
 	writer_stop(&journal->writer);
 	uv_close((uv_handle_t *)&journal->prepare, on_handle_closed);
 	uv_close((uv_handle_t *)&journal->check, on_handle_closed);
+	uv_close((uv_handle_t *)&journal->idle, on_handle_closed);
 	uv_close((uv_handle_t *)&journal->timer, on_handle_closed);
-	uv_close((uv_handle_t *)&journal->writer.async, on_handle_closed);
+	wakeup_close(&journal->writer.wakeup, on_handle_closed);
 }
 
 void journal_close(struct journal *journal, void (*closed)(void *data), void *data)

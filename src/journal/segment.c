@@ -16,7 +16,7 @@
 
 #define ZERO_CHUNK ((size_t)256 * 1024)
 /* So that a commit never has to wait behind a whole segment of zeros in the disk's queue. */
-#define ZERO_SYNC_EVERY ((uint64_t)4 * 1024 * 1024)
+#define ZERO_SYNC_EVERY ((uint64_t)512 * 1024)
 
 #define READ_BLOCK ((size_t)4096)
 

@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/thread.h"
 #include "journal/file.h"
 #include "journal/record.h"
 #include "journal/segment.h"
@@ -43,6 +44,7 @@ static int run_job(struct writer_job *job)
 static void writer_main(void *arg)
 {
 	struct writer *writer = arg;
+	thread_be_prompt();
 	for (;;) {
 		uv_sem_wait(&writer->wake);
 		struct writer_job *job = writer->job;
@@ -54,11 +56,11 @@ static void writer_main(void *arg)
 		/* Either the loop's last look before its poll sees `finished`, or we see it asleep: both orders are sequentially consistent. */
 		atomic_store(&writer->finished, true);
 		if (atomic_load(&writer->loop_asleep))
-			uv_async_send(&writer->async);
+			wakeup_send(&writer->wakeup);
 	}
 }
 
-int writer_start(struct writer *writer, uv_loop_t *loop, uv_async_cb finished, void *data)
+int writer_start(struct writer *writer, uv_loop_t *loop, wakeup_cb *finished, void *data)
 {
 	writer->job = NULL;
 	writer->busy = false;
@@ -73,10 +75,9 @@ int writer_start(struct writer *writer, uv_loop_t *loop, uv_async_cb finished, v
 		return r;
 	}
 	/* Last, because a handle cannot be undone without a turn of the loop. */
-	r = uv_async_init(loop, &writer->async, finished);
+	r = wakeup_init(&writer->wakeup, loop, finished, data);
 	if (r != 0)
 		writer_stop(writer);
-	writer->async.data = data;
 	return r;
 }
 
@@ -101,7 +102,7 @@ void writer_may_sleep(struct writer *writer)
 {
 	atomic_store(&writer->loop_asleep, true);
 	if (atomic_load(&writer->finished))
-		uv_async_send(&writer->async);
+		wakeup_send(&writer->wakeup);
 }
 
 void writer_stay_awake(struct writer *writer)

@@ -3,13 +3,14 @@
  * The journal's writer: one thread that does one job at a time: seal the records, one pwrite, one fdatasync. It decides nothing; the
  * loop places the records and judges the outcome.
  *
- * Wake-ups are what a commit costs beside the disk, so they are few: a semaphore towards the thread, and towards the loop an uv_async,
+ * Wake-ups are what a commit costs beside the disk, so they are few: a semaphore towards the thread, and towards the loop a wakeup,
  * sent only when the loop may be asleep in its poll. When it is awake (writer_stay_awake was called since it last slept) it looks for
  * itself, in the check and prepare phases of its turn.
  */
 #ifndef REELD_JOURNAL_WRITER_H
 #define REELD_JOURNAL_WRITER_H
 
+#include "base/wakeup.h"
 #include "journal/header.h"
 
 #include <stdatomic.h>
@@ -39,7 +40,7 @@ struct writer_job {
 struct writer {
 	uv_thread_t thread;
 	uv_sem_t wake;
-	uv_async_t async;
+	struct wakeup wakeup;
 	struct writer_job *job; /* handed over by `wake`, back by `finished` */
 	bool busy;              /* loop only: job handed over and not taken back */
 	atomic_bool finished;
@@ -47,7 +48,7 @@ struct writer {
 };
 
 /* Starts the thread. `finished` runs on the loop when a job may have ended. 0 or a negative libuv error, and nothing to stop. */
-int writer_start(struct writer *writer, uv_loop_t *loop, uv_async_cb finished, void *data);
+int writer_start(struct writer *writer, uv_loop_t *loop, wakeup_cb *finished, void *data);
 /* The job, which must be the only one, belongs to the writer until writer_take returns it. */
 void writer_submit(struct writer *writer, struct writer_job *job);
 /* The job when it has ended, else NULL. */
@@ -58,7 +59,7 @@ void writer_may_sleep(struct writer *writer);
 /* On the loop, outside its poll: it will call writer_take before it sleeps again. */
 void writer_stay_awake(struct writer *writer);
 
-/* Ends the idle thread and waits for that. The async handle is the caller's to close. */
+/* Ends the idle thread and waits for that. The wakeup is the caller's to close. */
 void writer_stop(struct writer *writer);
 
 #endif

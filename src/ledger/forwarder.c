@@ -24,6 +24,12 @@
 #define DEFAULT_BUSY 10000
 #define DEFAULT_FLOOR_BATCH 128
 #define DEFAULT_FLOOR_INTERVAL_MS 100
+/* While yielding, the ledger gets one part in so many of the time: what a batch costs differs tenfold between ledgers. */
+#define FLOOR_SHARE 50
+#define FLOOR_WAIT_MAX_MS 2000
+#define DEFAULT_LINGER_MS 20
+/* As many as this are company enough. */
+#define LINGER_EVENTS 64
 #define DEFAULT_YIELD_EVENTS 500000
 #define READ_BYTES (1024 * 1024)
 #define BACKOFF_BASE_MS 100
@@ -62,6 +68,9 @@ struct forwarder {
 	uint64_t sample_durable;
 	uint64_t per_second;
 	uint64_t next_floor_at;
+	uint64_t batch_begun_at;
+	uint64_t batch_ms; /* what the last batch took, reading included */
+	uint64_t linger_until;
 };
 
 static void forwarder_pump(struct forwarder *self);
@@ -116,6 +125,11 @@ static void back_off(struct forwarder *self, const char *what, int status, const
 	wait_ms(self, delay);
 }
 
+static uint64_t loop_now(const struct forwarder *self)
+{
+	return uv_now(self->timer.loop);
+}
+
 static void set_ledger_up(struct forwarder *self, bool up)
 {
 	metrics_get(self->options.metrics, METRIC_DEPENDENCY_UP, "ledger")->value = up ? 1 : 0;
@@ -133,7 +147,10 @@ static void finish_batch(struct forwarder *self)
 	journal_read_release(&self->read);
 	self->loaded = false;
 	self->state = IDLE;
+	self->batch_ms = loop_now(self) - self->batch_begun_at;
 	journal_checkpoint(self->options.journal, self->after);
+	if (self->options.committed != NULL)
+		self->options.committed(self->options.data, self->after);
 }
 
 /* What the ledger now has, for the filter and for the pipeline. */
@@ -185,6 +202,7 @@ static void on_answer(struct ledger_request *request, int status)
 	self->state = IDLE;
 	if (status == 0) {
 		set_ledger_up(self, true);
+		self->linger_until = loop_now(self) + self->options.linger_ms;
 		completed = tell_filter(self, request->events, request->count);
 		metrics_get(self->options.metrics, METRIC_DUPLICATES, "ledger")->value += (double)request->duplicates;
 	}
@@ -290,6 +308,7 @@ static void read_batch(struct forwarder *self, size_t max)
 	self->count = 0;
 	self->sent = 0;
 	self->decode_error = 0;
+	self->batch_begun_at = loop_now(self);
 	self->read = (struct journal_read){
 		.after = self->after,
 		.max_records = max,
@@ -304,9 +323,12 @@ static void read_batch(struct forwarder *self, size_t max)
 		back_off(self, "journal", status, NULL);
 }
 
-static uint64_t loop_now(const struct forwarder *self)
+static uint64_t floor_wait(const struct forwarder *self)
 {
-	return uv_now(self->timer.loop);
+	uint64_t wait = self->batch_ms * FLOOR_SHARE;
+	if (wait > FLOOR_WAIT_MAX_MS)
+		wait = FLOOR_WAIT_MAX_MS;
+	return wait > self->options.floor_interval_ms ? wait : self->options.floor_interval_ms;
 }
 
 /* How many events to move now; 0: wait until next_floor_at. */
@@ -323,7 +345,7 @@ static size_t allowance(struct forwarder *self, const struct journal_stats *stat
 		return self->options.max_batch;
 	if (now < self->next_floor_at)
 		return 0;
-	self->next_floor_at = now + self->options.floor_interval_ms;
+	self->next_floor_at = now + floor_wait(self);
 	return self->options.floor_batch;
 }
 
@@ -341,6 +363,10 @@ static void forwarder_pump(struct forwarder *self)
 	journal_stats(self->options.journal, &stats);
 	if (stats.durable <= self->after)
 		return;
+	if (stats.durable - self->after < LINGER_EVENTS && loop_now(self) < self->linger_until && stats.accepting) {
+		wait_ms(self, self->linger_until - loop_now(self));
+		return;
+	}
 	size_t max = allowance(self, &stats);
 	if (max == 0)
 		wait_ms(self, self->next_floor_at - loop_now(self));
@@ -365,6 +391,7 @@ struct forwarder *forwarder_new(uv_loop_t *loop, const struct forwarder_options 
 	own->floor_batch = own->floor_batch == 0 ? DEFAULT_FLOOR_BATCH : own->floor_batch;
 	own->floor_batch = own->floor_batch > own->max_batch ? own->max_batch : own->floor_batch;
 	own->floor_interval_ms = own->floor_interval_ms == 0 ? DEFAULT_FLOOR_INTERVAL_MS : own->floor_interval_ms;
+	own->linger_ms = own->prompt ? 0 : own->linger_ms == 0 ? DEFAULT_LINGER_MS : own->linger_ms;
 	own->yield_events = own->yield_events == 0 ? DEFAULT_YIELD_EVENTS : own->yield_events;
 	self->limit = own->max_batch;
 	self->events = calloc(own->max_batch, sizeof(*self->events));

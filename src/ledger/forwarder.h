@@ -4,8 +4,10 @@
  * At least once: a crash between ledger commit and checkpoint forwards again, which the ledger makes harmless.
  *
  * Yields to intake: while webhooks arrive faster than `busy_per_second`, it forwards only a floor (`floor_batch` every
- * `floor_interval_ms`), so that recordings keep moving; else as fast as the ledger takes them. A burst is yielded to until `yield_events` are waiting: after that it
- * is not a burst but the load. When the ledger is down it backs off with jitter and keeps the events where they are.
+ * `floor_interval_ms`, or less often when a batch takes so long that this would be more than a fiftieth of the time), so that recordings keep
+ * moving; else as fast as the ledger takes them. A burst is yielded to until `yield_events` are waiting: after that it
+ * is not a burst but the load. Right after a batch, a few events wait `linger_ms` for company, since a commit costs as much as several events; the first
+ * one after a pause goes at once. When the ledger is down it backs off with jitter and keeps the events where they are.
  *
  * An event that the ledger refuses for good (an error of class PERMANENT) must not hold up those behind it: the batch is narrowed down to it, it is
  * logged with its SIDs and stepped over.
@@ -31,11 +33,15 @@ struct forwarder_options {
 	void (*leased)(void *data, const struct ledger_job *jobs, size_t count);
 	/* A batch with completed recordings was committed (more may be pending than were leased). */
 	void (*forwarded)(void *data, size_t count);
+	/* The ledger has every event up to this sequence. May be NULL. */
+	void (*committed)(void *data, uint64_t sequence);
 	void *data;
 	size_t max_batch;           /* events; 0: 512 */
 	uint64_t busy_per_second;   /* 0: 10,000 */
 	size_t floor_batch;         /* 0: 128 */
 	uint64_t floor_interval_ms; /* 0: 100 */
+	uint64_t linger_ms;         /* 0: 20 */
+	bool prompt;                /* never linger: somebody waits for the ledger's answer */
 	uint64_t yield_events;      /* 0: 500,000; keep it well below what JOURNAL_MAX holds (an event takes about 1 KiB) */
 };
 

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "ledger/ledger_impl.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -73,6 +74,45 @@ void ledger_arena_free(struct ledger_request *request)
 	}
 	request->arena = NULL;
 	ledger_results_clear(request);
+}
+
+void ledger_settle(struct ledger_request *request, int status, const struct error *error)
+{
+	request->status = status;
+	if (status == 0)
+		return;
+	ledger_arena_free(request);
+	/* The operation's own message is better than the database's last one, which may be an old one. */
+	if (request->error.code != status) {
+		if (error != NULL && error->code == status)
+			request->error = *error;
+		else
+			error_set(&request->error, status, "%s", err_text(status));
+	}
+}
+
+bool ledger_means_down(int status)
+{
+	return status == ERR_LEDGER || status == ERR_NO_SPACE || status == ERR_DENIED || status == ERR_NOMEM;
+}
+
+int ledger_parse_cursor(struct ledger_request *request, int64_t *before)
+{
+	*before = INT64_MAX;
+	if (request->cursor == NULL || request->cursor[0] == '\0')
+		return 0;
+	char *end;
+	errno = 0;
+	long long value = strtoll(request->cursor, &end, 10);
+	if (errno != 0 || *end != '\0' || value < 1)
+		return error_set(&request->error, ERR_INVALID, "not a cursor of this list");
+	*before = value;
+	return 0;
+}
+
+size_t ledger_page_size(const struct ledger_request *request)
+{
+	return request->limit == 0 || request->limit > LEDGER_LIST_LIMIT ? LEDGER_LIST_LIMIT : request->limit;
 }
 
 void ledger_submit(struct ledger *ledger, struct ledger_request *request)

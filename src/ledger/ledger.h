@@ -230,4 +230,21 @@ int ledger_sqlite_open(struct ledger **ret, uv_loop_t *loop, const char *path, c
 /* `reeld migrate`: creates and migrates the file at `path`; *applied is how many migrations were missing. Blocking. */
 int ledger_sqlite_migrate(const char *path, size_t *applied, struct error *error);
 
+struct ledger_postgres_options {
+	const char *url;   /* postgresql://…; copied */
+	const char *owner; /* names this replica in leases; copied */
+	bool migrate;      /* apply what is missing; false: wait until somebody did */
+	bool prepared; /* false: behind PgBouncer in transaction mode, no prepared statements and no settings of the session */
+	unsigned connections; /* 1 to 16; 0: 3 (events, jobs, people) */
+};
+/*
+ * Opens the Postgres ledger: at once, also when the server is away. It connects, and migrates, in the background: ledger_up is false until then. Requests wait at
+ * most 10 s for the first connection; while there is none, and it is known, they are answered ERR_LEDGER (class wait) at once. 0; ERR_CONFIG for a URL that
+ * libpq cannot read (the message does not repeat it), ERR_NOMEM.
+ */
+int ledger_postgres_open(struct ledger **ret, uv_loop_t *loop, const struct ledger_postgres_options *options,
+			 struct error *error);
+/* `reeld migrate`: *applied (may be NULL) is how many migrations were missing. Waits for others that migrate. Blocking. */
+int ledger_postgres_migrate(const char *url, size_t *applied, struct error *error);
+
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What implementations of the ledger share: memory of results. Private to the room. */
+/* What implementations of the ledger share: memory of results, statuses, pages of lists. Private to the room. */
 #ifndef REELD_LEDGER_LEDGER_IMPL_H
 #define REELD_LEDGER_LEDGER_IMPL_H
 
@@ -16,5 +16,14 @@ void *ledger_arena_alloc(struct ledger_request *request, size_t count, size_t si
 void ledger_arena_free(struct ledger_request *request);
 /* Clears results of an earlier use of the request. */
 void ledger_results_clear(struct ledger_request *request);
+
+/* The final status of a request. `error` (may be NULL) has the database's words, used where the operation left none. Failed ones keep no results. */
+void ledger_settle(struct ledger_request *request, int status, const struct error *error);
+/* Errors that say that the ledger does not work, not that the request was wrong. */
+bool ledger_means_down(int status);
+
+/* LIST: the id of the last row of the page before, INT64_MAX for none; 0 or ERR_INVALID with words. How many rows a page or a step has. */
+int ledger_parse_cursor(struct ledger_request *request, int64_t *before);
+size_t ledger_page_size(const struct ledger_request *request);
 
 #endif

@@ -3,6 +3,8 @@
 
 #include "base/check.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 enum ledger_change ledger_rule_event(enum ledger_status status, bool completed_known, enum recording_status event)
@@ -74,4 +76,65 @@ enum call_status call_status_from_twilio(const char *word)
 bool call_status_advances(enum call_status from, enum call_status to)
 {
 	return call_statuses[to].rank > call_statuses[from].rank;
+}
+
+/* The word that we do not know, for the trail. Only what cannot do harm there is kept of it. */
+static void unknown_word(const struct event *event, char *out, size_t size)
+{
+	static const char name[] = "RecordingStatus=";
+	size_t len = 0;
+	const char *at = event->params.len == 0 ? NULL : memmem(event->params.ptr, event->params.len, name, sizeof(name) - 1);
+	const char *end = event->params.ptr + event->params.len;
+	for (at = at == NULL ? end : at + sizeof(name) - 1; at < end && *at != '&' && len < 32 && len < size - 1; at++)
+		out[len++] = (*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') || (*at >= '0' && *at <= '9') || *at == '-'
+				     ? *at
+				     : '_';
+	out[len] = '\0';
+}
+
+const char *ledger_describe_event(const struct event *event, char space[LEDGER_DESCRIPTION_SIZE])
+{
+	char word[40];
+	if (event->status == RECORDING_UNKNOWN) {
+		unknown_word(event, word, sizeof(word));
+		snprintf(space, LEDGER_DESCRIPTION_SIZE, "unknown status \"%s\"", word);
+		return space;
+	}
+	if (event->error_code == 0)
+		return recording_status_name(event->status);
+	snprintf(space, LEDGER_DESCRIPTION_SIZE, "%s, Twilio error %" PRId64, recording_status_name(event->status),
+		 event->error_code);
+	return space;
+}
+
+struct ledger_ending ledger_rule_ending(enum ledger_outcome outcome, bool stored)
+{
+	struct ledger_ending ending = {.status = LEDGER_PENDING};
+	switch (outcome) {
+	case LEDGER_OUTCOME_DONE:
+		return (struct ledger_ending){.status = LEDGER_STORED, .error = true};
+	case LEDGER_OUTCOME_SKIPPED:
+		ending = (struct ledger_ending){.status = LEDGER_SKIPPED, .error = true, .what = "skipped"};
+		break;
+	case LEDGER_OUTCOME_ABSENT:
+		ending = (struct ledger_ending){.status = LEDGER_ABSENT, .error = true, .what = "absent"};
+		break;
+	case LEDGER_OUTCOME_FAILED:
+		ending = (struct ledger_ending){.status = LEDGER_FAILED, .error = true, .what = "failed"};
+		break;
+	case LEDGER_OUTCOME_RETRY:
+		return (struct ledger_ending){
+			.status = LEDGER_PENDING, .charged = true, .due = true, .error = true, .what = "retry"};
+	case LEDGER_OUTCOME_WAIT:
+		return (struct ledger_ending){.status = LEDGER_PENDING, .due = true, .error = true, .what = "wait"};
+	case LEDGER_OUTCOME_RELEASE:
+		return (struct ledger_ending){.status = LEDGER_PENDING, .due = true, .what = "released"};
+	case LEDGER_OUTCOME_DEAD:
+		ending = (struct ledger_ending){.status = LEDGER_DEAD, .charged = true, .error = true, .what = "dead"};
+		break;
+	}
+	/* The archive is complete; what could not be done is the purge, and last_error says so. */
+	if (stored)
+		ending.status = LEDGER_STORED;
+	return ending;
 }

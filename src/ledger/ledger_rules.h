@@ -19,6 +19,22 @@ enum ledger_change ledger_rule_event(enum ledger_status status, bool completed_k
 /* The status of a new row after its first event. Pending without `completed` is not due. */
 enum ledger_status ledger_rule_first(enum recording_status event);
 
+#define LEDGER_DESCRIPTION_SIZE 64
+/* What the trail says about an event: a constant, or a text in `space`. */
+const char *ledger_describe_event(const struct event *event, char space[LEDGER_DESCRIPTION_SIZE]);
+
+/* What the end of an attempt means for the row. */
+struct ledger_ending {
+	enum ledger_status status;
+	bool charged;
+	bool due;         /* again, after delay_ms */
+	bool error;       /* last_error is set from the request (or cleared) */
+	const char *what; /* in the trail; NULL: nothing to say */
+};
+
+/* `stored`: the recording has its object. */
+struct ledger_ending ledger_rule_ending(enum ledger_outcome outcome, bool stored);
+
 /* calls.status in the order of a call's life. */
 enum call_status { CALL_RINGING, CALL_IN_PROGRESS, CALL_COMPLETED, CALL_FAILED, CALL_NO_ANSWER, CALL_STATUS_COUNT };
 const char *call_status_name(enum call_status status);

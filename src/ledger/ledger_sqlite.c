@@ -85,25 +85,8 @@ static int item_run(void *context, struct sqlite_db *db, struct list *item)
 
 static void item_settle(void *context, struct list *item, int status, const struct error *error)
 {
-	struct ledger_request *request = request_of(item);
 	(void)context;
-	request->status = status;
-	if (status == 0)
-		return;
-	ledger_arena_free(request);
-	/* The operation's own message is better than the database's last one, which may be an old one. */
-	if (request->error.code != status) {
-		if (error != NULL && error->code == status)
-			request->error = *error;
-		else
-			error_set(&request->error, status, "%s", err_text(status));
-	}
-}
-
-/* Errors that say that the ledger does not work, not that the request was wrong. */
-static bool means_down(int status)
-{
-	return status == ERR_LEDGER || status == ERR_NO_SPACE || status == ERR_DENIED || status == ERR_NOMEM;
+	ledger_settle(request_of(item), status, error);
 }
 
 static void item_done(void *context, struct list *item)
@@ -111,7 +94,7 @@ static void item_done(void *context, struct list *item)
 	struct ledger_sqlite *self = context;
 	struct ledger_request *request = request_of(item);
 	if (request->status != ERR_CANCELLED)
-		self->up = !means_down(request->status);
+		self->up = !ledger_means_down(request->status);
 	request->done(request, request->status);
 }
 
@@ -199,8 +182,11 @@ int ledger_sqlite_open(struct ledger **ret, uv_loop_t *loop, const char *path, c
 				    error);
 	if (status != 0)
 		goto err_free;
-	status = migrate ? migrations_apply_sqlite(db, &migrations_sqlite, NULL, error)
+	size_t applied = 0;
+	status = migrate ? migrations_apply_sqlite(db, &migrations_sqlite, &applied, error)
 			 : migrations_verify_sqlite(db, &migrations_sqlite, error);
+	if (status == 0 && applied > 0)
+		log_event(LOG_INFO, "ledger.migrated", LOG_STR("path", path), LOG_U64("migrations", applied));
 	if (status == 0 && sole)
 		status = end_leases(db, error);
 	if (status != 0)

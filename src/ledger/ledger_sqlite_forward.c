@@ -18,33 +18,6 @@ struct forward {
 	char first_lease[128]; /* the trail's words for a lease with epoch 1 */
 };
 
-/* The word that we do not know, for the trail. Only what cannot do harm there is kept of it. */
-static void unknown_word(const struct event *event, char *out, size_t size)
-{
-	static const char name[] = "RecordingStatus=";
-	size_t len = 0;
-	const char *at = event->params.len == 0 ? NULL : memmem(event->params.ptr, event->params.len, name, sizeof(name) - 1);
-	const char *end = event->params.ptr + event->params.len;
-	for (at = at == NULL ? end : at + sizeof(name) - 1; at < end && *at != '&' && len < 32 && len < size - 1; at++)
-		out[len++] = (*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') || (*at >= '0' && *at <= '9') || *at == '-'
-				     ? *at
-				     : '_';
-	out[len] = '\0';
-}
-
-static void describe(const struct event *event, char *out, size_t size)
-{
-	char word[40];
-	if (event->status == RECORDING_UNKNOWN) {
-		unknown_word(event, word, sizeof(word));
-		snprintf(out, size, "unknown status \"%s\"", word);
-	} else if (event->error_code != 0) {
-		snprintf(out, size, "%s, Twilio error %" PRId64, recording_status_name(event->status), event->error_code);
-	} else {
-		snprintf(out, size, "%s", recording_status_name(event->status));
-	}
-}
-
 static bool may_lease(const struct forward *forward)
 {
 	return forward->run->request->leased_count < forward->lease_max;
@@ -107,8 +80,8 @@ static int add_recording(struct forward *forward, const struct event *event, con
 		return result;
 
 	int64_t id = sqlite_db_last_id(run->db);
-	char what[64];
-	describe(event, what, sizeof(what));
+	char space[LEDGER_DESCRIPTION_SIZE];
+	const char *what = ledger_describe_event(event, space);
 	result = ledger_sqlite_audit_first(run, id, 1, "received", what);
 	if (result == 0 && lease) {
 		job_from_event(&run->request->leased[run->request->leased_count++], event);
@@ -153,8 +126,8 @@ static int start_recording(struct forward *forward, const struct event *event, c
 
 static int end_recording(struct ledger_run *run, const struct event *event, const struct ledger_found *found)
 {
-	char what[64];
-	describe(event, what, sizeof(what));
+	char space[LEDGER_DESCRIPTION_SIZE];
+	const char *what = ledger_describe_event(event, space);
 	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, STMT_RECORDING_END);
 	sqlite_bind_text(stmt, ledger_status_name(ledger_rule_first(event->status)));
 	sqlite_bind_i64_or_null(stmt, event->error_code, 0);
@@ -170,8 +143,8 @@ static int end_recording(struct ledger_run *run, const struct event *event, cons
 /* Never dropped from the trail; once each, since a repeated one says nothing new. */
 static int trail_unknown(struct ledger_run *run, const struct event *event, int64_t id, bool *changed)
 {
-	char what[64];
-	describe(event, what, sizeof(what));
+	char space[LEDGER_DESCRIPTION_SIZE];
+	const char *what = ledger_describe_event(event, space);
 	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, STMT_AUDIT_EXISTS);
 	sqlite_bind_i64(stmt, id);
 	sqlite_bind_text(stmt, "received");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Leases and the ends of attempts. Every write that a lease allows compares its epoch. */
 #include "ledger/ledger_impl.h"
+#include "ledger/ledger_rules.h"
 #include "ledger/ledger_sqlite.h"
 
 #include <inttypes.h>
@@ -149,47 +150,7 @@ int ledger_sqlite_stored_object(struct ledger_run *run)
 			   : status;
 }
 
-/* What each outcome means for the row. */
-struct ending {
-	enum ledger_status status;
-	bool charged;
-	bool due;         /* again, after delay_ms */
-	bool error;       /* last_error is set from the request (or cleared) */
-	const char *what; /* in the trail; NULL: nothing to say */
-};
-
-static struct ending ending_of(enum ledger_outcome outcome, bool stored)
-{
-	struct ending ending = {.status = LEDGER_PENDING};
-	switch (outcome) {
-	case LEDGER_OUTCOME_DONE:
-		return (struct ending){.status = LEDGER_STORED, .error = true};
-	case LEDGER_OUTCOME_SKIPPED:
-		ending = (struct ending){.status = LEDGER_SKIPPED, .error = true, .what = "skipped"};
-		break;
-	case LEDGER_OUTCOME_ABSENT:
-		ending = (struct ending){.status = LEDGER_ABSENT, .error = true, .what = "absent"};
-		break;
-	case LEDGER_OUTCOME_FAILED:
-		ending = (struct ending){.status = LEDGER_FAILED, .error = true, .what = "failed"};
-		break;
-	case LEDGER_OUTCOME_RETRY:
-		return (struct ending){.status = LEDGER_PENDING, .charged = true, .due = true, .error = true, .what = "retry"};
-	case LEDGER_OUTCOME_WAIT:
-		return (struct ending){.status = LEDGER_PENDING, .due = true, .error = true, .what = "wait"};
-	case LEDGER_OUTCOME_RELEASE:
-		return (struct ending){.status = LEDGER_PENDING, .due = true, .what = "released"};
-	case LEDGER_OUTCOME_DEAD:
-		ending = (struct ending){.status = LEDGER_DEAD, .charged = true, .error = true, .what = "dead"};
-		break;
-	}
-	/* The archive is complete; what could not be done is the purge, and last_error says so. */
-	if (stored)
-		ending.status = LEDGER_STORED;
-	return ending;
-}
-
-static int write_ending(struct ledger_run *run, const struct ledger_found *found, const struct ending *ending)
+static int write_ending(struct ledger_run *run, const struct ledger_found *found, const struct ledger_ending *ending)
 {
 	const struct ledger_finish *finish = &run->request->finish;
 	int64_t delay = run->request->finish.outcome == LEDGER_OUTCOME_RELEASE ? 0 : finish->delay_ms;
@@ -206,7 +167,7 @@ static int write_ending(struct ledger_run *run, const struct ledger_found *found
 	return sqlite_stmt_run(stmt);
 }
 
-static int trail_ending(struct ledger_run *run, const struct ledger_found *found, const struct ending *ending)
+static int trail_ending(struct ledger_run *run, const struct ledger_found *found, const struct ledger_ending *ending)
 {
 	const struct ledger_finish *finish = &run->request->finish;
 	const char *error = finish->error == NULL ? "" : finish->error;
@@ -234,7 +195,7 @@ int ledger_sqlite_finish(struct ledger_run *run)
 	/* Recorded as stored and its lease given back: only the purge can still be news. */
 	if (found.status == LEDGER_STORED && !(finish->outcome == LEDGER_OUTCOME_DONE && finish->deleted_at_twilio))
 		return 0;
-	struct ending ending = ending_of(finish->outcome, found.stored);
+	struct ledger_ending ending = ledger_rule_ending(finish->outcome, found.stored);
 	status = write_ending(run, &found, &ending);
 	if (status == 0)
 		status = trail_ending(run, &found, &ending);

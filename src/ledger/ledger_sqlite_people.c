@@ -4,7 +4,6 @@
 #include "ledger/ledger_impl.h"
 #include "ledger/ledger_sqlite.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,8 +19,10 @@ int ledger_sqlite_counts(struct ledger_run *run)
 		char name[16];
 		enum ledger_status status;
 		sqlite_column_text(stmt, 0, name, sizeof(name));
-		if (ledger_status_parse(slice_from_cstr(name), &status))
-			counts[status] = sqlite_column_i64(stmt, 1, 0);
+		REQUIRE(ledger_status_parse(slice_from_cstr(name), &status)); /* the table's CHECK lets nothing else in */
+		counts[status] += sqlite_column_i64(stmt, 1, 0);
+		if (status != LEDGER_STORED)
+			counts[LEDGER_STORED] -= counts[status];
 	}
 	sqlite_stmt_end(stmt);
 	if (row < 0)
@@ -34,45 +35,33 @@ int ledger_sqlite_counts(struct ledger_run *run)
 	return row < 0 ? row : 0;
 }
 
-/* The id of the last row of the page before; INT64_MAX for none. */
-static int parse_cursor(struct ledger_request *request, int64_t *before)
+/* Stored ones are nearly all: found by going down the ids. The others have an index. */
+static size_t list_statement(int status_filter)
 {
-	*before = INT64_MAX;
-	if (request->cursor == NULL || request->cursor[0] == '\0')
-		return 0;
-	char *end;
-	errno = 0;
-	long long value = strtoll(request->cursor, &end, 10);
-	if (errno != 0 || *end != '\0' || value < 1)
-		return error_set(&request->error, ERR_INVALID, "not a cursor of this list");
-	*before = value;
-	return 0;
-}
-
-static size_t page_size(const struct ledger_request *request)
-{
-	return request->limit == 0 || request->limit > LEDGER_LIST_LIMIT ? LEDGER_LIST_LIMIT : request->limit;
+	if (status_filter == LEDGER_STORED)
+		return STMT_LIST_STORED;
+	if (status_filter >= 0 && status_filter < LEDGER_STATUS_COUNT)
+		return STMT_LIST_STATUS;
+	return status_filter == -2 ? STMT_LIST_OPEN : STMT_LIST_ANY;
 }
 
 int ledger_sqlite_list(struct ledger_run *run)
 {
 	struct ledger_request *request = run->request;
-	size_t limit = page_size(request);
+	size_t limit = ledger_page_size(request);
 	int64_t before;
-	int status = parse_cursor(request, &before);
+	int status = ledger_parse_cursor(request, &before);
 	if (status != 0)
 		return status;
 	request->recordings = ledger_arena_alloc(request, limit, sizeof(*request->recordings));
 	if (request->recordings == NULL)
 		return error_set(&request->error, ERR_NOMEM, "out of memory for %zu rows", limit);
-	bool one = request->status_filter >= 0 && request->status_filter < LEDGER_STATUS_COUNT;
-	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, one                            ? STMT_LIST_STATUS
-							      : request->status_filter == -2 ? STMT_LIST_OPEN
-											     : STMT_LIST_ANY);
+	size_t list = list_statement(request->status_filter);
+	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, list);
 	sqlite_bind_i64(stmt, before);
 	sqlite_bind_text(stmt, request->key_prefix);
 	sqlite_bind_i64(stmt, (int64_t)limit);
-	if (one)
+	if (list == STMT_LIST_STATUS)
 		sqlite_bind_text(stmt, ledger_status_name((enum ledger_status)request->status_filter));
 	int row;
 	while ((row = sqlite_stmt_step(stmt)) == 1 && request->recording_count < limit) {
@@ -141,7 +130,7 @@ static int retry_one(struct ledger_run *run, int64_t id)
 
 static int retry_dead(struct ledger_run *run)
 {
-	size_t limit = page_size(run->request);
+	size_t limit = ledger_page_size(run->request);
 	int64_t *ids = ledger_arena_alloc(run->request, limit, sizeof(*ids));
 	if (ids == NULL)
 		return error_set(&run->request->error, ERR_NOMEM, "out of memory for %zu rows", limit);

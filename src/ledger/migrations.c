@@ -21,6 +21,22 @@ int migrations_check(const struct migration_set *set, int64_t number, const char
 	return 0;
 }
 
+int migrations_check_next(const struct migration_set *set, size_t *have, int64_t number, const char *sha256, struct error *error)
+{
+	int status = migrations_check(set, number, sha256, error);
+	if (status == 0 && number != (int64_t)++ * have)
+		status = error_set(error, ERR_CORRUPT, "migration %zu is missing before %" PRId64 " in schema_migrations", *have,
+				   number);
+	return status;
+}
+
+int migrations_missing(const struct migration_set *set, size_t have, struct error *error)
+{
+	if (have >= set->count)
+		return 0;
+	return error_set(error, ERR_CONFIG, "the database lacks migration %s: run `reeld migrate`", set->list[have].name);
+}
+
 static int from_db(struct sqlite_db *db, struct error *error)
 {
 	if (error != NULL)
@@ -39,10 +55,7 @@ static int read_applied(struct sqlite_db *db, const struct migration_set *set, s
 		char sha256[65];
 		int64_t number = sqlite_column_i64(stmt, 0, 0);
 		sqlite_column_text(stmt, 1, sha256, sizeof(sha256));
-		status = migrations_check(set, number, sha256, error);
-		if (status == 0 && number != (int64_t)++ * count)
-			status = error_set(error, ERR_CORRUPT, "migration %zu is missing before %" PRId64 " in schema_migrations",
-					   *count, number);
+		status = migrations_check_next(set, count, number, sha256, error);
 	}
 	if (row < 0 && status == 0)
 		status = from_db(db, error);
@@ -102,8 +115,5 @@ int migrations_verify_sqlite(struct sqlite_db *db, const struct migration_set *s
 		return from_db(db, error);
 	size_t have = 0;
 	int status = row == 1 ? read_applied(db, set, &have, error) : 0;
-	if (status == 0 && have < set->count)
-		status = error_set(error, ERR_CONFIG, "the database lacks migration %s: run `reeld migrate`",
-				   set->list[have].name);
-	return status;
+	return status == 0 ? migrations_missing(set, have, error) : status;
 }

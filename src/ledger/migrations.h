@@ -26,13 +26,20 @@ struct migration_set {
 	size_t count;
 };
 
-extern const struct migration_set migrations_sqlite; /* made by the build from migrations/sqlite/ */
+/* made by the build from migrations/<dialect>/ */
+extern const struct migration_set migrations_sqlite;
+extern const struct migration_set migrations_postgres;
 
 /*
  * Compares one row of schema_migrations with the set: 0; ERR_CORRUPT when the file was changed after it was applied; ERR_CONFIG
  * when the set does not have it (a newer reeld migrated this database). Pure.
  */
 int migrations_check(const struct migration_set *set, int64_t number, const char *sha256, struct error *error);
+
+/* The same for the rows in order: *have is how many came before and is raised; ERR_CORRUPT for a gap. Pure. */
+int migrations_check_next(const struct migration_set *set, size_t *have, int64_t number, const char *sha256, struct error *error);
+/* 0 when `have` are all; else ERR_CONFIG with words that say what to do. Pure. */
+int migrations_missing(const struct migration_set *set, size_t have, struct error *error);
 
 /*
  * Applies what is missing; *applied (may be NULL) is how many. Several processes may do this at once. On an error nothing was applied.

@@ -20,6 +20,8 @@ bool breaker_counts(int code)
 	case ERR_CONNECT:
 	case ERR_TLS:
 	case ERR_TIMEOUT:
+	case ERR_RESET:
+	case ERR_PROTOCOL:
 	case ERR_HTTP_SERVER:
 	case ERR_HTTP_UNAUTHORIZED:
 	case ERR_HTTP_FORBIDDEN:

@@ -4,8 +4,8 @@
  * that are the dependency's own (breaker_counts); then nobody tries until a backoff has passed, then one job does (the probe):
  * its success closes the breaker, its failure opens it for twice as long. Pure: the caller brings clock and chance.
  *
- * One recording that Twilio cannot serve (a timeout, a 5xx) also looks like an outage, but must use up its attempts and end. So
- * such failures must come from at least `min_recordings` different recordings. Failures of class WAIT (nobody there, credentials
+ * One recording that Twilio cannot serve (a timeout, a 5xx) also looks like an outage, but must not hold up all others. So such
+ * failures must come from at least `min_recordings` different recordings. Failures of class WAIT (nobody there, credentials
  * refused) are nobody's fault and need no second witness.
  */
 #ifndef REELD_PIPELINE_BREAKER_H
@@ -36,8 +36,8 @@ struct breaker {
 
 void breaker_init(struct breaker *breaker, const struct breaker_options *options);
 
-/* True for errors that are the dependency's: unreachable, DNS, TLS, timeout, 5xx, credentials refused, no space, storage or
- * ledger failed. */
+/* True for errors that are the dependency's: unreachable, DNS, TLS, timeout, connection cut, 5xx, credentials refused, no space,
+ * storage or ledger failed. */
 bool breaker_counts(int code);
 
 /* What a job learned about the dependency; `subject` tells recordings apart. Each returns true when the breaker opened or closed.

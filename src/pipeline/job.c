@@ -38,6 +38,23 @@ const char *job_failed_where(const struct job *job)
 
 /* ---- the machine ---- */
 
+/* Tells recordings apart, for breakers and witness. */
+static uint64_t job_subject(const struct job *job)
+{
+	uint8_t sid[16] = {0};
+	uint64_t halves[2];
+	sid_binary(&job->work.recording_sid, sid);
+	memcpy(halves, sid, sizeof(halves));
+	return halves[0] ^ halves[1];
+}
+
+/* Asking why the media is missing is a part of getting it: that never leads anywhere else. */
+static void job_begin_trial(struct job *job)
+{
+	if (job->step != STEP_DESCRIBE || job->describe != DESCRIBE_RECORDING)
+		job->trial = witness_begin(&job->env->witness, job_subject(job), job->step);
+}
+
 /* The only function that changes job->step. */
 static void job_move(struct job *job, enum job_step next)
 {
@@ -52,6 +69,7 @@ static void job_move(struct job *job, enum job_step next)
 		  LOG_STR("status", err_name(job->status)), LOG_F64("seconds", seconds));
 	job->step = next;
 	job->step_began_ns = now;
+	job_begin_trial(job);
 }
 
 /* A failed or cut job goes nowhere but to FINISH. */
@@ -62,9 +80,16 @@ static enum job_step job_destination(const struct job *job)
 	return job->status != 0 || job->cut != JOB_NOT_CUT ? STEP_FINISH : job->next;
 }
 
+static bool ended_for_good(enum ledger_outcome outcome)
+{
+	return outcome != LEDGER_OUTCOME_RETRY && outcome != LEDGER_OUTCOME_WAIT && outcome != LEDGER_OUTCOME_RELEASE;
+}
+
 static void job_end(struct job *job)
 {
 	struct job_env *env = job->env;
+	if (ended_for_good(job->outcome))
+		witness_forget(&env->witness, job->trial.subject);
 	for (int i = 0; i < DEPENDENCY_COUNT; i++) {
 		if ((job->probes & (1u << i)) != 0)
 			breaker_probe_abandoned(&env->breakers[i], (int64_t)uv_now(env->loop));
@@ -136,6 +161,7 @@ enum step_result job_fail(struct job *job, enum dependency at, int code, const s
 		job->failed_step = job->step;
 		job->failed_at = at;
 		job->retry_after_ms = retry_after_ms;
+		job->own_failure = retry_may_be_outage(code) && witness_failed(&job->env->witness, &job->trial);
 		if (error != NULL && error->detail[0] != '\0')
 			job->error = *error;
 		else
@@ -216,7 +242,7 @@ void job_cut(struct job *job, enum job_cut why)
 
 static const char *const dependency_names[DEPENDENCY_COUNT] = {"twilio", "store", "ledger"};
 
-static void dependency_changed(struct job_env *env, enum dependency dependency, int code)
+static void dependency_changed(struct job_env *env, enum dependency dependency, int code, const char *detail)
 {
 	bool up = env->breakers[dependency].state == BREAKER_CLOSED;
 	const char *name = dependency_names[dependency];
@@ -224,13 +250,15 @@ static void dependency_changed(struct job_env *env, enum dependency dependency, 
 		log_event(LOG_INFO, "dependency.up", LOG_STR("dependency", name));
 	else
 		log_event(LOG_WARN, "dependency.down", LOG_STR("dependency", name), LOG_STR("reason", err_name(code)),
+			  LOG_STR("detail", detail),
 			  LOG_I64("probe_in_ms", breaker_delay_ms(&env->breakers[dependency], (int64_t)uv_now(env->loop))));
 	/* The ledger's gauge is kept by its owner, who also knows of the forwarder's attempts. */
 	if (dependency != DEPENDENCY_LEDGER)
 		metrics_get(env->options->metrics, METRIC_DEPENDENCY_UP, name)->value = up;
 }
 
-void job_env_learned(struct job_env *env, enum dependency dependency, uint64_t subject, int code, bool answered)
+void job_env_learned(struct job_env *env, enum dependency dependency, uint64_t subject, int code, bool answered,
+		     const char *detail)
 {
 	struct breaker *breaker = &env->breakers[dependency];
 	int64_t now = (int64_t)uv_now(env->loop);
@@ -245,18 +273,19 @@ void job_env_learned(struct job_env *env, enum dependency dependency, uint64_t s
 		changed = breaker_succeeded(breaker);
 	}
 	if (changed)
-		dependency_changed(env, dependency, code);
+		dependency_changed(env, dependency, code, detail);
 }
 
 void job_learned(struct job *job, enum dependency dependency, int code, bool answered)
 {
 	if (code == 0 || answered || breaker_counts(code))
 		job->probes &= ~(1u << dependency);
-	uint8_t sid[16] = {0};
-	uint64_t halves[2];
-	sid_binary(&job->work.recording_sid, sid);
-	memcpy(halves, sid, sizeof(halves));
-	job_env_learned(job->env, dependency, halves[0] ^ halves[1], code, answered);
+	job_env_learned(job->env, dependency, job_subject(job), code, answered, NULL);
+}
+
+void job_passed(struct job *job)
+{
+	witness_passed(&job->env->witness, &job->trial);
 }
 
 /* ---- outlasting the ledger ---- */

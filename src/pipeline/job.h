@@ -18,6 +18,7 @@
 #include "pipeline/retry.h"
 #include "pipeline/soon.h"
 #include "pipeline/transfer.h"
+#include "pipeline/witness.h"
 #include "store/store.h"
 #include "twilio/client.h"
 
@@ -41,6 +42,7 @@ struct job_env {
 	const struct pipeline_options *options;
 	struct soon soon;
 	struct breaker breakers[DEPENDENCY_COUNT];
+	struct witness witness;
 	struct limit limit;
 	struct retry_policy policy;
 	struct histogram *step_seconds[STEP_COUNT];
@@ -86,6 +88,8 @@ struct job {
 	enum dependency failed_at;
 	struct error error;
 	int64_t retry_after_ms;
+	struct trial trial; /* of this step, for the witness */
+	bool own_failure;   /* by the witness */
 	enum retry_found found;
 
 	/* what was reached */
@@ -154,11 +158,16 @@ enum step_result job_wait_store(struct job *job, store_cb *done);
 bool job_landed(struct job *job, enum job_step step, enum job_flight flight);
 /* What was learned about a dependency: `code` 0 or an error, `answered`: it did answer, whatever the answer. */
 void job_learned(struct job *job, enum dependency dependency, int code, bool answered);
+/* The step got from Twilio and the store what it needs of them: a witness against those that fail there. */
+void job_passed(struct job *job);
 
 /* Lets the jobs that wait for the ledger try again, for the timer of job_env. */
 void job_env_patience_over(uv_timer_t *timer);
-/* As job_learned for what was learned without a job; `subject` as in breaker.h. */
-void job_env_learned(struct job_env *env, enum dependency dependency, uint64_t subject, int code, bool answered);
+/*
+ * As job_learned for what was learned without a job; `subject` as in breaker.h. `detail` for the log, since no line of a job's own tells it; or NULL.
+ */
+void job_env_learned(struct job_env *env, enum dependency dependency, uint64_t subject, int code, bool answered,
+		     const char *detail);
 
 /* RECORD and FINISH outlast an outage of the ledger: true when the request that failed with `status` will be made again, by
  * running the step anew, and the job waits on. */

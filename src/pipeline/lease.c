@@ -45,7 +45,7 @@ static void beat_done(struct ledger_request *request, int status)
 {
 	struct pipeline *pipeline = request->data;
 	pipeline->beating = false;
-	job_env_learned(&pipeline->env, DEPENDENCY_LEDGER, 0, status, status == 0);
+	job_env_learned(&pipeline->env, DEPENDENCY_LEDGER, 0, status, status == 0, request->error.detail);
 	if (status == 0 && request->lost != NULL) {
 		for (size_t i = 0; i < request->count; i++) {
 			if (request->lost[i])

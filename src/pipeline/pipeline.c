@@ -239,7 +239,7 @@ static void claim_done(struct ledger_request *request, int status)
 {
 	struct pipeline *pipeline = request->data;
 	pipeline->claiming = false;
-	job_env_learned(&pipeline->env, DEPENDENCY_LEDGER, 0, status, status == 0);
+	job_env_learned(&pipeline->env, DEPENDENCY_LEDGER, 0, status, status == 0, request->error.detail);
 	if (status != 0)
 		breaker_probe_abandoned(&pipeline->env.breakers[DEPENDENCY_LEDGER], now_ms(pipeline));
 	if (status == 0) {
@@ -370,6 +370,7 @@ static void init_env(struct pipeline *pipeline, uv_loop_t *loop)
 	env->give_transfer = give_transfer;
 	env->ended = job_ended;
 	list_init(&env->patient);
+	witness_init(&env->witness);
 	limit_init(&env->limit, options->max_transfers);
 	struct breaker_options breaker = {
 		.threshold = BREAKER_THRESHOLD,
@@ -387,6 +388,12 @@ static void init_env(struct pipeline *pipeline, uv_loop_t *loop)
 	pipeline->transfers_in_flight = metrics_get(options->metrics, METRIC_TRANSFERS_IN_FLIGHT);
 	metrics_get(options->metrics, METRIC_DEPENDENCY_UP, "twilio")->value = 1;
 	metrics_get(options->metrics, METRIC_DEPENDENCY_UP, "store")->value = 1;
+	/* There from the start: the first dead one must be seen as an increase. */
+	static const char *const outcomes[] = {"stored", "skipped", "absent", "failed", "dead"};
+	for (size_t i = 0; i < sizeof(outcomes) / sizeof(outcomes[0]); i++)
+		metrics_get(options->metrics, METRIC_JOBS_FINISHED, outcomes[i]);
+	metrics_get(options->metrics, METRIC_TRANSFER_BYTES, "in");
+	metrics_get(options->metrics, METRIC_TRANSFER_BYTES, "out");
 }
 
 static void init_handles(struct pipeline *pipeline)

@@ -2,6 +2,7 @@
 #include "pipeline/retry.h"
 
 #include "base/check.h"
+#include "pipeline/breaker.h"
 
 int64_t retry_backoff_ms(int64_t base_ms, int64_t max_ms, unsigned exponent)
 {
@@ -23,32 +24,14 @@ int64_t retry_between(int64_t low, int64_t high, uint64_t random)
 	return low + (int64_t)(span == 0 ? random >> 1 : random % span);
 }
 
+bool retry_may_be_outage(int code)
+{
+	return breaker_counts(code) && err_class(code) == ERR_CLASS_RETRY;
+}
+
 static int64_t min_i64(int64_t a, int64_t b)
 {
 	return a < b ? a : b;
-}
-
-/* Nothing is known to be wrong with the recording: the peer (or the way to it) is. */
-static bool is_about_dependency(int code)
-{
-	switch (code) {
-	case ERR_RESOLVE:
-	case ERR_CONNECT:
-	case ERR_TLS:
-	case ERR_TIMEOUT:
-	case ERR_RESET:
-	case ERR_PROTOCOL:
-	case ERR_HTTP_SERVER:
-	case ERR_HTTP_UNAUTHORIZED:
-	case ERR_HTTP_FORBIDDEN:
-	case ERR_UNAVAILABLE:
-	case ERR_LEDGER:
-	case ERR_STORE:
-	case ERR_IO:
-		return true;
-	default:
-		return false;
-	}
 }
 
 /* A delay of at least what the peer asked for, as far as the operator allows, with a spread behind it so that not all come back
@@ -91,7 +74,7 @@ struct retry_decision retry_decide(const struct retry_policy *policy, const stru
 		return (struct retry_decision){LEDGER_OUTCOME_FAILED, 0};
 
 	enum err_class class = err_class(input->code);
-	if (class == ERR_CLASS_RETRY && input->dependency_open && is_about_dependency(input->code))
+	if (retry_may_be_outage(input->code) && (input->dependency_open || !input->own))
 		class = ERR_CLASS_WAIT;
 	if (class == ERR_CLASS_WAIT)
 		return decide_wait(policy, input);

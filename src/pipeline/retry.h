@@ -3,6 +3,9 @@
  * The one place that decides what becomes of an attempt that did not succeed: again (charged), wait (not charged), or an end.
  * Pure: chance and the state of the dependency are inputs.
  *
+ * What may be an outage (5xx, timeout, connection cut, storage failed) is charged only when it is known to be the recording's own
+ * failure (witness.h) and the breaker is closed.
+ *
  * Backoff is exponential with full jitter: uniform in [0, min(max, base * 2^attempts)]. It spreads a herd best of the usual
  * variants: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
  */
@@ -34,6 +37,7 @@ struct retry_case {
 	int attempts;           /* charged before this one */
 	int64_t retry_after_ms; /* what the peer asked for; -1: nothing */
 	unsigned waits;         /* how often in a row the dependency asked everybody to wait */
+	bool own;               /* the witness accuses the recording; of no account unless retry_may_be_outage */
 	bool dependency_open;   /* the breaker of the dependency that failed is not closed now */
 	int64_t dependency_ms;  /* until that breaker lets somebody try again */
 	enum retry_found found;
@@ -48,6 +52,9 @@ struct retry_decision {
 };
 
 struct retry_decision retry_decide(const struct retry_policy *policy, const struct retry_case *input);
+
+/* This error is charged or not, depending on `own` and the breaker. */
+bool retry_may_be_outage(int code);
 
 /* min(max, base * 2^exponent) without overflow. */
 int64_t retry_backoff_ms(int64_t base_ms, int64_t max_ms, unsigned exponent);

@@ -49,6 +49,7 @@ static void decide(struct job *job)
 		.waits = waits_in_a_row(job),
 		.found = job->found,
 		.archived = job->recorded,
+		.own = job->own_failure,
 	};
 	if (job->failed_at != DEPENDENCY_NONE) {
 		const struct breaker *breaker = &job->env->breakers[job->failed_at];

@@ -57,6 +57,7 @@ static void step_transfer_done(struct transfer *transfer, void *data, int status
 	job->env->give_transfer(job->env, transfer);
 	learn(job, &result, status);
 	if (status == 0) {
+		job_passed(job);
 		job->transferred = true;
 		job->digest = result.digest;
 		job->md5_known = true;

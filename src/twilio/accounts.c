@@ -279,11 +279,12 @@ static int add_lines(struct twilio_accounts *accounts, FILE *file, const char *p
 		else
 			status = add_line(accounts, line, &reason);
 		if (status != 0)
-			error_set(error, status, "%s line %zu: %s", path, number, reason.detail);
+			error_set(error, status, "TWILIO_ACCOUNTS_FILE: %s line %zu: %s", path, number, reason.detail);
 	}
 	explicit_bzero(line, sizeof(line));
 	if (status == 0 && ferror(file))
-		return error_set(error, err_from_errno(errno), "%s cannot be read: %s", path, strerror(errno));
+		return error_set(error, err_from_errno(errno), "TWILIO_ACCOUNTS_FILE: %s cannot be read: %s", path,
+				 strerror(errno));
 	return status;
 }
 
@@ -330,6 +331,11 @@ bool twilio_accounts_verify(struct twilio_accounts *accounts, const struct sid *
 			return true;
 	}
 	return false;
+}
+
+bool twilio_accounts_known(const struct twilio_accounts *accounts, const struct sid *account_sid)
+{
+	return find_account(accounts, account_sid) != NULL;
 }
 
 bool twilio_accounts_credentials(const struct twilio_accounts *accounts, const struct sid *account_sid, const char **username,

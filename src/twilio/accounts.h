@@ -53,6 +53,9 @@ size_t twilio_accounts_count(const struct twilio_accounts *accounts);
 bool twilio_accounts_verify(struct twilio_accounts *accounts, const struct sid *account_sid,
 			    struct reeld_signature_request *request, const char *signature, size_t signature_len);
 
+/* Whether requests of this account can be verified. For the log: the answer to an unknown one is that to a wrong signature. */
+bool twilio_accounts_known(const struct twilio_accounts *accounts, const struct sid *account_sid);
+
 /*
  * REST credentials of an account. False when unknown. Pointers live as long as the set, except that the account for
  * whatever AccountSid has no name of its own: without a username of its own, *username is account_sid->text (and ""

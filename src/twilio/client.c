@@ -261,6 +261,11 @@ int twilio_start(struct twilio_client *client, struct twilio_request *request)
 	char url[URL_SIZE];
 	const char *username, *password;
 	clear_answer(request);
+	/* A callback that named no account carried a signature of ours; with several accounts the first is the best guess. */
+	if (!sid_is_set(&request->account_sid))
+		(void)sid_parse(slice_from_cstr(twilio_accounts_first(client->accounts)), "AC", &request->account_sid);
+	if (!sid_is_set(&request->account_sid))
+		return error_set(&request->error, ERR_CONFIG, "the event names no account, and TWILIO_ACCOUNT_SID is unset");
 	if (!has_sids(request) || format_url(client, request, url) != 0)
 		return error_set(&request->error, ERR_INVALID, "not a SID, or the base URL is too long");
 	if (!twilio_accounts_credentials(client->accounts, &request->account_sid, &username, &password))

@@ -110,7 +110,10 @@ static void collect_params(struct slice values[PARAM_COUNT], const struct reeld_
 		if (value.len == 0)
 			continue;
 		for (size_t param = 0; param < PARAM_COUNT; param++) {
-			if (!slice_equal(name, param_names[param]))
+			/* The names differ early from the end on: most comparisons end with the last byte. */
+			if (name.len != param_names[param].len ||
+			    name.ptr[name.len - 1] != param_names[param].ptr[name.len - 1] ||
+			    !slice_equal(name, param_names[param]))
 				continue;
 			if (values[param].len == 0 || slice_less(value, values[param]))
 				values[param] = value;
@@ -141,6 +144,12 @@ static bool read_number(struct slice value, int64_t max, int64_t *out)
 	}
 	*out = number;
 	return true;
+}
+
+/* -1 stands for a length that is not known (yet): while the recording is in progress. */
+static bool read_duration(struct slice value, int64_t *out)
+{
+	return slice_equal(value, SLICE("-1")) || read_number(value, INT32_MAX, out);
 }
 
 /* Bytes of the UTF-8 character at the start of `s` (RFC 3629), 0 when there is none or it is a control character. */
@@ -230,7 +239,7 @@ static enum event_problem read_recording(struct event *event, const struct slice
 		return EVENT_BAD_RECORDING_SID;
 	if (!read_sid(values[PARAM_CONFERENCE_SID], "CF", &event->conference_sid))
 		return EVENT_BAD_CONFERENCE_SID;
-	if (!read_number(values[PARAM_DURATION], INT32_MAX, &event->duration_s))
+	if (!read_duration(values[PARAM_DURATION], &event->duration_s))
 		return EVENT_BAD_DURATION;
 	if (!read_number(values[PARAM_CHANNELS], INT_MAX, &channels))
 		return EVENT_BAD_CHANNELS;
@@ -261,12 +270,14 @@ enum event_problem event_from_form(struct event *event, enum event_kind kind, co
 
 	event_reset(event, kind);
 	collect_params(values, fields, count);
+	/* Whatever else is wrong with the event: the account says whose signature it must have. */
+	bool account_good = read_sid(values[PARAM_ACCOUNT_SID], "AC", &event->account_sid);
 	enum event_problem problem = kind == EVENT_RECORDING ? read_recording(event, values) : read_call(event, values);
 	if (problem != EVENT_OK)
 		return problem;
 	if (!read_sid(values[PARAM_CALL_SID], "CA", &event->call_sid))
 		return EVENT_BAD_CALL_SID;
-	if (!read_sid(values[PARAM_ACCOUNT_SID], "AC", &event->account_sid))
+	if (!account_good)
 		return EVENT_BAD_ACCOUNT_SID;
 	read_text(values[PARAM_FROM], event->from, sizeof(event->from));
 	read_text(values[PARAM_TO], event->to, sizeof(event->to));

@@ -71,7 +71,7 @@ const char *event_problem_message(enum event_problem problem);
 /*
  * Fills the typed view from decoded fields. `params` and received_at_ms are left for the caller. Needed: RecordingSid
  * and one of CallSid and ConferenceSid for a recording, CallSid for a call. A parameter with an empty value counts as
- * not given. Of a repeated name the smallest value (as bytes) counts, so that the sorted fields of a verified request
+ * not given, and so does a RecordingDuration of -1. Of a repeated name the smallest value (as bytes) counts, so that the sorted fields of a verified request
  * and those of the journal, in order of arrival, give the same event. An unreadable start time is not a problem (-1).
  */
 enum event_problem event_from_form(struct event *event, enum event_kind kind, const struct reeld_form_field *fields,

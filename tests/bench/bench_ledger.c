@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How fast the SQLite ledger is: bench_ledger DIRECTORY [EVENTS [ROWS]]. Events forwarded and leased in batches of 64 and of 512, then each lease
+ * How fast the SQLite ledger is: bench_ledger DIRECTORY [EVENTS [ROWS]]. Events forwarded and leased in batches of 8 to 512, then each lease
  * ended by STORED_OBJECT and FINISH, 64 in flight. ROWS are there before (random SIDs make the index grow out of the cache). Prints rates and the
  * processor time an event takes.
  */
@@ -183,8 +183,8 @@ int main(int argc, char **argv)
 		forward(&bench, count, 512, false);
 	}
 
-	static const size_t batches[] = {64, 512};
-	for (size_t i = 0; i < 2; i++) {
+	static const size_t batches[] = {8, 64, 128, 512};
+	for (size_t i = 0; i < sizeof(batches) / sizeof(batches[0]); i++) {
 		char what[64];
 		make_events(bench.events, count);
 		bench.job_count = 0;

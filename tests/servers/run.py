@@ -22,13 +22,12 @@ def main(argv):
     # meson's timeout ends us with SIGTERM: the servers go first.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        environment = dict(os.environ)
         for name in names:
             server = getattr(importlib.import_module(f"servers.{name}"), name.capitalize())(directory)
             running.append(server)
             server.start()
-            environment.update(server.environment())
-        return subprocess.run(command, env=environment, check=False).returncode
+            os.environ.update(server.environment())  # also for the servers after it
+        return subprocess.run(command, check=False).returncode
     finally:
         for server in reversed(running):
             server.kill()

@@ -168,8 +168,10 @@ class Sandbox(Process):
     def deliver(self, query=""):
         return http_request(self.port, "POST", "/sandbox/deliver" + query, timeout=120)
 
-    def set_faults(self, faults):
-        return http_request(self.port, "POST", "/sandbox/faults?fault=" + urllib.parse.quote(faults, safe=""))
+    def set_faults(self, faults, **query):
+        reply = http_request(self.port, "POST", "/sandbox/faults?" + urllib.parse.urlencode({"fault": faults, **query}))
+        assert reply.status == 200, reply
+        return reply
 
     def stop(self):
         self.signal(signal.SIGTERM)

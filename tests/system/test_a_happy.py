@@ -40,6 +40,9 @@ def test_demo_interrupted_says_what_is_missing(tmp_path, started):
     assert "of 100000 recordings archived and verified: interrupted" in lines[-2] and str(tmp_path / "demo") in lines[-1]
     verified = [line for line in lines if " sha256 " in line]
     assert 20 < len(verified) < 100000, "what was archived is verified all the same"
+    missing = [line for line in lines if "NOT ARCHIVED" in line]
+    assert len(missing) == 20 and all(line.endswith("NOT ARCHIVED: interrupted") for line in missing), missing
+    assert any(line == f"and {100000 - len(verified) - 20} more that were not archived" for line in lines)
 
 
 def test_demo_without_a_place_to_work_fails_with_a_reason(tmp_path):

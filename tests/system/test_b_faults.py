@@ -80,6 +80,50 @@ def test_what_never_becomes_audio_is_dead_and_not_archived(sandbox, daemon):
     assert not list(reeld.leftovers()), "temporary files stay behind"
 
 
+def attempts(reeld):
+    return {row["recording_sid"]: row["attempts"] for row in reeld.query("SELECT recording_sid, attempts FROM recordings")}
+
+
+def test_an_outage_of_500_burns_no_attempts(sandbox, daemon):
+    peer = sandbox(count=30)
+    reeld = daemon(peer, MAX_ATTEMPTS="2", RETRY_MAX="100ms", UNKNOWN_CALL="fetch").start()
+    oracle = Oracle(reeld, peer)
+    sids = list(oracle.recordings)
+    for sid in sids[:10]:
+        assert oracle.post(sid).status == 200
+    oracle.settle()
+    peer.set_faults("500", attempts=0)
+    for sid in sids[10:]:
+        assert oracle.post(sid).status == 200
+    # Many times more failures than all attempts together would allow.
+    wait_until(lambda: peer.stats()["faults"]["500"] >= 50, lambda: f"failures: {peer.stats()}")
+    wait_until(lambda: reeld.metrics()['reeld_dependency_up{dependency="twilio"}'] == 0, "twilio to be seen as down")
+    assert set(attempts(reeld).values()) == {0}, attempts(reeld)
+    peer.set_faults("")
+    oracle.settle()
+    oracle.check()
+    assert max(attempts(reeld).values()) <= 1, attempts(reeld)
+    assert reeld.stop() == 0
+
+
+def test_an_outage_with_nobody_there_burns_no_attempts(sandbox, daemon):
+    peer = sandbox(count=30, size="2MB", fault="slow", fault_attempts=0)
+    reeld = daemon(peer, MAX_ATTEMPTS="2", RETRY_MAX="100ms", UNKNOWN_CALL="archive").start()
+    oracle = Oracle(reeld, peer)
+    for sid in oracle.recordings:
+        assert oracle.post(sid).status == 200
+    wait_until(lambda: peer.stats()["downloads_open"] >= 10, lambda: f"downloads: {peer.stats()}")
+    peer.kill()  # in the middle of them
+    wait_until(lambda: reeld.metrics()['reeld_dependency_up{dependency="twilio"}'] == 0, "twilio to be seen as down")
+    wait_until(lambda: len([line for line in reeld.logs() if line["event"] == "job.retry"]) >= 10, "the cut downloads to fail")
+    assert set(attempts(reeld).values()) == {0}, attempts(reeld)
+    sandbox(count=30, size="2MB", port=peer.port)
+    oracle.settle()
+    assert max(attempts(reeld).values()) <= 1, attempts(reeld)
+    assert {row["status"] for row in reeld.query("SELECT status FROM recordings")} == {"stored"}
+    assert reeld.stop() == 0
+
+
 def test_401_waits_for_the_operator_and_burns_no_attempts(sandbox, daemon):
     peer = sandbox(count=2)
     reeld = daemon(peer, MAX_ATTEMPTS="1").start()

@@ -97,6 +97,14 @@ def test_a_recording_that_is_gone_is_dead_soon(sandbox, daemon):
     assert reeld.stop() == 0
 
 
+def test_a_callback_that_names_no_account_is_of_the_configured_one(sandbox, daemon):
+    peer = sandbox(count=1)
+    reeld = daemon(peer).start()
+    assert reeld.post(callback_params(peer.recordings()[0], AccountSid=None)).status == 200
+    wait_until(lambda: reeld.query("SELECT * FROM recordings WHERE status = 'stored'"), lambda: f"archived: {reeld.query('SELECT * FROM recordings')}")
+    assert reeld.stop() == 0
+
+
 def test_more_accounts_each_with_its_own_credentials(sandbox, daemon, tmp_path):
 
     other = "AC" + "fe" * 16
@@ -109,5 +117,6 @@ def test_more_accounts_each_with_its_own_credentials(sandbox, daemon, tmp_path):
     assert reeld.post(callback_params(recording, AccountSid=other)).status == 403, "signed with another account's token"
     assert reeld.post(callback_params(recording, "in-progress", AccountSid=other, RecordingSid="RE" + "01" * 16), token="other_token").status == 200
     assert reeld.post(callback_params(recording, AccountSid="AC" + "00" * 16)).status == 403, "an unknown account"
+    wait_until(lambda: any("neither TWILIO_ACCOUNT_SID" in line.get("detail", "") for line in reeld.logs()), "the log to say why")
     finished_sids = wait_until(lambda: reeld.query("SELECT * FROM recordings WHERE status = 'stored'"), "the first to be archived")
     assert [row["recording_sid"] for row in finished_sids] == [recording["sid"]]

@@ -5,6 +5,7 @@ import http.client
 import os
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import time
@@ -102,12 +103,36 @@ def test_one_process_per_data_directory(sandbox, daemon):
     assert reeld.ready()
 
 
+def test_a_damaged_ledger_is_told_with_its_reason_and_events_are_still_taken(sandbox, daemon):
+    peer = sandbox(count=1)
+    reeld = daemon(peer).start()
+    assert reeld.stop() == 0
+    # The index that claims go by: nothing needs it before the start.
+    with sqlite3.connect(os.path.join(reeld.data, "ledger.db")) as database:
+        page_size = database.execute("PRAGMA page_size").fetchone()[0]
+        page = database.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'recordings_due'").fetchone()[0]
+    with open(os.path.join(reeld.data, "ledger.db"), "r+b") as file:
+        file.seek((page - 1) * page_size)
+        file.write(b"\xff" * page_size)
+    reeld.start()
+    down = wait_until(lambda: events(reeld, "dependency.down"), "the ledger to be down")
+    assert down[0]["dependency"] == "ledger" and "malformed" in down[0]["detail"], down
+    ready = reeld.get("/readyz")
+    assert ready.status == 200 and ready.json["dependencies"]["ledger"]["up"] is False
+    assert reeld.post(callback_params(peer.recordings()[0])).status == 200
+    assert reeld.stop() == 0
+
+
 def test_a_port_that_is_taken_is_one_clear_line(daemon, sandbox):
     reeld = daemon(sandbox(count=1)).start()
     other = reeld.command("serve", env={"DATA_DIR": reeld.data + "2", "ADMIN_LISTEN": "off"})
     assert other.returncode == 1
     lines = [line for line in other.stderr.splitlines() if not line.startswith("{")]
-    assert len(lines) == 1 and str(reeld.port) in lines[0], other.stderr
+    assert len(lines) == 1 and lines[0].startswith("reeld: LISTEN: ") and str(reeld.port) in lines[0], other.stderr
+    other = reeld.command("serve", env={"DATA_DIR": reeld.data + "2", "LISTEN": "127.0.0.1:0"})
+    assert other.returncode == 1
+    lines = [line for line in other.stderr.splitlines() if not line.startswith("{")]
+    assert len(lines) == 1 and lines[0].startswith("reeld: ADMIN_LISTEN: ") and str(reeld.admin_port) in lines[0], other.stderr
 
 
 def test_sighup_takes_a_rotated_token(sandbox, daemon, tmp_path):
@@ -175,6 +200,9 @@ def test_https_and_sighup_takes_a_renewed_certificate(sandbox, daemon, tmp_path)
         except OSError:
             return None
     assert wait_until(answers, lambda: reeld.process.output()) == (old[0].read_text(), 200)
+    assert reeld.command("healthcheck", env={"ADMIN_LISTEN": "off"}).returncode == 0, "the certificate is for another name than 127.0.0.1"
+    other = reeld.command("serve", env={"TLS_CERT": str(tmp_path / "none.pem"), "DATA_DIR": reeld.data + "2", "LISTEN": "127.0.0.1:0"})
+    assert other.returncode == 1 and "TLS_CERT" in other.stderr and "No such file or directory" in other.stderr, other.stderr
     for source, target in zip(new, live):
         target.write_bytes(source.read_bytes())
     reeld.process.signal(signal.SIGHUP)

@@ -27,13 +27,37 @@ def test_version_and_help():
 
 @pytest.mark.parametrize("arguments", [["frobnicate"], ["--frobnicate"], *[[command, "--frobnicate"] for command in COMMANDS], ["jobs"], ["jobs", "nonsense"],
                                        ["jobs", "show", "nonsense"], ["recordings"], ["recordings", "url"], ["sign"], ["demo", "--count", "x"],
-                                       ["demo", "--count", "0"], ["demo", "--size", "1XB"], ["sandbox", "--fault", "nonsense"],
+                                       ["demo", "--count", "0"], ["demo", "--size", "1XB"], ["demo", "--size", "0"], ["sandbox", "--size", "0"], ["sandbox", "--rate", "x"], ["sandbox", "--fault", "nonsense"],
                                        ["sandbox", "--count"], ["sandbox", "--stall", "soon"], ["sandbox", "--exit-when-done"]])
 def test_wrong_usage_is_status_2_with_usage_on_stderr(arguments, tmp_path):
     result = run(*arguments, env={"DATA_DIR": str(tmp_path / "data")})
     assert result.returncode == 2, result
     assert result.stdout == "" and "usage" in result.stderr.lower()
     assert not (tmp_path / "data").exists(), "wrong usage must not begin to work"
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "sandbox"])
+def test_a_usage_error_shows_the_usage_that_help_shows(command):
+    usage = run(command, "--help").stdout.splitlines()[0]
+    assert usage.startswith("usage: reeld ") and usage in run(command, "--frobnicate").stderr.splitlines()
+
+
+def test_a_bad_number_is_named():
+    assert "--rate 'x'" in run("sandbox", "--rate", "x").stderr
+
+
+def test_output_that_cannot_be_written_is_a_failure():
+    with open("/dev/full", "w") as full:
+        for arguments in (["--version"], ["--help"], ["sign", "--url", "https://x.example/", "--token", TOKEN]):
+            result = subprocess.run([BINARY, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, timeout=DEADLINE, check=False)
+            assert result.returncode == 1 and len(result.stderr.splitlines()) == 1, (arguments, result)
+
+
+def test_closed_standard_streams_do_no_harm(tmp_path):
+    script = '"$0" demo --count 2 --data-dir "$1" <&- >&- 2>&-'
+    result = subprocess.run(["sh", "-c", script, BINARY, str(tmp_path / "demo")], timeout=DEADLINE, check=False)
+    assert result.returncode == 0
+    assert len(list((tmp_path / "demo" / "recordings").rglob("*.wav"))) == 2
 
 
 GOOD = {"TWILIO_ACCOUNT_SID": ACCOUNT, "TWILIO_AUTH_TOKEN": "tokentoken", "ADMIN_LISTEN": "off", "LISTEN": "127.0.0.1:0"}
@@ -44,18 +68,26 @@ GOOD = {"TWILIO_ACCOUNT_SID": ACCOUNT, "TWILIO_AUTH_TOKEN": "tokentoken", "ADMIN
     ("TWILIO_AUTH_TOKEN", ""), ("TWILIO_AUTH_TOKEN_FILE", "/nonexistent/file"), ("PUBLIC_URL", "ftp://x"), ("TRUSTED_PROXIES", "10.0.0.0/99"),
     ("VALIDATE_TWILIO_SIGNATURE", "perhaps"), ("RECORDING_FORMAT", "ogg"), ("RECORDING_CHANNELS", "3"), ("ACK", "never"), ("UNKNOWN_CALL", "invent"),
     ("DELETE_FROM_TWILIO", "always"), ("MAX_ATTEMPTS", "0"), ("MAX_ATTEMPTS", "many"), ("RETRY_BASE", "2"), ("MAX_BODY", "1"), ("LOG_LEVEL", "loud"),
+    ("LISTEN", "nowhere.invalid:80"), ("LISTEN", "192.0.2.1:80"), ("DATA_DIR", "/dev/null"),
     ("TLS_CERT", "/nonexistent/cert.pem"), ("TWILIO_ACCOUNTS_FILE", "/nonexistent/accounts"), ("SHUTDOWN_GRACE", "-1s"), ("DATA_DIR", "/proc/nonexistent")])
 def test_a_bad_setting_stops_the_start_with_one_line_that_names_it(tmp_path, name, value):
     result = run("serve", env={**GOOD, "DATA_DIR": str(tmp_path / "data"), name: value})
     assert result.returncode == 1, result
     lines = [line for line in result.stderr.splitlines() if not line.startswith("{")]
     assert len(lines) == 1 and name.removesuffix("_FILE") in lines[0], result.stderr
+    assert "reeld.drained" not in result.stderr, "what never started is not drained"
     assert "tokentoken" not in result.stderr
 
 
 def test_a_bad_secret_is_not_repeated(tmp_path):
     result = run("serve", env={**GOOD, "DATA_DIR": str(tmp_path), "TWILIO_AUTH_TOKEN": "very,,secret"})
     assert result.returncode == 1 and "secret" not in result.stderr and "TWILIO_AUTH_TOKEN" in result.stderr
+    # Secrets that stand in the wrong variable.
+    for name in ("TWILIO_ACCOUNT_SID", "TWILIO_API_KEY"):
+        result = run("serve", env={**GOOD, "DATA_DIR": str(tmp_path), name: "verysecret"})
+        assert result.returncode == 1 and "secret" not in result.stderr and name in result.stderr
+    result = run("serve", env={**GOOD, "DATA_DIR": str(tmp_path), "PUBLIC_URL": "https://user:verysecret@x.example"})
+    assert result.returncode == 1 and "secret" not in result.stderr and "PUBLIC_URL" in result.stderr
 
 
 def test_env_file_is_read_and_the_environment_wins(tmp_path, sandbox):
@@ -75,6 +107,8 @@ def test_check_reaches_everything_and_says_what_fails(tmp_path, sandbox):
         good = reeld.command("check")
         assert good.returncode == 0 and "FAIL" not in good.stdout, good
         assert len([line for line in good.stdout.splitlines() if line.startswith("ok")]) >= 4
+        assert "journal.opened" in good.stderr, "LOG_LEVEL asks for it"
+        assert reeld.command("check", env={"LOG_LEVEL": ""}).stderr == ""
         assert reeld.command("migrate").returncode == 0
     wrong = reeld.command("check", env={"TWILIO_AUTH_TOKEN": "wrong_token_here"})
     assert wrong.returncode == 1 and "FAIL" in wrong.stdout

@@ -47,6 +47,15 @@ def test_the_counters_add_up(busy):
     assert any(name.startswith('reeld_build_info{version="') for name in metrics)
 
 
+def test_counters_are_there_before_they_count(daemon):
+    """Else the first dead recording is no increase to who watches."""
+    reeld = daemon().start()
+    metrics = reeld.metrics()
+    assert [metrics[f'reeld_jobs_finished_total{{outcome="{outcome}"}}'] for outcome in ("stored", "skipped", "absent", "failed", "dead")] == [0] * 5
+    assert [metrics[f'reeld_transfer_bytes_total{{direction="{direction}"}}'] for direction in ("in", "out")] == [0, 0]
+    assert reeld.stop() == 0
+
+
 def test_health_and_readiness(busy):
     for port in (busy.port, busy.admin_port):
         assert busy.get("/healthz", port).json == {"status": "ok"}

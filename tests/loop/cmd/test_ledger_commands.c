@@ -15,18 +15,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* main.c has it in the program; what it says and returns is the same. */
-int cmd_usage_error(const char *command, const char *usage, const char *format, ...)
-{
-	va_list args;
-	va_start(args, format);
-	fprintf(stderr, "reeld %s: ", command);
-	vfprintf(stderr, format, args);
-	fprintf(stderr, "\nusage: %s\n", usage);
-	va_end(args);
-	return CMD_USAGE;
-}
-
 #define STORED "RE00000000000000000000000000000001"
 #define DEAD "RE00000000000000000000000000000002"
 #define PENDING "RE00000000000000000000000000000003"

@@ -82,6 +82,7 @@ void fixture_init(void)
 void fixture_start(void)
 {
 	struct error error = {0};
+	fixture.started = true;
 	fixture.server = server_new(&fixture.loop, &fixture.options);
 	cr_assert_not_null(fixture.server);
 	cr_assert_eq(server_listen(fixture.server, "127.0.0.1:0", &error), 0, "%s", error.detail);
@@ -122,7 +123,7 @@ void fixture_fini(void)
 		fixture_close_server();
 	while (fixture.waiting_count > 0)
 		fixture_answer_next();
-	TURN_UNTIL(fixture.closed);
+	TURN_UNTIL(fixture.closed || !fixture.started);
 	cr_assert_eq(fixture.gauge.value, 0);
 	uv_close((uv_handle_t *)&fixture.watchdog, NULL);
 	uv_run(&fixture.loop, UV_RUN_DEFAULT);
@@ -172,10 +173,15 @@ static void on_connect(uv_connect_t *connect, int status)
 
 void raw_connect(struct raw_client *client)
 {
+	raw_connect_port(client, server_port(fixture.server));
+}
+
+void raw_connect_port(struct raw_client *client, int port)
+{
 	struct sockaddr_in address;
 	memset(client, 0, sizeof(*client));
 	buffer_init(&client->in, (size_t)64 << 20);
-	uv_ip4_addr("127.0.0.1", server_port(fixture.server), &address);
+	uv_ip4_addr("127.0.0.1", port, &address);
 	uv_tcp_init(&fixture.loop, &client->tcp);
 	client->tcp.data = client;
 	client->connect.data = client;

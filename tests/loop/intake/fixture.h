@@ -25,6 +25,7 @@ struct fixture {
 	struct metrics *metrics;
 	struct metric gauge;
 	struct server_options options;
+	bool started;
 	bool closed;
 	size_t requests;
 	/* connections that wait for their answer, oldest first */
@@ -42,7 +43,7 @@ void fixture_start(void);
 /* Answers the connection that waits longest with its number: "answer 1". */
 void fixture_answer_next(void);
 void fixture_close_server(void);
-/* Closes the server if need be; the loop must close cleanly. */
+/* Closes the server if one was started and need be; the loop must close cleanly. */
 void fixture_fini(void);
 
 /* One turn that does not block for long. */
@@ -70,8 +71,9 @@ struct raw_client {
 	bool reading;
 };
 
-/* Connects and waits until it is. */
+/* Connects and waits until it is; to the fixture's server, or to another one on its loop. */
 void raw_connect(struct raw_client *client);
+void raw_connect_port(struct raw_client *client, int port);
 void raw_send(struct raw_client *client, const char *bytes, size_t len);
 void raw_send_text(struct raw_client *client, const char *text);
 void raw_shutdown(struct raw_client *client);

@@ -235,3 +235,53 @@ Test(commit, the_part_of_a_batch_that_is_durable_is_acknowledged_when_the_rest_c
 		cr_assert_eq(events[i].status, ERR_NO_SPACE);
 	cr_assert_eq(stats_of(&f).durable, durable + 1);
 }
+
+#define STREAM_MAX 2000
+
+static struct {
+	struct event events[STREAM_MAX];
+	unsigned sent;
+	bool lingered;
+	uv_idle_t arrivals; /* runs once a turn */
+} stream;
+
+static void stream_arrives(uv_idle_t *idle)
+{
+	stream.lingered = stream.lingered || f.journal->lingering;
+	if (stream.lingered || stream.sent == STREAM_MAX) {
+		uv_idle_stop(idle);
+		return;
+	}
+	cr_assert_eq(event_append(&f, &stream.events[stream.sent], stream.sent, 100), 0);
+	stream.sent++;
+}
+
+Test(commit, a_batch_that_still_grows_waits_and_goes_out_as_soon_as_it_does_not)
+{
+	f.options.segment_bytes = 4 * 1024 * 1024;
+	f.options.max_bytes = 64 * 1024 * 1024;
+	OPEN(&f);
+	events_append(&f, 0, 1, 100);
+	f.journal->commit_ns = 100000000;
+	uv_idle_init(&f.loop, &stream.arrivals);
+	uv_idle_start(&stream.arrivals, stream_arrives);
+	RUN_UNTIL(&f, !uv_is_active((uv_handle_t *)&stream.arrivals));
+	cr_expect(stream.lingered, "every poll's one event was a commit");
+	/* No timer has to fire for it: the turn after the last arrival finds nothing new. */
+	uv_run(&f.loop, UV_RUN_NOWAIT);
+	cr_expect_not(f.journal->lingering);
+	RUN_UNTIL(&f, stream.events[stream.sent - 1].calls == 1);
+	uv_close((uv_handle_t *)&stream.arrivals, NULL);
+}
+
+Test(commit, an_event_that_comes_alone_does_not_wait)
+{
+	struct event event;
+	OPEN(&f);
+	spares_ready();
+	cr_assert_eq(event_append(&f, &event, 1, 100), 0);
+	uv_run(&f.loop, UV_RUN_NOWAIT);
+	cr_expect(f.journal->writer.busy || event.calls == 1, "the first turn hands it to the writer");
+	RUN_UNTIL(&f, event.calls == 1);
+	cr_assert_eq(event.status, 0);
+}

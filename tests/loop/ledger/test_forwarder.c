@@ -287,6 +287,44 @@ Test(forwarder, what_is_committed_later_follows_by_itself)
 	cr_expect_leq(gate.largest, 512);
 }
 
+/* Appends one event each turn, for as long as a few batches take, and returns how many requests carried them. */
+static unsigned requests_of_a_trickle(struct forwarder_options with)
+{
+	start_with(with);
+	append_recording(0, "completed");
+	wait_appended(1);
+	wait_drained();
+	cr_expect_eq(gate.requests, 1, "the first one waits for nobody");
+	uint64_t end = uv_now(&loop) + 100;
+	unsigned n = 1;
+	for (; uv_now(&loop) < end || n < 50; n++) {
+		append_recording(n, "completed");
+		wait_appended(n + 1);
+		run_turn();
+	}
+	wait_drained();
+	cr_expect_eq(leased, n);
+	return gate.requests;
+}
+
+Test(forwarder, a_trickle_is_gathered_into_batches)
+{
+	struct forwarder_options with = options();
+	with.linger_ms = 200;
+	/* However slow the machine: fewer than one request each 200 ms and the few at the ends. */
+	uint64_t began = uv_now(&loop);
+	unsigned requests = requests_of_a_trickle(with);
+	cr_expect_leq(requests, 3 + (uv_now(&loop) - began) / 200, "%u", requests);
+}
+
+Test(forwarder, nothing_is_gathered_when_somebody_waits)
+{
+	struct forwarder_options with = options();
+	with.linger_ms = 600000;
+	with.prompt = true;
+	cr_expect_gt(requests_of_a_trickle(with), 5);
+}
+
 Test(forwarder, what_the_filter_knows_does_not_reach_the_ledger)
 {
 	append_recording(1, "completed");

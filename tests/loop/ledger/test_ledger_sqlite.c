@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What only the embedded ledger has. */
+#include "ledger/ledger_sqlite.h"
 #include "ledger_factory.h"
 #include "ledger_support.h"
 
@@ -130,4 +131,55 @@ Test(ledger_sqlite, a_ledger_that_is_locked_for_long_is_down_until_it_is_not)
 	forward_leased(ledger, 1);
 	cr_expect(ledger_up(ledger));
 	close_ledger(ledger);
+}
+
+/* How SQLite would run a statement, as one line. */
+static void plan_of(sqlite3 *db, size_t statement, char *plan, size_t size)
+{
+	char sql[2048];
+	sqlite3_stmt *stmt;
+	cr_assert_lt(snprintf(sql, sizeof(sql), "EXPLAIN QUERY PLAN %s", ledger_sqlite_sql[statement]), (int)sizeof(sql));
+	cr_assert_eq(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK, "%s", sqlite3_errmsg(db));
+	size_t len = 0;
+	while (sqlite3_step(stmt) == SQLITE_ROW && len < size)
+		len += (size_t)snprintf(plan + len, size - len, "%s; ", (const char *)sqlite3_column_text(stmt, 3));
+	sqlite3_finalize(stmt);
+}
+
+Test(ledger_sqlite, what_is_asked_often_finds_its_rows_by_an_index)
+{
+	static const struct {
+		size_t statement;
+		const char *index;
+	} rows[] = {{STMT_FIND, "recordings_sid"},
+		    {STMT_GET, "recordings_sid"},
+		    {STMT_RENEW, "recordings_sid"},
+		    {STMT_DUE, "recordings_due"},
+		    {STMT_NEXT_DUE, "recordings_due"},
+		    {STMT_COUNT_WAITING, "recordings_due"},
+		    {STMT_EXPIRED, "recordings_leased"},
+		    {STMT_NEXT_EXPIRY, "recordings_leased"},
+		    {STMT_DEAD, "recordings_open"},
+		    {STMT_LIST_STATUS, "recordings_open"},
+		    {STMT_LIST_STORED, "PRIMARY KEY"},
+		    {STMT_LIST_ANY, "PRIMARY KEY"},
+		    {STMT_CALL_FIND, "sqlite_autoindex_calls_1"}};
+	sqlite3 *db;
+	char plan[1024];
+	cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		plan_of(db, rows[i].statement, plan, sizeof(plan));
+		cr_expect_not_null(strstr(plan, rows[i].index), "%s: %s", ledger_sqlite_sql[rows[i].statement], plan);
+		cr_expect_null(strstr(plan, "SCAN recordings"), "%s: %s", ledger_sqlite_sql[rows[i].statement], plan);
+	}
+	static const size_t ordered[] = {STMT_DUE, STMT_EXPIRED, STMT_DEAD, STMT_LIST_STATUS, STMT_LIST_STORED, STMT_LIST_ANY};
+	for (size_t i = 0; i < sizeof(ordered) / sizeof(ordered[0]); i++) {
+		plan_of(db, ordered[i], plan, sizeof(plan));
+		cr_expect_null(strstr(plan, "TEMP B-TREE"), "%s is sorted: %s", ledger_sqlite_sql[ordered[i]], plan);
+	}
+	plan_of(db, STMT_COUNTS, plan, sizeof(plan));
+	cr_expect_not_null(strstr(plan, "recordings_open"), "%s", plan);
+	plan_of(db, STMT_LIST_OPEN, plan, sizeof(plan));
+	cr_expect_null(strstr(plan, "SCAN recordings"), "%s", plan);
+	sqlite3_close(db);
 }

@@ -103,4 +103,6 @@ Test(arguments, a_range_has_two_ends_in_order)
 	cr_assert_not(argument_size_range("2MB-1MB", &min, &max));
 	cr_assert_not(argument_size_range("-2MB", &min, &max));
 	cr_assert_not(argument_size_range("2MB-", &min, &max));
+	cr_assert_not(argument_size_range("0", &min, &max));
+	cr_assert_not(argument_size_range("0-2MB", &min, &max));
 }

@@ -22,19 +22,6 @@ static char out[4096];
 static char err[4096];
 static char body_path[64];
 
-/* main.c has the real one. */
-int cmd_usage_error(const char *command, const char *usage, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	fprintf(stderr, "reeld %s: ", command);
-	vfprintf(stderr, format, args);
-	fprintf(stderr, "\nusage: %s\n", usage);
-	va_end(args);
-	return CMD_USAGE;
-}
-
 static void slurp(int fd, char *text, size_t size)
 {
 	ssize_t len = pread(fd, text, size - 1, 0);

@@ -24,8 +24,8 @@ TestSuite(breaker, .init = setup);
 
 Test(breaker, counts_what_is_the_dependencys_and_not_what_is_the_recordings)
 {
-	static const int own[] = {ERR_RESOLVE,           ERR_CONNECT, ERR_TLS,    ERR_TIMEOUT, ERR_HTTP_SERVER,
-				  ERR_HTTP_UNAUTHORIZED, ERR_STORE,   ERR_LEDGER, ERR_NO_SPACE};
+	static const int own[] = {ERR_RESOLVE,  ERR_CONNECT,           ERR_TLS,   ERR_TIMEOUT, ERR_HTTP_SERVER, ERR_RESET,
+				  ERR_PROTOCOL, ERR_HTTP_UNAUTHORIZED, ERR_STORE, ERR_LEDGER,  ERR_NO_SPACE};
 	static const int others[] = {0,
 				     ERR_HTTP_NOT_FOUND,
 				     ERR_HTTP_THROTTLED,

@@ -19,7 +19,29 @@ Test(retry, every_error_has_the_outcome_of_its_class)
 						       [ERR_CLASS_PERMANENT] = LEDGER_OUTCOME_DEAD};
 	for (int code = -1; - code < ERR_ORDINAL_COUNT; code--) {
 		struct retry_case input = failed(code);
+		input.own = true;
 		cr_assert_eq(retry_decide(&policy, &input).outcome, by_class[err_class(code)], "%s", err_name(code));
+	}
+}
+
+Test(retry, what_may_be_an_outage_is_not_charged_unless_it_is_the_recordings_own)
+{
+	static const int codes[] = {ERR_HTTP_SERVER, ERR_TIMEOUT, ERR_RESET, ERR_PROTOCOL, ERR_STORE, ERR_IO};
+	static const int never[] = {ERR_MEDIA_TYPE, ERR_MEDIA_LENGTH, ERR_MEDIA_NOT_READY, ERR_CHECKSUM, ERR_HTTP_NOT_FOUND};
+	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+		struct retry_case input = failed(codes[i]);
+		input.attempts = 11;
+		cr_assert(retry_may_be_outage(codes[i]));
+		cr_assert_eq(retry_decide(&policy, &input).outcome, LEDGER_OUTCOME_WAIT, "%s", err_name(codes[i]));
+		input.own = true;
+		cr_assert_eq(retry_decide(&policy, &input).outcome, LEDGER_OUTCOME_DEAD, "%s", err_name(codes[i]));
+		input.dependency_open = true;
+		cr_assert_eq(retry_decide(&policy, &input).outcome, LEDGER_OUTCOME_WAIT, "%s", err_name(codes[i]));
+	}
+	for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++) {
+		struct retry_case input = failed(never[i]);
+		cr_assert_not(retry_may_be_outage(never[i]));
+		cr_assert_eq(retry_decide(&policy, &input).outcome, LEDGER_OUTCOME_RETRY, "%s", err_name(never[i]));
 	}
 }
 
@@ -62,6 +84,7 @@ Test(retry, jitter_uses_the_whole_range_and_nothing_else)
 	int64_t seen_low = INT64_MAX, seen_high = -1;
 	for (uint64_t random = 0; random < 100000; random += 7) {
 		struct retry_case input = failed(ERR_TIMEOUT);
+		input.own = true;
 		input.attempts = 2;
 		input.random = random;
 		int64_t delay = retry_decide(&policy, &input).delay_ms;
@@ -83,6 +106,7 @@ Test(retry, retry_after_is_honoured_up_to_the_maximum)
 	input.retry_after_ms = 7 * 24 * 3600000LL;
 	cr_assert_eq(retry_decide(&policy, &input).delay_ms, policy.max_ms);
 	input.code = ERR_HTTP_SERVER;
+	input.own = true;
 	input.retry_after_ms = 5000;
 	cr_assert_eq(retry_decide(&policy, &input).outcome, LEDGER_OUTCOME_RETRY);
 	cr_assert(retry_decide(&policy, &input).delay_ms >= 5000);
@@ -145,6 +169,7 @@ Test(retry, an_archived_recording_does_not_die_of_failed_tidying)
 	input.archived = true;
 	cr_assert_eq(retry_decide(&policy, &input).outcome, LEDGER_OUTCOME_DONE);
 	input.code = ERR_HTTP_SERVER;
+	input.own = true;
 	cr_assert_eq(retry_decide(&policy, &input).outcome, LEDGER_OUTCOME_RETRY);
 	input.attempts = 11;
 	cr_assert_eq(retry_decide(&policy, &input).outcome, LEDGER_OUTCOME_DONE);

@@ -213,6 +213,7 @@ Test(accounts, loads_lines_and_skips_comments_and_blank_ones)
 static void expect_load_error(const char *text, const char *line, const char *reason)
 {
 	cr_expect_eq(load(text), ERR_CONFIG);
+	cr_expect_not_null(strstr(error.detail, "TWILIO_ACCOUNTS_FILE: "), "%s", error.detail);
 	cr_expect_not_null(strstr(error.detail, path), "%s", error.detail);
 	cr_expect_not_null(strstr(error.detail, line), "%s", error.detail);
 	cr_expect_not_null(strstr(error.detail, reason), "%s", error.detail);

@@ -113,8 +113,9 @@ Test(event, refuses_malformed_sids)
 
 Test(event, refuses_numbers_that_are_none_or_overflow)
 {
-	static const char *const bad[] = {"x",  "-1",   "%2B1", "1.5",        "1+",
-					  "+1", "0x10", "1e3",  "2147483648", "99999999999999999999999999"};
+	static const char *const bad[] = {
+		"x", "-2", "%2B1", "1.5", "1+",  "+1",   "0x10", "1e3", "2147483648", "99999999999999999999999999",
+		"-", "-0", "-10",  "--1", "-1-", "-1.0", "+-1",  "-01"};
 	char form[256];
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -127,9 +128,47 @@ Test(event, refuses_numbers_that_are_none_or_overflow)
 		snprintf(form, sizeof(form), "CallSid=" CA "&CallDuration=%s", bad[i]);
 		expect_problem(EVENT_CALL_STATUS, form, EVENT_BAD_CALL_DURATION);
 	}
+	expect_problem(EVENT_RECORDING, REQUIRED "&RecordingChannels=-1", EVENT_BAD_CHANNELS);
+	expect_problem(EVENT_RECORDING, REQUIRED "&ErrorCode=-1", EVENT_BAD_ERROR_CODE);
+	expect_problem(EVENT_CALL_STATUS, "CallSid=" CA "&CallDuration=-1", EVENT_BAD_CALL_DURATION);
 	cr_expect_eq(recording(REQUIRED "&RecordingDuration=2147483647").duration_s, 2147483647);
 	cr_expect_eq(recording(REQUIRED "&RecordingDuration=007").duration_s, 7);
 	cr_expect_eq(recording(REQUIRED "&ErrorCode=16101").error_code, 16101);
+}
+
+Test(event, takes_a_duration_of_minus_one_as_not_given)
+{
+	cr_expect_eq(recording(REQUIRED "&RecordingStatus=in-progress&RecordingDuration=-1").duration_s, -1);
+	cr_expect_eq(recording(REQUIRED "&RecordingStatus=completed&RecordingDuration=%2D1").duration_s, -1);
+}
+
+/* The shapes that Twilio's pages and captured requests show, and what may come: "New parameters may be added without notice". */
+Test(event, takes_whatever_a_real_callback_may_hold)
+{
+	/* <Record>: no RecordingTrack */
+	cr_expect_str_eq(recording(REQUIRED "&RecordingSource=RecordVerb&RecordingStatus=completed&ErrorCode=0").track, "");
+	/* <Conference record>: ConferenceSid instead of CallSid */
+	struct event conference = recording("RecordingSid=" RE "&ConferenceSid=" CF
+					    "&RecordingSource=Conference&RecordingChannels=1");
+	cr_expect_str_eq(conference.conference_sid.text, CF);
+	cr_expect(!sid_is_set(&conference.call_sid));
+	/* absent, with its reason and without media */
+	struct event absent = recording(REQUIRED "&RecordingStatus=absent&ErrorCode=16102");
+	cr_expect_eq(absent.status, RECORDING_ABSENT);
+	cr_expect_eq(absent.error_code, 16102);
+	/* a space as %20 or as + */
+	int64_t start = recording(REQUIRED "&RecordingStartTime=Wed%2C%2020%20Apr%202022%2023%3A45%3A25%20%2B0000").start_time_ms;
+	cr_expect_eq(start, 1650498325000);
+	cr_expect_eq(recording(REQUIRED "&RecordingStartTime=Wed%2c+20+Apr+2022+23%3a45%3a25+%2b0000").start_time_ms, start);
+	/* hex digits of either case */
+	struct event upper = recording(
+		"RecordingSid=RE0123456789ABCDEF0123456789ABCDEF&CallSid=CA0123456789abcDEF0123456789abcdef");
+	cr_expect_str_eq(upper.recording_sid.text, "RE0123456789ABCDEF0123456789ABCDEF");
+	/* what nobody has heard of yet, and encryption's JSON */
+	struct event unknown = recording(REQUIRED
+					 "&RecordingStatus=completed&Brand.New%5B0%5D=x&NoValue&=&EncryptionDetails=%7B%22type"
+					 "%22%3A%22rsa-aes%22%2C%22public_key_sid%22%3A%22CR1%22%7D");
+	cr_expect_eq(unknown.status, RECORDING_COMPLETED);
 }
 
 Test(event, reads_the_status_in_any_case_and_keeps_unknown_words)
