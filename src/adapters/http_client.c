@@ -148,9 +148,12 @@ static void socket_ready(uv_poll_t *poll, int status, int events)
 	struct http_client *client = sock->client;
 	int flags = 0;
 	if (status < 0) {
-		/* libuv has stopped polling it. If curl keeps it, it must be armed again. */
+		/*
+		 * libuv has stopped polling it. If curl keeps it, it must be armed again. curl shall come upon the error itself: told
+		 * of it (CURL_CSELECT_ERR) it fails at once, but it sends a request again when a kept connection turns out to be dead.
+		 */
 		sock->armed = 0;
-		flags = CURL_CSELECT_ERR;
+		flags = CURL_CSELECT_IN | CURL_CSELECT_OUT;
 		socket_mark_dirty(sock);
 	} else if ((events & ~sock->wanted) != 0) {
 		socket_arm(sock, sock->wanted);

@@ -224,7 +224,7 @@ static int start_http(struct s3_call *call, const struct call_lines *lines, cons
 		.body = call->body,
 		.on_header = on_http_header,
 		.on_headers = on_http_headers,
-		.stall_timeout_ms = call->stall_timeout_ms,
+		.stall_timeout_ms = call->stall_timeout_ms != 0 ? call->stall_timeout_ms : store->stall_timeout_ms,
 		.done = on_http_done,
 		.data = call,
 	};
@@ -495,6 +495,8 @@ static void on_http_done(struct http_client_request *http, int status)
 	call->error = http->error;
 	if (call->cancelled)
 		status = ERR_CANCELLED;
+	else if (status == ERR_CANCELLED && http->http_status != 0)
+		status = ERR_PROTOCOL; /* content before it had the body */
 	else if (may_pass(status) && again(call))
 		return;
 	call_finish(call, status);

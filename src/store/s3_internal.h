@@ -55,6 +55,7 @@ struct s3_store {
 	int64_t multipart_threshold;
 	size_t parts_max; /* part buffers of all uploads together */
 	uint32_t retry_ms;
+	uint32_t stall_timeout_ms; /* 0: the client's */
 	int64_t clean_age_ms;
 
 	/* what was learned */
@@ -127,7 +128,7 @@ struct s3_call {
 	int64_t send_length;
 	size_t (*on_receive)(struct s3_call *call, const char *bytes, size_t len); /* of a success; else collected */
 	unsigned tries;                                                            /* 0: S3_TRIES */
-	uint32_t stall_timeout_ms;                                                 /* 0: the client's */
+	uint32_t stall_timeout_ms;                                                 /* 0: the store's */
 	void (*done)(struct s3_call *call, int status);
 	void *data;
 

@@ -251,8 +251,13 @@ static void part_sent(struct s3_call *call, int status)
 	struct s3_put *put = part->put;
 	struct error error = call->error;
 	const char *etag = call->answer.etag;
+	char checksum[BASE64_LEN(32) + 1];
+	base64_encode(part->sha256, sizeof(part->sha256), checksum);
 	if (status == 0 && (etag[0] == '\0' || strpbrk(etag, "<>&") != NULL))
 		status = error_set(&error, ERR_PROTOCOL, "%s: part %u was answered without an ETag", put->key, part->number);
+	bool has_checksum = call->answer.checksum_sha256[0] != '\0';
+	if (status == 0 && has_checksum && strcmp(call->answer.checksum_sha256, checksum) != 0)
+		status = error_set(&error, ERR_CHECKSUM, "%s: part %u arrived with another SHA-256", put->key, part->number);
 	if (status == 0 && !sent_parts_reach(put, part->number))
 		status = error_set(&error, ERR_NOMEM, "%s: no memory for %u parts", put->key, part->number);
 	if (status == 0) {
@@ -260,7 +265,7 @@ static void part_sent(struct s3_call *call, int status)
 		snprintf(sent->etag, sizeof(sent->etag), "%s", etag);
 		memcpy(sent->sha256, part->sha256, sizeof(sent->sha256));
 		/* Who does not answer it has not understood it, and may refuse to hear of it again. */
-		sent->has_checksum = call->answer.checksum_sha256[0] != '\0';
+		sent->has_checksum = has_checksum;
 	} else {
 		s3_put_fail(put, status, &error, call->answer.retry_after_ms);
 	}

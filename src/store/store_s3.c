@@ -378,6 +378,7 @@ static void set_sizes(struct s3_store *store, const struct store_s3_options *opt
 		store->part_bytes = S3_PART_MIN;
 	store->parts_max = options->parts_max != 0 ? options->parts_max : PARTS_COUNT;
 	store->multipart_threshold = options->multipart_threshold != 0 ? options->multipart_threshold : MULTIPART_THRESHOLD;
+	store->stall_timeout_ms = options->stall_timeout_ms;
 	store->retry_ms = options->retry_ms != 0 ? options->retry_ms : RETRY_MS;
 	store->clean_age_ms = options->clean_age_ms != 0 ? options->clean_age_ms : CLEAN_AGE_MS;
 }

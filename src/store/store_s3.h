@@ -40,8 +40,9 @@ struct store_s3_options {
 	size_t hold_bytes;           /* 0: 256 KiB */
 	bool no_checksums; /* x-amz-checksum-sha256 only where required (AWS_REQUEST_CHECKSUM_CALCULATION=when_required) */
 	/* For tests; 0 means the default. */
-	uint32_t retry_ms;    /* first backoff inside one operation: 200 ms */
-	int64_t clean_age_ms; /* uploads younger than this are somebody's work: a day */
+	uint32_t stall_timeout_ms; /* no byte either way: 30 s */
+	uint32_t retry_ms;         /* first backoff inside one operation: 200 ms */
+	int64_t clean_age_ms;      /* uploads younger than this are somebody's work: a day */
 };
 
 /*

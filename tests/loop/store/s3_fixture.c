@@ -74,7 +74,7 @@ void s3_fixture_open(const struct store_s3_options *options)
 	support_init_loop();
 	s3_http = http_client_new(&loop, &http);
 	cr_assert_not_null(s3_http);
-	const struct aws_credentials_options credentials = {.loop = &loop, .http = s3_http, .variable = variable};
+	const struct aws_credentials_options credentials = {.loop = &loop, .http = s3_http, .variable = variable, .hold_ms = 1};
 	cr_assert_eq(aws_credentials_new(&s3_credentials, &credentials, &error), 0, "%s", error.detail);
 	open_store(options);
 }

@@ -55,6 +55,7 @@ static void put_done(struct store_put *base, int status)
 	cr_assert(!inside, "done inside the call");
 	put->done++;
 	put->status = status;
+	uv_stop(&loop); /* it may have been a timer: the loop would go on to wait for something else */
 }
 
 static void request_done(struct store_request *base, int status)
@@ -63,6 +64,7 @@ static void request_done(struct store_request *base, int status)
 	cr_assert(!inside, "done inside the call");
 	request->done++;
 	request->status = status;
+	uv_stop(&loop);
 }
 
 void put_start_open(struct put *put, const struct store_object *object)
