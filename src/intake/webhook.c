@@ -345,7 +345,8 @@ static void webhook_on_recording(struct webhook *webhook, struct connection *con
 		return;
 	}
 	/* Before the signature, which is that of the event's account. What is wrong is told only after it. */
-	enum event_problem problem = event_from_form(&checked.event, EVENT_RECORDING, checked.fields, checked.field_count);
+	enum event_problem problem = event_identify(&checked.event, EVENT_RECORDING, checked.fields, checked.field_count);
+	idempotency_expect(webhook->options.filter, &checked.event.recording_sid);
 	if (webhook->options.validate_signature && !webhook_signature_holds(webhook, &checked)) {
 		answers_fixed(&webhook->answers, connection, request->received_ns, ANSWER_FORBIDDEN);
 		return;

@@ -77,6 +77,8 @@ const char *event_problem_message(enum event_problem problem);
  */
 enum event_problem event_from_form(struct event *event, enum event_kind kind, const struct reeld_form_field *fields,
 				   size_t count);
+/* The same without texts and the start time: all that can be wrong with an event, and whose and which it is. For intake. */
+enum event_problem event_identify(struct event *event, enum event_kind kind, const struct reeld_form_field *fields, size_t count);
 
 /* The 16 header bytes that go before the raw params in a journal record. */
 void event_encode_header(unsigned char out[EVENT_HEADER_SIZE], enum event_kind kind, int64_t received_at_ms, size_t params_len);
