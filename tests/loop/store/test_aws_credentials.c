@@ -500,6 +500,15 @@ Test(aws_credentials, web_identity_without_its_file)
 	expect_got(get_after_backoff(1), "ASIA1");
 }
 
+Test(aws_credentials, web_identity_with_an_endpoint_that_is_none)
+{
+	set("AWS_ENDPOINT_URL_STS", "ftp://127.0.0.1/");
+	set("AWS_WEB_IDENTITY_TOKEN_FILE", token_path);
+	set("AWS_ROLE_ARN", "arn");
+	create();
+	expect_failed(get(), "web identity: the request cannot be made");
+}
+
 /* ---- Container ---- */
 
 Test(aws_credentials, container)
