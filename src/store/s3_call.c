@@ -300,6 +300,7 @@ static void call_begin(struct s3_call *call)
 {
 	struct s3_store *store = call->store;
 	const struct aws_credentials_value *value = aws_credentials_now(store->credentials);
+	call->error = (struct error){0};
 	if (value != NULL) {
 		call_send(call, value);
 		return;
@@ -366,7 +367,7 @@ static bool renew_credentials(struct s3_call *call)
 	return value == NULL || value->generation != call->generation;
 }
 
-/* Only this call does without for now: an answer "400" may have other reasons. */
+/* Only this call does without for now: an answer "400" may have other reasons. Its success makes it a rule. */
 static bool do_without(struct s3_call *call)
 {
 	if (call->sent_conditional)
@@ -456,9 +457,13 @@ static void call_answered(struct s3_call *call)
 	}
 	if (code == ERR_HTTP_FORBIDDEN || action == S3_LEARN_REGION)
 		store->proven = false;
-	if (can_send_again(call) && learn(call, action)) {
-		call_begin(call);
-		return;
+	if (learn(call, action)) {
+		if (can_send_again(call)) {
+			call_begin(call);
+			return;
+		}
+		/* The next call shall have learned it. */
+		remember_unsupported(call);
 	}
 	if (action == S3_AGAIN && again(call))
 		return;

@@ -581,6 +581,22 @@ Test(s3_faults, a_stream_begins_again_while_its_first_bytes_are_there)
 	cr_assert(asked(1, "If-None-Match") && !asked(2, "If-None-Match"));
 }
 
+Test(s3_faults, a_stream_that_learns_too_late_teaches_the_next_one)
+{
+	const struct peer_script scripts[] = {{.answer = NO_CONTENT},
+					      {.answer = refusal("501 Not Implemented", "NotImplemented", "")},
+					      {.answer = stored_stream(false)}};
+	start(scripts, 3);
+	struct put put = {0}, again = {0};
+	prove();
+	cr_assert_eq(stream(&put, 65536), 0);
+	cr_assert_eq(stream_commit(&put), ERR_UNAVAILABLE);
+	cr_assert_eq(put_abort(&put), 0);
+	cr_assert_eq(stream(&again, 65536), 0);
+	cr_assert_eq(stream_commit(&again), 0, "%s", again.put.error.detail);
+	cr_assert(asked(1, "If-None-Match") && !asked(2, "If-None-Match"));
+}
+
 Test(s3_faults, a_stream_adopts_the_same_object)
 {
 	const struct peer_script scripts[] = {{.answer = NO_CONTENT},
