@@ -172,9 +172,6 @@ static int sign(struct s3_call *call, const struct call_lines *lines, struct ree
 static size_t on_http_send(struct http_client_request *http, char *out, size_t cap)
 {
 	struct s3_call *call = http->data;
-	/* The answer is there already: nobody reads what we would send. */
-	if (http->http_status >= 200)
-		return HTTP_CLIENT_ABORT;
 	return call->on_send(call, out, cap);
 }
 
@@ -188,14 +185,6 @@ static void on_http_header(struct http_client_request *http, struct slice name, 
 {
 	struct s3_call *call = http->data;
 	s3_answer_header(&call->answer, name, value);
-}
-
-static bool on_http_headers(struct http_client_request *http)
-{
-	/* An answer before the body has gone: a body that is paused would keep curl waiting for more of it. */
-	if (http->on_send != NULL)
-		http_client_resume_send(http);
-	return true;
 }
 
 static size_t on_http_receive(struct http_client_request *http, const char *bytes, size_t len)
@@ -223,7 +212,6 @@ static int start_http(struct s3_call *call, const struct call_lines *lines, cons
 		.method = call->method,
 		.body = call->body,
 		.on_header = on_http_header,
-		.on_headers = on_http_headers,
 		.stall_timeout_ms = call->stall_timeout_ms != 0 ? call->stall_timeout_ms : store->stall_timeout_ms,
 		.done = on_http_done,
 		.data = call,
@@ -300,6 +288,7 @@ static void call_begin(struct s3_call *call)
 {
 	struct s3_store *store = call->store;
 	const struct aws_credentials_value *value = aws_credentials_now(store->credentials);
+	call->error = (struct error){0};
 	if (value != NULL) {
 		call_send(call, value);
 		return;
@@ -366,7 +355,7 @@ static bool renew_credentials(struct s3_call *call)
 	return value == NULL || value->generation != call->generation;
 }
 
-/* Only this call does without for now: an answer "400" may have other reasons. */
+/* Only this call does without for now: an answer "400" may have other reasons. Its success makes it a rule. */
 static bool do_without(struct s3_call *call)
 {
 	if (call->sent_conditional)
@@ -456,9 +445,13 @@ static void call_answered(struct s3_call *call)
 	}
 	if (code == ERR_HTTP_FORBIDDEN || action == S3_LEARN_REGION)
 		store->proven = false;
-	if (can_send_again(call) && learn(call, action)) {
-		call_begin(call);
-		return;
+	if (learn(call, action)) {
+		if (can_send_again(call)) {
+			call_begin(call);
+			return;
+		}
+		/* The next call shall have learned it. */
+		remember_unsupported(call);
 	}
 	if (action == S3_AGAIN && again(call))
 		return;
@@ -478,10 +471,8 @@ static void on_http_done(struct http_client_request *http, int status)
 {
 	struct s3_call *call = http->data;
 	call->in_flight = false;
-	/* We stopped sending because the answer had come: that is an answer. */
-	bool answered = status == 0 || (!call->cancelled && status == ERR_CANCELLED && http->http_status >= 300);
-	call->cut = !answered && status != ERR_CONNECT && status != ERR_RESOLVE && status != ERR_TLS;
-	if (answered) {
+	call->cut = status != 0 && status != ERR_CONNECT && status != ERR_RESOLVE && status != ERR_TLS;
+	if (status == 0) {
 		struct slice body = call->on_receive != NULL ? slice_make(call->refusal, call->refusal_len) : http->collected;
 		call->collected = http->collected;
 		call->answer.http_status = http->http_status;
@@ -495,8 +486,6 @@ static void on_http_done(struct http_client_request *http, int status)
 	call->error = http->error;
 	if (call->cancelled)
 		status = ERR_CANCELLED;
-	else if (status == ERR_CANCELLED && http->http_status != 0)
-		status = ERR_PROTOCOL; /* content before it had the body */
 	else if (may_pass(status) && again(call))
 		return;
 	call_finish(call, status);

@@ -37,21 +37,26 @@ struct s3_request {
 	bool objects; /* the probes' turn, after the uploads' */
 	char *prefix;
 	struct buffer found; /* pairs of strings: key, upload id */
-	const char *found_at;
+	size_t found_at;     /* the next of them */
 	struct s3_xml_page page;
 	int64_t older_than_ms;
 	unsigned removed;
 };
+
+static void request_free(struct s3_request *op)
+{
+	buffer_free(&op->found);
+	free(op->prefix);
+	free(op->key);
+	free(op);
+}
 
 static void request_finish(struct s3_request *op, int status)
 {
 	struct s3_store *store = op->store;
 	struct store_request *request = op->request;
 	request->impl = NULL;
-	buffer_free(&op->found);
-	free(op->prefix);
-	free(op->key);
-	free(op);
+	request_free(op);
 	request->done(request, status); /* may free it */
 	s3_store_release(store);
 }
@@ -142,7 +147,7 @@ static int probe(struct s3_request *op)
 	memcpy(op->md5, sums.md5, sizeof(op->md5));
 	memcpy(op->sha256, sums.sha256, sizeof(op->sha256));
 	const struct s3_store *store = op->store;
-	/* The headers that every object will have are a part of the question. */
+	/* Headers that objects will have are a part of the question; and what the server does not know is learned before it matters. */
 	struct s3_call call = {
 		.method = HTTP_PUT,
 		.key = op->key,
@@ -150,6 +155,7 @@ static int probe(struct s3_request *op)
 		.md5 = op->md5,
 		.sha256 = op->sha256,
 		.checksum = true,
+		.conditional = true,
 		.headers = {"Content-Type: text/plain"},
 	};
 	const char *const more[] = {store->sse_line, store->sse_key_line, store->storage_class_line};
@@ -214,12 +220,12 @@ static void clean_removed(struct s3_call *call, int status)
 /* The next one found, the next page, the probes; or the end. */
 static void clean_next(struct s3_request *op)
 {
-	const char *key = op->found_at;
 	if (op->status != 0 || op->store->closing) {
 		clean_end(op);
-	} else if (key < op->found.data + op->found.len) {
+	} else if (op->found_at < op->found.len) {
+		const char *key = op->found.data + op->found_at;
 		const char *upload_id = key + strlen(key) + 1;
-		op->found_at = upload_id + strlen(upload_id) + 1;
+		op->found_at += strlen(key) + 1 + strlen(upload_id) + 1;
 		struct s3_call call = {.method = HTTP_DELETE, .key = key};
 		if (!op->objects) {
 			call.query[0][0] = "uploadId";
@@ -256,7 +262,7 @@ static void clean_listed(struct s3_call *call, int status)
 			op->status = error_set(&op->request->error, ERR_PROTOCOL, "%s: the listing cannot be read",
 					       op->store->bucket);
 	}
-	op->found_at = op->found.data;
+	op->found_at = 0;
 	clean_next(op);
 }
 
@@ -302,20 +308,11 @@ static int request_new(struct s3_request **ret, struct s3_store *store, struct s
 		op->key = NULL;
 	op->prefix = strdup(store->prefix);
 	if (op->key == NULL || op->prefix == NULL) {
-		free(op->key);
-		free(op->prefix);
-		free(op);
+		request_free(op);
 		return error_set(&request->error, ERR_NOMEM, "out of memory");
 	}
 	*ret = op;
 	return 0;
-}
-
-static void request_free_unstarted(struct s3_request *op)
-{
-	free(op->key);
-	free(op->prefix);
-	free(op);
 }
 
 void s3_submit(struct store *base, struct store_request *request)
@@ -327,7 +324,7 @@ void s3_submit(struct store *base, struct store_request *request)
 		status = probe(op);
 	if (status != 0) {
 		if (op != NULL)
-			request_free_unstarted(op);
+			request_free(op);
 		store_soon_request(&store->soon, request);
 		return;
 	}

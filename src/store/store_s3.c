@@ -314,7 +314,9 @@ static bool copy(char **ret, const char *text)
 
 static bool copy_line(char **ret, const char *name, const char *value)
 {
-	return asprintf(ret, "%s: %s", name, value) >= 0 || (*ret = NULL, false);
+	if (asprintf(ret, "%s: %s", name, value) < 0)
+		*ret = NULL;
+	return *ret != NULL;
 }
 
 static bool is_header_text(const char *text)

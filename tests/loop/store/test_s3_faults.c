@@ -171,6 +171,7 @@ Test(s3_faults, closing_does_not_wait_for_another_try)
 	put_start_commit(&put, &digest);
 	store_close(store, support_on_closed, NULL);
 	cr_assert_eq(put_wait(&put), ERR_HTTP_THROTTLED);
+	cr_assert_eq(peer_requests(peer), 1);
 	cr_assert_eq(put_abort(&put), 0);
 	support_run_until(&support_store_closed);
 }
@@ -581,6 +582,22 @@ Test(s3_faults, a_stream_begins_again_while_its_first_bytes_are_there)
 	cr_assert(asked(1, "If-None-Match") && !asked(2, "If-None-Match"));
 }
 
+Test(s3_faults, a_stream_that_learns_too_late_teaches_the_next_one)
+{
+	const struct peer_script scripts[] = {{.answer = NO_CONTENT},
+					      {.answer = refusal("501 Not Implemented", "NotImplemented", "")},
+					      {.answer = stored_stream(false)}};
+	start(scripts, 3);
+	struct put put = {0}, again = {0};
+	prove();
+	cr_assert_eq(stream(&put, 65536), 0);
+	cr_assert_eq(stream_commit(&put), ERR_UNAVAILABLE);
+	cr_assert_eq(put_abort(&put), 0);
+	cr_assert_eq(stream(&again, 65536), 0);
+	cr_assert_eq(stream_commit(&again), 0, "%s", again.put.error.detail);
+	cr_assert(asked(1, "If-None-Match") && !asked(2, "If-None-Match"));
+}
+
 Test(s3_faults, a_stream_adopts_the_same_object)
 {
 	const struct peer_script scripts[] = {{.answer = NO_CONTENT},
@@ -781,6 +798,8 @@ Test(s3_faults, a_part_that_arrived_otherwise_is_noticed)
 	cr_assert_eq(put_parts(&put), ERR_CHECKSUM);
 	cr_assert_eq(put_abort(&put), 0);
 	cr_assert(is_request(peer_requests(peer) - 1, "DELETE /b/" KEY "?uploadId="));
+	for (unsigned i = 1; i < peer_requests(peer); i++)
+		cr_assert(!is_request(i, "POST "), "completed all the same");
 }
 
 Test(s3_faults, what_a_server_does_not_answer_is_not_told_of_at_completion)
@@ -927,6 +946,24 @@ Test(s3_faults, abort_at_any_moment_of_an_upload_in_parts_ends_it_once)
 	}
 }
 
+Test(s3_faults, abort_does_not_wait_for_parts_under_way)
+{
+	const struct peer_script scripts[] = {{.answer = created()}, {.answer = "", .hang = true}, {.answer = NO_CONTENT}};
+	options.stall_timeout_ms = 20000;
+	composite_etag((char[64]){0});
+	start_parts(scripts, 3);
+	struct put put = {0};
+	cr_assert_eq(put_open(&put, KEY, -1), 0);
+	cr_assert_eq(put_write(&put, slice_make(parts_bytes, PART)), 0);
+	cr_assert_eq(put_write(&put, slice_make(parts_bytes, 1)), 0);
+	while (peer_requests(peer) < 2)
+		uv_run(&loop, UV_RUN_ONCE);
+	uint64_t begun = uv_hrtime();
+	cr_assert_eq(put_abort(&put), 0);
+	cr_assert_lt(uv_hrtime() - begun, UINT64_C(10000000000));
+	cr_assert(is_request(2, "DELETE /b/" KEY "?uploadId="));
+}
+
 Test(s3_faults, part_buffers_are_shared_in_turn)
 {
 	options.parts_max = 1;
@@ -977,8 +1014,8 @@ Test(s3_faults, clean_turns_the_pages_and_touches_only_what_is_old_and_ours)
 									      OLD) "</ListMultipartUploadsResult>")},
 		{.answer = xml("200 OK", "Date: Fri, 03 Jan 2020 12:00:00 GMT\r\n",
 			       "<ListMultipartUploadsResult>" UPLOAD("r/2020/RE" SID ".wav", "id1", OLD)
-				       UPLOAD("r/notes.txt", "id2", OLD) UPLOAD("other/RE" SID ".wav", "id3",
-										OLD) UPLOAD("r/2020/RE" SID ".mp3", "id4", OLD)
+				       UPLOAD("r/notes.txt", "id2", OLD) UPLOAD("r/2020/RE12.wav", "id6", OLD) UPLOAD(
+					       "other/RE" SID ".wav", "id3", OLD) UPLOAD("r/2020/RE" SID ".mp3", "id4", OLD)
 					       UPLOAD("r/2020/RE" SID ".wav", "id5", "never") "</ListMultipartUploadsResult>")},
 		{.answer = NO_CONTENT},
 		{.answer = refusal("404 Not Found", "NoSuchUpload", "")},
