@@ -41,17 +41,6 @@ int text_file_read(const char *path, size_t max, char **ret, size_t *len, struct
 	return 0;
 }
 
-static struct slice trim(struct slice s)
-{
-	while (s.len > 0 && isspace((unsigned char)s.ptr[0])) {
-		s.ptr++;
-		s.len--;
-	}
-	while (s.len > 0 && isspace((unsigned char)s.ptr[s.len - 1]))
-		s.len--;
-	return s;
-}
-
 static bool is_name(struct slice s)
 {
 	for (size_t i = 0; i < s.len; i++) {
@@ -102,18 +91,18 @@ static int add_pair(struct env_file *file, struct slice name, const char *value)
 /* NULL, or what is wrong with the line. */
 static const char *parse_line(struct env_file *file, struct slice line, struct buffer *value)
 {
-	line = trim(line);
+	line = slice_trim(line);
 	if (line.len == 0 || line.ptr[0] == '#')
 		return NULL;
 	if (slice_starts_with(line, SLICE("export ")))
-		line = trim(slice_make(line.ptr + 7, line.len - 7));
+		line = slice_trim(slice_make(line.ptr + 7, line.len - 7));
 	const char *equals = memchr(line.ptr, '=', line.len);
 	if (equals == NULL)
 		return "expected KEY=VALUE";
 	struct slice name = {line.ptr, (size_t)(equals - line.ptr)};
 	if (!is_name(name))
 		return "the key may hold letters, digits and _ only, without space before the =";
-	struct slice raw = trim(slice_make(equals + 1, line.len - name.len - 1));
+	struct slice raw = slice_trim(slice_make(equals + 1, line.len - name.len - 1));
 	const char *problem = NULL;
 	buffer_clear(value);
 	if (raw.len > 0 && (raw.ptr[0] == '"' || raw.ptr[0] == '\''))

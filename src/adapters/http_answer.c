@@ -7,20 +7,6 @@
 /* More than a week of patience is a mistake of the sender's. */
 #define RETRY_AFTER_MAX_MS ((int64_t)7 * 24 * 3600 * 1000)
 
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-static struct slice trim(struct slice s)
-{
-	while (s.len > 0 && is_blank(s.ptr[0]))
-		s = slice_make(s.ptr + 1, s.len - 1);
-	while (s.len > 0 && is_blank(s.ptr[s.len - 1]))
-		s.len--;
-	return s;
-}
-
 /* Digits only; -1 when it is something else or too large. */
 static int64_t parse_number(struct slice s)
 {
@@ -76,7 +62,7 @@ bool http_answer_split(struct slice line, struct slice *name, struct slice *valu
 		return false;
 	size_t name_len = (size_t)(colon - line.ptr);
 	*name = slice_make(line.ptr, name_len);
-	*value = trim(slice_make(colon + 1, line.len - name_len - 1));
+	*value = slice_trim(slice_make(colon + 1, line.len - name_len - 1));
 	return true;
 }
 

@@ -40,6 +40,21 @@ static inline bool slice_equal_nocase(struct slice a, struct slice b)
 	return a.len == b.len && (a.len == 0 || strncasecmp(a.ptr, b.ptr, a.len) == 0);
 }
 
+static inline bool slice_is_blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* Without white space around it. */
+static inline struct slice slice_trim(struct slice s)
+{
+	while (s.len > 0 && slice_is_blank(s.ptr[0]))
+		s = slice_make(s.ptr + 1, s.len - 1);
+	while (s.len > 0 && slice_is_blank(s.ptr[s.len - 1]))
+		s.len--;
+	return s;
+}
+
 static inline bool slice_starts_with(struct slice s, struct slice prefix)
 {
 	return s.len >= prefix.len && (prefix.len == 0 || memcmp(s.ptr, prefix.ptr, prefix.len) == 0);

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "cmd/cmd.h"
 #include "engines.h"
+#include "intake/tls.h"
 #include "journal/journal.h"
 #include "ledger/ledger.h"
 #include "store/store.h"
@@ -214,6 +215,18 @@ static void check_twilio_account(struct check_run *run, struct twilio_accounts *
 	uv_run(&run->loop, UV_RUN_DEFAULT);
 }
 
+static void check_certificate(struct check_run *run)
+{
+	struct error error = {0};
+	char detail[4352];
+	if (run->config->tls_cert == NULL)
+		return;
+	struct tls_context *tls = tls_context_new(run->config->tls_cert, run->config->tls_key, &error);
+	snprintf(detail, sizeof(detail), "%s and its key fit", run->config->tls_cert);
+	check_report(run, "tls", error.code, tls == NULL ? error.detail : detail);
+	tls_context_free(&tls);
+}
+
 static void check_twilio(struct check_run *run)
 {
 	struct twilio_accounts *accounts = NULL;
@@ -288,6 +301,7 @@ int cmd_check(const struct config *config, int argc, char **argv)
 		return CMD_FAILED;
 	}
 	REQUIRE(uv_loop_init(&run.loop) == 0);
+	check_certificate(&run);
 	check_journal(&run);
 	check_ledger(&run);
 	check_filter(&run);

@@ -53,17 +53,6 @@ static int parse_network(struct network *network, struct slice text)
 	return network->bits <= max ? 0 : ERR_MALFORMED;
 }
 
-static struct slice trim(struct slice s)
-{
-	while (s.len > 0 && (s.ptr[0] == ' ' || s.ptr[0] == '\t')) {
-		s.ptr++;
-		s.len--;
-	}
-	while (s.len > 0 && (s.ptr[s.len - 1] == ' ' || s.ptr[s.len - 1] == '\t'))
-		s.len--;
-	return s;
-}
-
 /* The part of a comma list before the first comma; moves `list` behind it. */
 static struct slice take_item(struct slice *list)
 {
@@ -73,7 +62,7 @@ static struct slice take_item(struct slice *list)
 	size_t over = comma == NULL ? len : len + 1;
 	list->ptr += over;
 	list->len -= over;
-	return trim(item);
+	return slice_trim(item);
 }
 
 static int parse_trusted(struct public_url *url, const char *text, struct error *error)
@@ -187,7 +176,7 @@ struct slice public_url_base(const struct public_url *url, const struct request 
 	if (url->fixed != NULL)
 		return slice_make(url->fixed, url->fixed_len);
 	struct slice scheme = tls ? SLICE("https") : SLICE("http");
-	struct slice host = trim(request_header(request, SLICE("Host")));
+	struct slice host = slice_trim(request_header(request, SLICE("Host")));
 	if (public_url_wants_peer(url) && public_url_trusts(url, peer)) {
 		struct slice proto = forwarded(request, SLICE("X-Forwarded-Proto"));
 		struct slice proxied = forwarded(request, SLICE("X-Forwarded-Host"));

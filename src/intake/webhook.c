@@ -319,9 +319,7 @@ static bool is_form(const struct request *request)
 	const char *semicolon = memchr(type.ptr, ';', type.len);
 	if (semicolon != NULL)
 		type.len = (size_t)(semicolon - type.ptr);
-	while (type.len > 0 && (type.ptr[type.len - 1] == ' ' || type.ptr[type.len - 1] == '\t'))
-		type.len--;
-	return slice_equal_nocase(type, form);
+	return slice_equal_nocase(slice_trim(type), form);
 }
 
 static void webhook_on_recording(struct webhook *webhook, struct connection *connection, const struct request *request)

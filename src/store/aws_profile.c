@@ -1,20 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "store/aws_profile.h"
 
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\t' || c == '\r';
-}
-
-static struct slice trim(struct slice s)
-{
-	while (s.len > 0 && is_blank(s.ptr[0]))
-		s = slice_make(s.ptr + 1, s.len - 1);
-	while (s.len > 0 && is_blank(s.ptr[s.len - 1]))
-		s.len--;
-	return s;
-}
-
 static struct slice take_line(struct slice *rest)
 {
 	const char *newline = memchr(rest->ptr, '\n', rest->len);
@@ -29,7 +15,7 @@ static struct slice take_line(struct slice *rest)
 static struct slice without_comment(struct slice s)
 {
 	for (size_t i = 1; i < s.len; i++) {
-		if ((s.ptr[i] == '#' || s.ptr[i] == ';') && is_blank(s.ptr[i - 1]))
+		if ((s.ptr[i] == '#' || s.ptr[i] == ';') && slice_is_blank(s.ptr[i - 1]))
 			return slice_make(s.ptr, i);
 	}
 	return s;
@@ -40,12 +26,12 @@ static bool is_section_of(struct slice heading, enum aws_profile_file file, stru
 {
 	struct slice word = SLICE("profile");
 
-	heading = trim(heading);
+	heading = slice_trim(heading);
 	if (file == AWS_PROFILE_CREDENTIALS || slice_equal(heading, SLICE("default")))
 		return slice_equal(heading, name);
-	if (!slice_starts_with(heading, word) || heading.len == word.len || !is_blank(heading.ptr[word.len]))
+	if (!slice_starts_with(heading, word) || heading.len == word.len || !slice_is_blank(heading.ptr[word.len]))
 		return false;
-	heading = trim(slice_make(heading.ptr + word.len, heading.len - word.len));
+	heading = slice_trim(slice_make(heading.ptr + word.len, heading.len - word.len));
 	if (heading.len >= 2 && heading.ptr[0] == '"' && heading.ptr[heading.len - 1] == '"')
 		heading = slice_make(heading.ptr + 1, heading.len - 2);
 	return slice_equal(heading, name);
@@ -71,7 +57,7 @@ int aws_profile_parse(struct slice text, enum aws_profile_file file, const char 
 	*profile = (struct aws_profile){0};
 	for (unsigned number = 1; text.len > 0; number++) {
 		struct slice raw = take_line(&text);
-		struct slice line = trim(raw);
+		struct slice line = slice_trim(raw);
 		if (line.len == 0 || line.ptr[0] == '#' || line.ptr[0] == ';')
 			continue;
 		if (line.ptr[0] == '[') {
@@ -85,13 +71,13 @@ int aws_profile_parse(struct slice text, enum aws_profile_file file, const char 
 			continue;
 		}
 		const char *equals = memchr(line.ptr, '=', line.len);
-		bool nested = has_property && is_blank(raw.ptr[0]);
+		bool nested = has_property && slice_is_blank(raw.ptr[0]);
 		if (!inside || nested || equals == NULL)
 			continue;
 		has_property = true;
 		size_t key_len = (size_t)(equals - line.ptr);
-		take_property(profile, trim(slice_make(line.ptr, key_len)),
-			      trim(without_comment(slice_make(equals + 1, line.len - key_len - 1))));
+		take_property(profile, slice_trim(slice_make(line.ptr, key_len)),
+			      slice_trim(without_comment(slice_make(equals + 1, line.len - key_len - 1))));
 	}
 	return 0;
 }

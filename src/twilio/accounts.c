@@ -65,20 +65,6 @@ static void account_free(struct account *account)
 	free(account);
 }
 
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-static struct slice trim(struct slice s)
-{
-	while (s.len > 0 && is_blank(s.ptr[0]))
-		s = slice_make(s.ptr + 1, s.len - 1);
-	while (s.len > 0 && is_blank(s.ptr[s.len - 1]))
-		s.len--;
-	return s;
-}
-
 /* A token is printable and has no space inside: anything else is a broken file, not a secret. */
 static bool is_token(struct slice s)
 {
@@ -110,7 +96,7 @@ static int account_add_tokens(struct account *account, const char *tokens, struc
 {
 	for (;;) {
 		const char *comma = strchrnul(tokens, ',');
-		int status = account_add_token(account, trim(slice_make(tokens, (size_t)(comma - tokens))), error);
+		int status = account_add_token(account, slice_trim(slice_make(tokens, (size_t)(comma - tokens))), error);
 		if (status != 0 || *comma == '\0')
 			return status;
 		tokens = comma + 1;
@@ -254,7 +240,7 @@ int twilio_accounts_add(struct twilio_accounts *accounts, const char *sid, const
 
 static int add_line(struct twilio_accounts *accounts, char *line, struct error *error)
 {
-	struct slice text = trim(slice_from_cstr(line));
+	struct slice text = slice_trim(slice_from_cstr(line));
 
 	if (text.len == 0 || text.ptr[0] == '#')
 		return 0;

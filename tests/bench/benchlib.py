@@ -11,7 +11,11 @@ import signal
 import socket
 import statistics
 import subprocess
+import sys
 import time
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from servers.common import free_port  # noqa: E402, F401
 
 ACCOUNT = "AC" + "0123456789abcdef" * 2
 TOKEN = "benchmarktoken0123456789abcdef01"
@@ -19,12 +23,6 @@ PUBLIC_URL = "https://bench.example.com"
 PATH = "/api/twilio/recording"
 SERVER_CORE = "0"
 LOAD_CORE = "1"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def form_fields(index):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the real servers under test share: free loopback ports, waiting, ending one's own processes by pid."""
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -8,9 +9,15 @@ import time
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below the range from which outgoing connections take theirs (32768 on): one of those could have it by the time a server listens."""
+    while True:
+        port = random.randrange(15000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 def wait_until(condition, what, seconds=60, every=0.05):

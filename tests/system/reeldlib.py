@@ -13,9 +13,13 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import time
 import urllib.parse
 from pathlib import Path
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from servers.common import free_port  # noqa: E402
 
 BINARY = os.path.abspath(os.environ.get("REELD_BINARY", "build/reeld"))
 ACCOUNT = "AC" + "0123456789abcdef" * 2
@@ -28,12 +32,6 @@ DEADLINE = float(os.environ.get("REELD_TEST_DEADLINE", "60"))
 def sanitized():
     """The binary was built with AddressSanitizer."""
     return b"__asan_init" in Path(BINARY).read_bytes()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def wait_until(condition, what, seconds=DEADLINE, every=0.02):

@@ -57,7 +57,7 @@ def test_unknown_parameters_are_part_of_the_signature_and_kept(reeld):
     ({"RecordingSid": None}, "Missing required fields: CallSid or RecordingSid"),
     ({"CallSid": None}, "Missing required fields: CallSid or RecordingSid"),
     ({"RecordingSid": "RE12"}, None), ({"CallSid": "CAzz" + "0" * 30}, None), ({"RecordingSid": "RE../../../../etc/passwd0000000000"}, None),
-    ({"RecordingDuration": "-1"}, None), ({"RecordingDuration": "1e3"}, None), ({"RecordingChannels": "many"}, None),
+    ({"RecordingDuration": "-2"}, None), ({"RecordingDuration": "1e3"}, None), ({"RecordingChannels": "many"}, None),
 ])
 def test_malformed_fields(reeld, changes, message):
     reply = reeld.post(callback_params(reeld.sample, **changes))

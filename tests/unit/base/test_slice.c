@@ -30,3 +30,10 @@ Test(slice, starts_with_needs_the_whole_prefix)
 	cr_expect_not(slice_starts_with(SLICE("R"), SLICE("RE")));
 	cr_expect_not(slice_starts_with(SLICE("re01"), SLICE("RE")));
 }
+
+Test(slice, trim_takes_white_space_from_both_ends_only)
+{
+	static const char *const rows[][2] = {{"", ""}, {" \t\r\n", ""}, {"a", "a"}, {" a b\t\r\n", "a b"}};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		cr_expect(slice_equal(slice_trim(slice_from_cstr(rows[i][0])), slice_from_cstr(rows[i][1])), "row %zu", i);
+}
