@@ -213,7 +213,7 @@ int ledger_postgres_migrate(const char *url, size_t *applied, struct error *erro
 	if (uv_loop_init(&loop) != 0)
 		return error_set(error, ERR_NOMEM, "migrating the ledger: no event loop");
 	int status = open_pool(&self, &loop, &options, MIGRATE_MS, error);
-	if (status == 0) {
+	if (self != NULL) {
 		while (!pg_ready(self->pg) && pg_error(self->pg)->code == 0)
 			uv_run(&loop, UV_RUN_ONCE);
 		if (!pg_ready(self->pg)) {
