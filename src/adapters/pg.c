@@ -2,7 +2,7 @@
 /*
  *   submit ──▶ lane's queue ──turn──▶ group of a free connection ──▶ receive, settle ──▶ finished ──turn──▶ done
  *
- * Everything that is answered goes through `finished`, and `done` is called from the turn only, so it is never inside a call of the client.
+ * Everything that is answered goes through `finished`, and `done` is called from the turn only (or with `closed`), so it is never inside a call of the client.
  */
 #include "adapters/pg_internal.h"
 
@@ -36,10 +36,21 @@ static void free_pool(struct pg *pg)
 	free(pg);
 }
 
+static void give_back(struct pg *pg)
+{
+	struct list done;
+	list_move(&done, &pg->finished);
+	for (struct list *item = list_take(&done); item != NULL; item = list_take(&done))
+		pg->ops->done(pg->context, item);
+}
+
 static void maybe_closed(struct pg *pg)
 {
 	if (!pg->shut || pg->open_handles > 0)
 		return;
+	/* Submitted while the handles were closing, when there are no turns any more. */
+	while (!list_empty(&pg->finished))
+		give_back(pg);
 	void (*closed)(void *data) = pg->closed;
 	void *data = pg->closed_data;
 	free_pool(pg);
@@ -71,8 +82,7 @@ static void shut(struct pg *pg)
 		struct pg_connection *connection = &pg->connections[i];
 		pg_disconnect(connection);
 		connection->state = PG_ENDED;
-		if (connection->opened)
-			close_handle(pg, &connection->timer);
+		close_handle(pg, &connection->timer);
 	}
 	close_handle(pg, &pg->turn);
 	close_handle(pg, &pg->patience);
@@ -139,11 +149,8 @@ static struct list *take(struct pg_connection *connection)
 static void on_turn(uv_idle_t *handle)
 {
 	struct pg *pg = handle->data;
-	struct list done;
 	uv_idle_stop(handle);
-	list_move(&done, &pg->finished);
-	for (struct list *item = list_take(&done); item != NULL; item = list_take(&done))
-		pg->ops->done(pg->context, item);
+	give_back(pg);
 	for (unsigned i = 0; i < pg->connection_count; i++) {
 		if (pg->connections[i].state == PG_READY)
 			pg_group_start(&pg->connections[i], take);
@@ -334,7 +341,6 @@ static void start(struct pg *pg)
 		struct pg_connection *connection = &pg->connections[i];
 		uv_timer_init(pg->loop, &connection->timer);
 		connection->timer.data = connection;
-		connection->opened = true;
 		pg->open_handles++;
 	}
 	/* The others wait for the first: migrating is one's work, and a server that is away is asked by one. */

@@ -75,8 +75,7 @@ void pg_disconnect(struct pg_connection *connection)
 	connection->greet_result = NULL;
 	PQfinish(connection->handle);
 	connection->handle = NULL;
-	if (connection->opened)
-		uv_timer_stop(&connection->timer);
+	uv_timer_stop(&connection->timer);
 	connection->state = PG_DOWN;
 }
 

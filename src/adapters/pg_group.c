@@ -162,14 +162,14 @@ static void flush(struct pg_connection *connection)
 bool pg_group_start(struct pg_connection *connection, struct list *(*take)(struct pg_connection *connection))
 {
 	struct pg_group *group = &connection->group;
-	size_t most = list_empty(&connection->alone) ? PG_GROUP_MAX : 1;
+	bool alone = !list_empty(&connection->alone);
+	size_t most = alone ? 1 : PG_GROUP_MAX;
 	bool spoiled = false;
 	group->part_count = group->sent_count = group->answered = group->query_count = 0;
 	group->has_result = false;
 	group->failure = PG_FAILURE_NONE;
-	connection->single = most == 1;
 	while (group->part_count < most && !spoiled) {
-		struct list *item = connection->single ? list_take(&connection->alone) : take(connection);
+		struct list *item = alone ? list_take(&connection->alone) : take(connection);
 		if (item == NULL)
 			break;
 		spoiled = !add_part(connection, item);

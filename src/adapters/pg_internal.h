@@ -105,7 +105,6 @@ struct pg_connection {
 	struct pg *pool;
 	unsigned lanes; /* bits */
 	enum pg_state state;
-	bool opened; /* its timer is a handle of the loop */
 	PGconn *handle;
 	struct pg_poll *poll;
 	struct pg_lookup *lookup;
@@ -125,7 +124,6 @@ struct pg_connection {
 	struct pg_batch batch;
 	struct pg_group group;
 	struct list alone; /* of a group that failed */
-	bool single;       /* the group is one of these */
 	unsigned tries;    /* of that one */
 };
 

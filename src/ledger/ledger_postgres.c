@@ -163,8 +163,9 @@ static const struct ledger_ops postgres_ops = {
 	.close = postgres_close,
 };
 
+/* wait_ms: how long a migration may take, another's included; 0: the adapter's own limits. */
 static int open_pool(struct ledger_postgres **ret, uv_loop_t *loop, const struct ledger_postgres_options *options,
-		     unsigned greet_ms, struct error *error)
+		     unsigned wait_ms, struct error *error)
 {
 	*ret = NULL;
 	struct ledger_postgres *self = calloc(1, sizeof(*self));
@@ -182,7 +183,8 @@ static int open_pool(struct ledger_postgres **ret, uv_loop_t *loop, const struct
 						  .sql_count = QUERY_COUNT,
 						  .prepared = options->prepared,
 						  .connections = options->connections,
-						  .greet_ms = greet_ms},
+						  .greet_ms = wait_ms,
+						  .patience_ms = wait_ms},
 			     error);
 	if (status != 0) {
 		free(self);
@@ -213,7 +215,7 @@ int ledger_postgres_migrate(const char *url, size_t *applied, struct error *erro
 	if (uv_loop_init(&loop) != 0)
 		return error_set(error, ERR_NOMEM, "migrating the ledger: no event loop");
 	int status = open_pool(&self, &loop, &options, MIGRATE_MS, error);
-	if (status == 0) {
+	if (self != NULL) {
 		while (!pg_ready(self->pg) && pg_error(self->pg)->code == 0)
 			uv_run(&loop, UV_RUN_ONCE);
 		if (!pg_ready(self->pg)) {

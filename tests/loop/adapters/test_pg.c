@@ -797,9 +797,16 @@ Test(pg, closed_at_every_loop_turn_each_item_is_answered_once)
 		pg_close(pool, on_closed, &closed);
 		submit_many(jobs, 10, 20);
 		cr_expect_not(closed);
-		while (!closed)
+		/* And in every turn until it is closed. */
+		static struct job late[1000];
+		unsigned count = 0;
+		while (!closed) {
+			if (count < 1000)
+				submit_many(late, count, count + 1);
+			count += count < 1000;
 			uv_run(&loop, UV_RUN_ONCE);
-		cr_expect_eq(answered, 20);
+		}
+		cr_expect_eq(answered, 20 + count);
 		for (unsigned i = 0; i < 20; i++)
 			cr_expect_eq(jobs[i].status, i < 10 ? 0 : ERR_CANCELLED, "%u, closed after %d turns: %s", i, turns,
 				     jobs[i].error.detail);

@@ -192,14 +192,6 @@ unsigned proxy_accepted(const struct proxy *proxy)
 	return proxy->accepted;
 }
 
-unsigned proxy_open(const struct proxy *proxy)
-{
-	unsigned count = 0;
-	for (const struct list *at = proxy->links.next; at != &proxy->links; at = at->next)
-		count += !LIST_ENTRY(at, const struct link, list)->closing;
-	return count;
-}
-
 void proxy_cut(struct proxy *proxy)
 {
 	for (struct list *at = proxy->links.next; at != &proxy->links; at = at->next)

@@ -12,7 +12,6 @@ struct proxy;
 struct proxy *proxy_new(uv_loop_t *loop, int target_port);
 int proxy_port(const struct proxy *proxy);
 unsigned proxy_accepted(const struct proxy *proxy); /* so far */
-unsigned proxy_open(const struct proxy *proxy);     /* connections now */
 /* Cuts all connections. */
 void proxy_cut(struct proxy *proxy);
 /* Refuses new connections (and cuts those that are there) until it is told to listen again, on the same port. */
