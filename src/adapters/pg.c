@@ -321,6 +321,7 @@ static int open_connections(struct pg *pg)
 
 static void start(struct pg *pg)
 {
+	uv_update_time(pg->loop); /* its clock stood still while whoever opens us was busy */
 	uv_idle_init(pg->loop, &pg->turn);
 	pg->turn.data = pg;
 	uv_timer_init(pg->loop, &pg->close_timer);

@@ -91,6 +91,8 @@ enum pg_type { PG_BOOL, PG_I64, PG_TEXT, PG_UUID, PG_TIME, PG_TYPE_COUNT };
 
 /* Begins the query of a slot. The types of its parameters must be the same every time. */
 void pg_query(struct pg_batch *batch, unsigned slot);
+/* One that is planned for these very parameters each time, not prepared: where the best plan depends on how long the arrays are. */
+void pg_query_fresh(struct pg_batch *batch, unsigned slot);
 void pg_bind_bool(struct pg_batch *batch, bool value);
 void pg_bind_i64(struct pg_batch *batch, int64_t value);
 /* NULL when value == null_value. */

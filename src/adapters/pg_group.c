@@ -106,7 +106,7 @@ int pg_group_send(struct pg_connection *connection, const struct pg_batch *batch
 		formats[i] = 1;
 		types[i] = param->oid;
 	}
-	if (!connection->pool->prepared) {
+	if (!connection->pool->prepared || batch->fresh) {
 		sent = PQsendQueryParams(connection->handle, sql, count, types, values, lengths, formats, 1);
 	} else {
 		snprintf(name, sizeof(name), "reeld_%u", batch->slot);

@@ -65,7 +65,8 @@ struct pg_param {
 struct pg_batch {
 	struct pg_connection *connection;
 	int status;
-	bool open; /* a query is begun */
+	bool open;  /* a query is begun */
+	bool fresh; /* it is not to be prepared */
 	unsigned slot;
 	struct buffer values;
 	struct pg_param params[PG_PARAMS_MAX];

@@ -61,10 +61,17 @@ void pg_query(struct pg_batch *batch, unsigned slot)
 {
 	end_query(batch);
 	batch->open = true;
+	batch->fresh = false;
 	batch->slot = slot;
 	batch->param_count = 0;
 	batch->array_left = 0;
 	buffer_clear(&batch->values);
+}
+
+void pg_query_fresh(struct pg_batch *batch, unsigned slot)
+{
+	pg_query(batch, slot);
+	batch->fresh = true;
 }
 
 int pg_batch_status(struct pg_batch *batch)

@@ -234,38 +234,14 @@ static void fail(struct redis *redis, int err, const char *text)
 	down(redis, false);
 }
 
-static bool begins_with_word(struct slice text, struct slice word)
-{
-	return slice_starts_with(text, word) && (text.len == word.len || text.ptr[word.len] == ' ');
-}
-
-/* Passes by itself: a server that starts, or one whose master is away. */
-static bool is_passing(struct slice text)
-{
-	return begins_with_word(text, SLICE("LOADING")) || begins_with_word(text, SLICE("MASTERDOWN")) ||
-	       begins_with_word(text, SLICE("BUSY")) || begins_with_word(text, SLICE("TRYAGAIN")) ||
-	       (begins_with_word(text, SLICE("ERR")) && memmem(text.ptr, text.len, "max number of clients", 21) != NULL);
-}
-
-/* The first word of an error when it is one of Redis' own: some servers go on with the arguments of AUTH. */
-static const char *known_word(struct slice text)
-{
-	static const char *const words[] = {"ERR", "WRONGPASS", "NOAUTH", "NOPERM", "LOADING", "MASTERDOWN", "BUSY"};
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-		if (begins_with_word(text, slice_from_cstr(words[i])))
-			return words[i];
-	}
-	return "an error";
-}
-
 /* One of our own commands was answered by an error. */
 static void own_command_failed(struct redis *redis, enum command command, struct slice text)
 {
 	char detail[160];
-	bool passing = is_passing(text);
+	bool passing = redis_error_passes(text);
 	int shown = text.len < 100 ? (int)text.len : 100;
 	if (command == COMMAND_AUTH)
-		snprintf(detail, sizeof(detail), "AUTH was answered by %s", known_word(text));
+		snprintf(detail, sizeof(detail), "AUTH was answered by %s", redis_error_word(text));
 	else
 		snprintf(detail, sizeof(detail), "%s was answered: %.*s", command == COMMAND_SELECT ? "SELECT" : "PING", shown,
 			 text.ptr);
@@ -336,7 +312,7 @@ static void on_answer(void *owner, const struct redis_answer *answer)
 	}
 	/* A demoted master, or a password set anew: this connection is of no use any more, another one may be. */
 	bool useless = answer->kind == REDIS_ANSWER_ERROR &&
-		       (begins_with_word(answer->text, SLICE("READONLY")) || begins_with_word(answer->text, SLICE("NOAUTH")));
+		       (redis_error_is(answer->text, SLICE("READONLY")) || redis_error_is(answer->text, SLICE("NOAUTH")));
 	if (useless) {
 		note_problem(redis, ERR_UNAVAILABLE, answer->text);
 		down(redis, false);

@@ -46,4 +46,13 @@ int redis_tls_new(struct redis_tls **ret, const char *host, struct error *error)
 void redis_tls_free(struct redis_tls **tls);
 int redis_tls_start(struct redis_tls *tls, redisAsyncContext *context, struct error *error);
 
+/* ---- the texts of errors (redis_error.c), pure ---- */
+
+/* It begins with this word, as in "READONLY You can't write …". */
+bool redis_error_is(struct slice text, struct slice word);
+/* Passes by itself: a server that starts, is full of clients, or whose master is away. */
+bool redis_error_passes(struct slice text);
+/* The first word when it is one of Redis' own, else "an error": some servers go on with the arguments, which may be AUTH's. */
+const char *redis_error_word(struct slice text);
+
 #endif

@@ -218,10 +218,12 @@ static void webhook_durable(struct journal_append *append, int status)
 	}
 	log_event(LOG_DEBUG, "webhook.accepted", LOG_STR("recording_sid", call->recording_sid.text),
 		  LOG_STR("status", recording_status_name(call->status)), LOG_U64("sequence", append->sequence));
-	if (webhook->options.ack_ledger && webhook->closed == NULL)
-		commit_queue_add(&webhook->commits, &call->commit, append->sequence);
-	else
+	if (!webhook->options.ack_ledger)
 		answer_durable(call);
+	else if (webhook->closed == NULL)
+		commit_queue_add(&webhook->commits, &call->commit, append->sequence);
+	else /* nobody will tell any more, and this disk may not last */
+		commit_ended(&call->commit, false);
 }
 
 static void webhook_journal(struct webhook *webhook, struct call *call, struct slice params)
@@ -342,11 +344,9 @@ static void webhook_on_recording(struct webhook *webhook, struct connection *con
 		answer_malformed(webhook, &checked, reeld_form_message(parsed));
 		return;
 	}
-	/*
-	 * Before the signature's check, which sorts the fields: of a repeated one the first counts, as for readers of the
-	 * journal.
-	 */
-	enum event_problem problem = event_from_form(&checked.event, EVENT_RECORDING, checked.fields, checked.field_count);
+	/* Before the signature, which is that of the event's account. What is wrong is told only after it. */
+	enum event_problem problem = event_identify(&checked.event, EVENT_RECORDING, checked.fields, checked.field_count);
+	idempotency_expect(webhook->options.filter, &checked.event.recording_sid);
 	if (webhook->options.validate_signature && !webhook_signature_holds(webhook, &checked)) {
 		answers_fixed(&webhook->answers, connection, request->received_ns, ANSWER_FORBIDDEN);
 		return;

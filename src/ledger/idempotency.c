@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "ledger/idempotency.h"
 
+void idempotency_expect(const struct idempotency *filter, const struct sid *recording_sid)
+{
+	if (filter->ops->expect != NULL)
+		filter->ops->expect(filter, recording_sid);
+}
+
 void idempotency_ask(struct idempotency *filter, struct idempotency_question *question, const struct sid *recording_sid,
 		     enum recording_status status)
 {

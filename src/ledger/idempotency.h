@@ -39,6 +39,8 @@ struct idempotency_pending {
 	struct idempotency *filter;
 };
 
+/* A question about this recording may come soon: a large table fetches its place from memory meanwhile. Changes nothing. */
+void idempotency_expect(const struct idempotency *filter, const struct sid *recording_sid);
 void idempotency_ask(struct idempotency *filter, struct idempotency_question *question, const struct sid *recording_sid,
 		     enum recording_status status);
 void idempotency_forget(struct idempotency_question *question);
@@ -54,6 +56,7 @@ void idempotency_close(struct idempotency *filter, void (*closed)(void *data), v
 
 struct idempotency_ops {
 	const char *kind;
+	void (*expect)(const struct idempotency *, const struct sid *); /* NULL: nothing to prepare */
 	void (*ask)(struct idempotency *, struct idempotency_question *, const struct sid *, enum recording_status);
 	void (*forget)(struct idempotency_question *);
 	void (*set_seen)(struct idempotency *, const struct sid *, enum recording_status);

@@ -175,7 +175,7 @@ static void put_recordings(struct forward *forward)
 	const struct item *const *chosen = forward->chosen;
 	size_t count = forward->chosen_count;
 	size_t lease_max = forward->request->lease_max < LEDGER_LEASE_LIMIT ? forward->request->lease_max : LEDGER_LEASE_LIMIT;
-	pg_query(batch, QUERY_FORWARD_RECORDINGS);
+	pg_query_fresh(batch, QUERY_FORWARD_RECORDINGS); /* its joins of what was sent with what was written */
 	pg_bind_text(batch, forward->owner);
 	pg_bind_i64(batch, LEDGER_LEASE_MS);
 	pg_bind_i64(batch, lease_max > forward->completed ? (int64_t)(lease_max - forward->completed) : 0);

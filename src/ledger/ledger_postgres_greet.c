@@ -19,7 +19,7 @@
  */
 #define SESSION                                                                                                      \
 	"SET statement_timeout = '14s'; SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '30s'; " \
-	"SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; "                          \
+	"SET enable_seqscan = off; SET jit = off; "                                                                  \
 	"SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'; "
 #define STATE "SELECT current_setting('transaction_read_only') = 'on', to_regclass('schema_migrations') IS NOT NULL"
 #define APPLIED "SELECT number, sha256 FROM schema_migrations ORDER BY number"

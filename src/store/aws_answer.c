@@ -198,7 +198,7 @@ static bool keep_checked(char *out, size_t size, const struct field *field)
 
 int aws_answer_sts(struct slice body, struct aws_keys *keys)
 {
-	char id[AWS_KEY_ID_SIZE], secret[AWS_SECRET_SIZE], token[AWS_TOKEN_SIZE], date[64];
+	char id[AWS_KEY_ID_SIZE], secret[AWS_SECRET_SIZE], token[AWS_TOKEN_SIZE], date[64] = "";
 	struct field fields[] = {
 		{.parent = "Credentials", .name = "AccessKeyId", .out = id, .size = sizeof(id)},
 		{.parent = "Credentials", .name = "SecretAccessKey", .out = secret, .size = sizeof(secret)},
@@ -220,7 +220,7 @@ int aws_answer_sts(struct slice body, struct aws_keys *keys)
 
 void aws_answer_sts_error(struct slice body, struct aws_answer_error *out)
 {
-	char code[sizeof(out->code)];
+	char code[sizeof(out->code)] = "";
 	struct field field = {.parent = "Error", .name = "Code", .out = code, .size = sizeof(code)};
 
 	(void)read_xml(body, &field, 1);

@@ -130,7 +130,9 @@ static void take_json(struct aws_fetch *fetch)
 
 static void take_sts(struct aws_fetch *fetch)
 {
-	finish_with(fetch, aws_answer_sts(fetch->request.collected, &fetch->keys), NULL);
+	const struct aws_answer_error none = {0};
+
+	finish_with(fetch, aws_answer_sts(fetch->request.collected, &fetch->keys), &none);
 }
 
 static void put_parameter(struct buffer *body, const char *name, const char *value)

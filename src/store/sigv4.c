@@ -10,6 +10,7 @@
 #include <time.h>
 
 #define ALGORITHM "AWS4-HMAC-SHA256"
+#define AUTHORIZATION "Authorization: "
 /* The first millisecond of the year 10000, which would need a fifth digit. */
 #define END_OF_TIME INT64_C(253402300800000)
 /* What signing adds: date, hash, token; or six parameters of a presigned URL. */
@@ -131,20 +132,25 @@ static void add_header(struct signing *s, struct text name, const char *value, s
 	header->value = finish(&s->writer, start);
 }
 
-/* Adds "name: value" to what is to be sent and, when asked, to what is signed. */
-static void add_own_header(struct signing *s, const char *name, const char *value, bool is_signed)
+static void send_header(struct signing *s, const char *line)
 {
 	size_t count = 0;
 
+	while (s->out->headers[count] != NULL)
+		count++;
+	s->out->headers[count] = line;
+}
+
+/* Adds "name: value" to what is to be sent and, when asked, to what is signed. */
+static void add_own_header(struct signing *s, const char *name, const char *value, bool is_signed)
+{
 	if (is_signed)
 		add_header(s, text_from(name), value, strlen(value));
 	const char *start = s->writer.at;
 	put_cstr(&s->writer, name);
 	put_cstr(&s->writer, ": ");
 	put_cstr(&s->writer, value);
-	while (s->out->headers[count] != NULL)
-		count++;
-	s->out->headers[count] = finish(&s->writer, start).ptr;
+	send_header(s, finish(&s->writer, start).ptr);
 }
 
 static bool is_name(struct text name, const char *expected)
@@ -372,7 +378,7 @@ enum reeld_sigv4_status reeld_sigv4_sign(struct reeld_sigv4_key *key, const stru
 	}
 	out->target = finish(&s.writer, start).ptr;
 	start = s.writer.at;
-	put_cstr(&s.writer, ALGORITHM " Credential=");
+	put_cstr(&s.writer, AUTHORIZATION ALGORITHM " Credential=");
 	put_cstr(&s.writer, key->access_key_id);
 	put_char(&s.writer, '/');
 	put_text(&s.writer, s.scope);
@@ -380,9 +386,11 @@ enum reeld_sigv4_status reeld_sigv4_sign(struct reeld_sigv4_key *key, const stru
 	put_text(&s.writer, s.signed_headers);
 	put_cstr(&s.writer, ", Signature=");
 	put_cstr(&s.writer, out->signature);
-	out->authorization = finish(&s.writer, start).ptr;
-	add_own_header(&s, "Authorization", out->authorization, false);
-	return s.writer.full ? REELD_SIGV4_NO_ROOM : REELD_SIGV4_OK;
+	send_header(&s, finish(&s.writer, start).ptr);
+	if (s.writer.full)
+		return REELD_SIGV4_NO_ROOM;
+	out->authorization = start + strlen(AUTHORIZATION);
+	return REELD_SIGV4_OK;
 }
 
 /* False when the caller's query holds a parameter that presigning adds. */

@@ -247,9 +247,6 @@ static enum event_problem read_recording(struct event *event, const struct slice
 		return EVENT_BAD_ERROR_CODE;
 	event->channels = (int)channels;
 	event->status = read_status(values[PARAM_STATUS]);
-	event->start_time_ms = read_start_time(values[PARAM_START_TIME]);
-	read_text(values[PARAM_SOURCE], event->source, sizeof(event->source));
-	read_text(values[PARAM_TRACK], event->track, sizeof(event->track));
 	return EVENT_OK;
 }
 
@@ -260,14 +257,12 @@ static enum event_problem read_call(struct event *event, const struct slice valu
 		return EVENT_MISSING_FIELDS;
 	if (!read_number(values[PARAM_CALL_DURATION], INT32_MAX, &event->duration_s))
 		return EVENT_BAD_CALL_DURATION;
-	read_text(values[PARAM_CALL_STATUS], event->call_status, sizeof(event->call_status));
 	return EVENT_OK;
 }
 
-enum event_problem event_from_form(struct event *event, enum event_kind kind, const struct reeld_form_field *fields, size_t count)
+static enum event_problem identify(struct event *event, enum event_kind kind, const struct reeld_form_field *fields, size_t count,
+				   struct slice values[PARAM_COUNT])
 {
-	struct slice values[PARAM_COUNT];
-
 	event_reset(event, kind);
 	collect_params(values, fields, count);
 	/* Whatever else is wrong with the event: the account says whose signature it must have. */
@@ -277,8 +272,30 @@ enum event_problem event_from_form(struct event *event, enum event_kind kind, co
 		return problem;
 	if (!read_sid(values[PARAM_CALL_SID], "CA", &event->call_sid))
 		return EVENT_BAD_CALL_SID;
-	if (!account_good)
-		return EVENT_BAD_ACCOUNT_SID;
+	return account_good ? EVENT_OK : EVENT_BAD_ACCOUNT_SID;
+}
+
+enum event_problem event_identify(struct event *event, enum event_kind kind, const struct reeld_form_field *fields, size_t count)
+{
+	struct slice values[PARAM_COUNT];
+
+	return identify(event, kind, fields, count, values);
+}
+
+enum event_problem event_from_form(struct event *event, enum event_kind kind, const struct reeld_form_field *fields, size_t count)
+{
+	struct slice values[PARAM_COUNT];
+	enum event_problem problem = identify(event, kind, fields, count, values);
+
+	if (problem != EVENT_OK)
+		return problem;
+	if (kind == EVENT_RECORDING) {
+		event->start_time_ms = read_start_time(values[PARAM_START_TIME]);
+		read_text(values[PARAM_SOURCE], event->source, sizeof(event->source));
+		read_text(values[PARAM_TRACK], event->track, sizeof(event->track));
+	} else {
+		read_text(values[PARAM_CALL_STATUS], event->call_status, sizeof(event->call_status));
+	}
 	read_text(values[PARAM_FROM], event->from, sizeof(event->from));
 	read_text(values[PARAM_TO], event->to, sizeof(event->to));
 	return EVENT_OK;

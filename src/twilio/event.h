@@ -71,11 +71,14 @@ const char *event_problem_message(enum event_problem problem);
 /*
  * Fills the typed view from decoded fields. `params` and received_at_ms are left for the caller. Needed: RecordingSid
  * and one of CallSid and ConferenceSid for a recording, CallSid for a call. A parameter with an empty value counts as
- * not given, and so does a RecordingDuration of -1. Of a repeated name the smallest value (as bytes) counts, so that the sorted fields of a verified request
- * and those of the journal, in order of arrival, give the same event. An unreadable start time is not a problem (-1).
+ * not given, and so does a RecordingDuration of -1. Of a repeated name the smallest value (as bytes) counts, so that
+ * the sorted fields of a verified request and those of the journal, in order of arrival, give the same event. An
+ * unreadable start time is not a problem (-1). account_sid is filled whatever else is wrong.
  */
 enum event_problem event_from_form(struct event *event, enum event_kind kind, const struct reeld_form_field *fields,
 				   size_t count);
+/* The same without texts and the start time: all that can be wrong with an event, and whose and which it is. For intake. */
+enum event_problem event_identify(struct event *event, enum event_kind kind, const struct reeld_form_field *fields, size_t count);
 
 /* The 16 header bytes that go before the raw params in a journal record. */
 void event_encode_header(unsigned char out[EVENT_HEADER_SIZE], enum event_kind kind, int64_t received_at_ms, size_t params_len);

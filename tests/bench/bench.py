@@ -7,6 +7,7 @@
   bench.py idle       resident memory with 4,096 idle connections
   bench.py sustained  burst and drain: what the ledger keeps pace with
   bench.py transfer   1,000 recordings of 1 MB end to end beside curl > file; memory with small and large recordings
+  bench.py pipeline   webhook to stored recording with Postgres, Redis and an S3 sink: reeld beside the same job in Node
   bench.py all        everything, in this order
 """
 import argparse
@@ -58,7 +59,7 @@ class Bench:
         os.makedirs(target, exist_ok=True)
         for name in os.listdir(source):
             shutil.copy(os.path.join(source, name), target)
-        if not os.path.isdir(os.path.join(target, "node_modules", "twilio")):
+        if not os.path.isdir(os.path.join(target, "node_modules", "@aws-sdk", "lib-storage")):
             subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--silent"], cwd=target, check=True)
         return target
 
@@ -274,11 +275,73 @@ class Bench:
               f"peak RSS {peak:.0f} MB", flush=True)
         return row
 
+    # --- the whole job ---
+    def pipeline(self):
+        """Recordings a second and their cost; all servers but the one measured share the load's core."""
+        for size, count in ((1_000, 3000), (100_000, 2000), (1_000_000, 400)):
+            rows = {name: [] for name in ("reeld", "node")}
+            for round_number in range(self.options.rounds):
+                for name in rows:
+                    if name == "node" and self.options.no_node:
+                        continue
+                    row = self.pipeline_run(name, size, count)
+                    rows[name].append(row)
+                    print(f"  {size // 1000:5d} KB, round {round_number + 1}, {name:5s} {row['recordings_s']:7.0f} recordings/s  CPU {row['cpu_ms']:6.2f} ms  "
+                          f"peak RSS {row['rss_mb']:4.0f} MB", flush=True)
+            medians = {name: {key: lib.median([row[key] for row in runs]) for key in runs[0]} for name, runs in rows.items() if runs}
+            for name, row in medians.items():
+                self.results[f"pipeline/{size}/{name}"] = row
+            if "node" in medians:
+                reeld, node = medians["reeld"], medians["node"]
+                print(f"  {size // 1000} KB: reeld {reeld['recordings_s'] / node['recordings_s']:.1f} times Node's recordings/s, "
+                      f"{reeld['cpu_ms'] / node['cpu_ms']:.2f} of its CPU, {reeld['rss_mb'] / node['rss_mb']:.2f} of its memory", flush=True)
+
+    def pipeline_run(self, name, size, count):
+        directory = self.fresh(name)
+        peers = []
+        server = None
+        try:
+            postgres = Postgres(self.fresh("postgres"), core=lib.LOAD_CORE)
+            peers.append(postgres)
+            redis_port = lib.free_port()
+            peers.append(lib.Server("redis", ["redis-server", "--port", str(redis_port), "--save", "", "--bind", "127.0.0.1"], port=redis_port,
+                                    cwd=directory, core=lib.LOAD_CORE))
+            web = lib.twilio_and_sink(self.fresh("nginx"), lib.free_port(), size)
+            peers.append(web)
+            port = lib.free_port()
+            base = f"http://127.0.0.1:{web.port}"
+            engines = {"DATABASE_URL": postgres.url, "REDIS_URL": f"redis://127.0.0.1:{redis_port}", "S3_ENDPOINT": base, "S3_BUCKET": "sink",
+                       "AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "benchbenchbench", "TWILIO_ACCOUNT_SID": lib.ACCOUNT,
+                       "TWILIO_AUTH_TOKEN": lib.TOKEN, "TWILIO_API_BASE": base, "PUBLIC_URL": lib.PUBLIC_URL}
+            if name == "reeld":
+                server = lib.reeld_server(self.options.binary, directory, port, UNKNOWN_CALL="archive", **engines)
+            else:
+                server = lib.Server(name, ["node", "pipeline.js"], env=dict(engines, PORT=str(port), NODE_ENV="production"), port=port,
+                                    cwd=self.node_modules(), log=os.path.join(directory, "log"))
+            return self.pipeline_measure(server, postgres, count)
+        finally:
+            for each in ([server] if server else []) + peers[::-1]:
+                each.stop()
+
+    def pipeline_measure(self, server, postgres, count):
+        requests = self.requests_file("pipeline", count)
+        postgres.wait_table("recordings")
+        before, started, peak, stored = server.cpu_seconds(), time.monotonic(), 0.0, 0
+        lib.post_all(server.port, requests, count)
+        while stored < count and time.monotonic() - started < 300:
+            stored = int(postgres.query("SELECT count(*) FROM recordings WHERE status::text = 'stored'"))
+            peak = max(peak, server.rss_mb())
+            time.sleep(0.05)
+        took = time.monotonic() - started
+        if stored < count:
+            raise RuntimeError(f"{server.name}: only {stored} of {count} recordings were stored")
+        return {"recordings_s": count / took, "cpu_ms": (server.cpu_seconds() - before) / count * 1e3, "rss_mb": peak}
+
 
 class Postgres:
     """A throwaway cluster on a free loopback port, run by an unprivileged user as Postgres demands."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, core=lib.SERVER_CORE):
         self.data = os.path.join(directory, "data")
         self.port = lib.free_port()
         versions = sorted(os.listdir("/usr/lib/postgresql"), key=int)
@@ -291,7 +354,7 @@ class Postgres:
         self.run("initdb", "-D", self.data, "-U", "bench", "--auth=trust", "--no-sync", "-E", "UTF8")
         # Pinned like every server: the core is what is compared. synchronous_commit stays on, or the comparison would be with nothing durable.
         self.process = subprocess.Popen(
-            ["taskset", "-c", lib.SERVER_CORE, os.path.join(self.bin, "postgres"), "-D", self.data, "-p", str(self.port), "-h", "127.0.0.1",
+            ["taskset", "-c", core, os.path.join(self.bin, "postgres"), "-D", self.data, "-p", str(self.port), "-h", "127.0.0.1",
              "-k", directory], user=self.user, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             start_new_session=True)
         self.url = f"postgresql://bench@127.0.0.1:{self.port}/postgres"
@@ -304,6 +367,17 @@ class Postgres:
     def run(self, program, *arguments):
         subprocess.run([os.path.join(self.bin, program), *arguments], check=True, user=self.user, stdout=subprocess.DEVNULL, cwd="/")
 
+    def query(self, sql):
+        return subprocess.run([os.path.join(self.bin, "psql"), "-X", "-q", "-A", "-t", "-d", self.url, "-c", sql], check=True, capture_output=True,
+                              text=True).stdout.strip()
+
+    def wait_table(self, name):
+        deadline = time.monotonic() + 30
+        while self.query(f"SELECT to_regclass('{name}') IS NOT NULL") != "t":
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"no table {name}")
+            time.sleep(0.1)
+
     def stop(self):
         self.process.terminate()
         try:
@@ -315,7 +389,7 @@ class Postgres:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", default="all", choices=["all", "ack", "connect", "idle", "sustained", "transfer"])
+    parser.add_argument("what", nargs="?", default="all", choices=["all", "ack", "connect", "idle", "sustained", "transfer", "pipeline"])
     parser.add_argument("--binary", default=os.environ.get("REELD_BINARY", "build/reeld"))
     parser.add_argument("--node-dir", default=os.path.join("build", "bench-node"))
     parser.add_argument("--rounds", type=int, default=3)
@@ -329,7 +403,7 @@ def main():
     options.node_dir = os.path.abspath(options.node_dir)
     bench = Bench(options)
     try:
-        names = ["ack", "connect", "idle", "sustained", "transfer"] if options.what == "all" else [options.what]
+        names = ["ack", "connect", "idle", "sustained", "transfer", "pipeline"] if options.what == "all" else [options.what]
         for name in names:
             print(f"\n== {name}", flush=True)
             getattr(bench, name)()

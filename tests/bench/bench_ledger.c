@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How fast the SQLite ledger is: bench_ledger DIRECTORY [EVENTS [ROWS]]. Events forwarded and leased in batches of 8 to 512, then each lease
+ * How fast the ledger is: bench_ledger DIRECTORY|URL [EVENTS [ROWS]], SQLite in a directory or the Postgres of a postgresql:// URL. Events are
+ * forwarded and leased in batches of 8 to 512, then each lease
  * ended by STORED_OBJECT and FINISH, 64 in flight. ROWS are there before (random SIDs make the index grow out of the cache). Prints rates and the
  * processor time an event takes.
  */
@@ -161,19 +162,30 @@ static void nothing(void *data)
 	(void)data;
 }
 
+static int open_ledger(struct bench *bench, const char *where, struct error *error)
+{
+	char path[4096];
+	if (strncmp(where, "postgres", 8) == 0) {
+		struct ledger_postgres_options options = {.url = where, .owner = "bench", .migrate = true, .prepared = true};
+		return ledger_postgres_open(&bench->ledger, &bench->loop, &options, error);
+	}
+	if (ledger_sqlite_path(where, path, sizeof(path)) != 0)
+		return error_set(error, ERR_LIMIT, "the path is too long");
+	return ledger_sqlite_open(&bench->ledger, &bench->loop, path, "bench", true, false, error);
+}
+
 int main(int argc, char **argv)
 {
 	static struct bench bench;
-	char path[4096];
 	struct error error = {0};
 	size_t count = argc > 2 ? strtoul(argv[2], NULL, 10) : 50000;
 	size_t rows = argc > 3 ? strtoul(argv[3], NULL, 10) : 0;
-	if (argc < 2 || count == 0 || ledger_sqlite_path(argv[1], path, sizeof(path)) != 0) {
-		fprintf(stderr, "usage: bench_ledger DIRECTORY [EVENTS [ROWS]]\n");
+	if (argc < 2 || count == 0) {
+		fprintf(stderr, "usage: bench_ledger DIRECTORY|URL [EVENTS [ROWS]]\n");
 		return 2;
 	}
 	uv_loop_init(&bench.loop);
-	int status = ledger_sqlite_open(&bench.ledger, &bench.loop, path, "bench", true, false, &error);
+	int status = open_ledger(&bench, argv[1], &error);
 	bench.events = calloc(count, sizeof(*bench.events));
 	bench.jobs = calloc(count, sizeof(*bench.jobs));
 	if (status != 0 || bench.events == NULL || bench.jobs == NULL)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the benchmarks share: signed requests, pinned servers, wrk, CPU and memory of a process."""
 import base64
+import concurrent.futures
 import hashlib
 import hmac
 import os
@@ -69,11 +70,11 @@ def write_requests(path, first, count, close=False):
 class Server:
     """A process pinned to the server's core; only processes started here are ever signalled, by pid."""
 
-    def __init__(self, name, argv, env=None, port=None, ready_path="/", cwd=None, log=None, user=None):
+    def __init__(self, name, argv, env=None, port=None, cwd=None, log=None, user=None, core=SERVER_CORE):
         self.name, self.port = name, port
         self.log = open(log or os.devnull, "ab")
         full_env = dict(os.environ, **(env or {}))
-        self.process = subprocess.Popen(["taskset", "-c", SERVER_CORE] + argv, env=full_env, cwd=cwd, stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen(["taskset", "-c", core] + argv, env=full_env, cwd=cwd, stdin=subprocess.DEVNULL,
                                         stdout=self.log, stderr=self.log, start_new_session=True, user=user)
         if port:
             self.wait_port()
@@ -165,6 +166,64 @@ http {{
 }}
 """)
     return Server("nginx", [shutil.which("nginx") or "/usr/sbin/nginx", "-c", config, "-p", directory], port=port)
+
+
+def twilio_and_sink(directory, port, size):
+    """nginx as both ends: every recording is the same file, and what is PUT lands in a directory. It checks no signature and stores no
+    metadata; the ETag is that of the one file, so that an uploader that compares it finds its bytes."""
+    for name in ("tmp", "media", "sink"):
+        os.makedirs(os.path.join(directory, name))
+    data = (b"RIFF" + (size - 8).to_bytes(4, "little") + b"WAVEfmt " + (16).to_bytes(4, "little") + (1).to_bytes(2, "little") + (1).to_bytes(2, "little")
+            + (8000).to_bytes(4, "little") + (16000).to_bytes(4, "little") + (2).to_bytes(2, "little") + (16).to_bytes(2, "little") + b"data"
+            + (size - 44).to_bytes(4, "little"))
+    data += bytes(size - len(data))
+    with open(os.path.join(directory, "media", "audio.wav"), "wb") as out:
+        out.write(data)
+    config = os.path.join(directory, "nginx.conf")
+    with open(config, "w") as out:
+        out.write(f"""daemon off; worker_processes 1; pid {directory}/nginx.pid; error_log stderr error; user root;
+events {{ worker_connections 8192; }}
+http {{
+  access_log off; keepalive_requests 100000000; keepalive_timeout 60s; sendfile on; client_max_body_size 0;
+  client_body_temp_path {directory}/tmp/b; proxy_temp_path {directory}/tmp/p; fastcgi_temp_path {directory}/tmp/f;
+  uwsgi_temp_path {directory}/tmp/u; scgi_temp_path {directory}/tmp/s;
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    location /2010-04-01/ {{ root {directory}/media; types {{ }} default_type audio/x-wav; try_files /audio.wav =404; }}
+    location / {{
+      root {directory}; dav_methods PUT DELETE; create_full_put_path on; etag off;
+      add_header ETag '"{hashlib.md5(data).hexdigest()}"' always;
+    }}
+  }}
+}}
+""")
+    return Server("nginx", [shutil.which("nginx") or "/usr/sbin/nginx", "-c", config, "-p", directory], port=port, core=LOAD_CORE)
+
+
+def post_all(port, requests_file, count, connections=16):
+    """Sends each request once, from a few keep-alive connections in one thread each; every answer must be 2xx."""
+    requests = []
+    with open(requests_file, "rb") as file:
+        while len(requests) < count:
+            requests.append(file.read(int(file.read(8))))
+
+    def run(mine):
+        with socket.create_connection(("127.0.0.1", port)) as peer:
+            reader = peer.makefile("rb")
+            for request in mine:
+                peer.sendall(request)
+                status = reader.readline()
+                length = 0
+                while (line := reader.readline()) not in (b"\r\n", b""):
+                    if line.lower().startswith(b"content-length:"):
+                        length = int(line.split(b":")[1])
+                reader.read(length)
+                if b" 200 " not in status:
+                    raise RuntimeError(f"answered {status!r}")
+
+    with concurrent.futures.ThreadPoolExecutor(connections) as pool:
+        for future in [pool.submit(run, requests[index::connections]) for index in range(connections)]:
+            future.result()
 
 
 def reeld_environment(directory, port, **extra):

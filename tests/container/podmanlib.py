@@ -63,7 +63,8 @@ class Podman:
     def run(self, *arguments, check=True, seconds=120):
         result = subprocess.run(["podman", *arguments], env=self.env, capture_output=True, text=True, errors="replace", timeout=seconds,
                                 stdin=subprocess.DEVNULL, check=False)
-        assert result.returncode == 0 or not check, f"podman {' '.join(arguments)}: {result.returncode}\n{result.stdout[-4000:]}{result.stderr[-4000:]}"
+        output = result.stdout[-4000:] + result.stderr[-4000:]
+        assert result.returncode == 0 or not check, f"podman {' '.join(arguments)}: {result.returncode}\n{output}"
         return result
 
     def inspect(self, kind, name):
@@ -74,8 +75,9 @@ class Podman:
         if self.run("image", "exists", BASE, check=False).returncode == 0:
             return
         tar = os.path.join(self.directory, "base.tar")
-        subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale")),
-                        "bookworm", tar], check=True, timeout=BUILD_SECONDS, stdin=subprocess.DEVNULL)
+        without = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale")]
+        subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", *without, "bookworm", tar], check=True, timeout=BUILD_SECONDS,
+                       stdin=subprocess.DEVNULL)
         self.run("import", tar, BASE)
         os.unlink(tar)
 

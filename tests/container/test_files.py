@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Containerfile, compose.yaml, Kubernetes manifests and the systemd unit fit reeld's defaults, each other and what docs/deployment.md says. Reads files
-only: no container, no network."""
+"""Containerfile, compose.yaml, Kubernetes manifests and the systemd unit fit reeld's defaults, each other and what docs/deployment.md says.
+Reads files only: no container, no network."""
 import configparser
 import fnmatch
 import os
@@ -29,7 +29,8 @@ def seconds(text):
 
 def settings():
     """variable → (kind, default) of src/config.def, with the variables that only other builds have."""
-    found = {name: (kind, default) for kind, name, default in re.findall(r'^SETTING\((\w+), (\w+), \w+, "([^"]*)"', read("src/config.def"), re.M)}
+    rows = re.findall(r'^SETTING\((\w+), (\w+), \w+,\s+"([^"]*)"', read("src/config.def"), re.M)
+    found = {name: (kind, default) for kind, name, default in rows}
     found.update({name: ("ABSENT", "") for name in re.findall(r"^ABSENT\((\w+),", read("src/config.def"), re.M)})
     for name in ("AWS_ACCESS_KEY_ID", "AWS_REGION", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):  # the AWS chain's own
         found.setdefault(name, ("SECRET" if name.startswith("AWS_SE") else "ABSENT", ""))
@@ -41,7 +42,8 @@ def assert_known(variables):
     for name in variables:
         plain = name.removesuffix("_FILE") if name != "TWILIO_ACCOUNTS_FILE" else name
         assert plain in known, f"{name} is no variable of reeld"
-        assert plain == name or known[plain][0] in ("SECRET", "TOKENS", "DSN", "ABSENT"), f"{name}: {plain} is no secret, so it cannot come from a file"
+        may_be_a_file = known[plain][0] in ("SECRET", "TOKENS", "DSN", "ABSENT")
+        assert plain == name or may_be_a_file, f"{name}: {plain} is no secret, so it cannot come from a file"
 
 
 def default(name):
@@ -138,7 +140,8 @@ def test_compose_has_no_secret_in_the_environment(compose):
     used = set()
     for name, service in compose["services"].items():
         for variable, value in service.get("environment", {}).items():
-            assert not re.search("(TOKEN|SECRET|PASSWORD|_URL|SECRET_ACCESS_KEY)$", variable) or variable == "PUBLIC_URL", f"{name}: {variable} belongs in a file"
+            secret = re.search("(TOKEN|SECRET|PASSWORD|_URL|SECRET_ACCESS_KEY)$", variable) and variable != "PUBLIC_URL"
+            assert not secret, f"{name}: {variable} belongs in a file"
             if variable.endswith("_FILE"):
                 assert value.removeprefix("/run/secrets/") in service["secrets"], f"{name}: {variable}"
         used |= set(service.get("secrets", []))
@@ -204,7 +207,8 @@ def test_every_selector_finds_the_pods(manifests):
     assert headless["spec"]["clusterIP"] == "None"
     monitor = manifests["ServiceMonitor", "reeld"]["spec"]
     assert monitor["selector"]["matchLabels"].items() <= headless["metadata"]["labels"].items()
-    assert not monitor["selector"]["matchLabels"].items() <= manifests["Service", "reeld"]["metadata"]["labels"].items(), "each replica would be scraped twice"
+    other = manifests["Service", "reeld"]["metadata"]["labels"]
+    assert not monitor["selector"]["matchLabels"].items() <= other.items(), "each replica would be scraped twice"
     assert monitor["endpoints"][0]["port"] in {entry["name"] for entry in headless["spec"]["ports"]}
     open_ports = {entry["port"] for rule in manifests["NetworkPolicy", "reeld"]["spec"]["ingress"] for entry in rule["ports"]}
     assert open_ports == set(ports.values())
@@ -288,7 +292,8 @@ def test_systemd_accepts_the_unit_and_finds_it_closed(tmp_path):
     verified = subprocess.run(["systemd-analyze", "verify", copy], capture_output=True, text=True, check=False, timeout=60)
     about_us = [line for line in verified.stderr.splitlines() if "reeld" in line]
     assert verified.returncode == 0 and not about_us, verified.stderr
-    rated = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=15", copy], capture_output=True, text=True, check=False, timeout=60)
+    rated = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=15", copy], capture_output=True, text=True, check=False,
+                           timeout=60)
     assert rated.returncode == 0, rated.stdout[-1500:]
 
 

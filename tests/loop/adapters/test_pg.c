@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "loop/support/proxy.h"
 
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +31,8 @@ enum slot {
 static const char *const sql[SQL_SLOTS] = {
 	[SQL_ADD] = "SELECT $1 + 1",
 	[SQL_ECHO] = "SELECT $1, $2, $3, $4, $5, $6, $7",
-	[SQL_ARRAYS] = "SELECT count(*), count(t), sum(n), count(k), min(at), bool_or(b) FROM unnest($1, $2, $3, $4, $5) AS x (t, n, k, at, b)",
+	[SQL_ARRAYS] = "SELECT count(*), count(t), sum(n), count(k), min(at), bool_or(b) FROM unnest($1, $2, $3, $4, $5) AS x "
+		       "(t, n, k, at, b)",
 	[SQL_INSERT] = "INSERT INTO things VALUES ($1) RETURNING id",
 	[SQL_COUNT] = "SELECT count(*) FROM things",
 	[SQL_TRANSACTION] = "SELECT txid_current() + 0 * $1",
@@ -221,7 +223,8 @@ static int port_of(const char *text)
 
 static void use_port(int port)
 {
-	snprintf(url, sizeof(url), "postgresql://reeld:s3cret@127.0.0.1:%d/reeld?sslmode=disable&options=-csearch_path%%3Dt_%d", port, (int)getpid());
+	snprintf(url, sizeof(url), "postgresql://reeld:s3cret@127.0.0.1:%d/reeld?sslmode=disable&options=-csearch_path%%3Dt_%d",
+		 port, (int)getpid());
 }
 
 static void on_closed(void *data)
@@ -263,11 +266,12 @@ static void set_up(void)
 	server = getenv("REELD_TEST_POSTGRES_URL");
 	cr_assert_not_null(server, "run it through tests/servers/run.py postgres -- PROGRAM");
 	REQUIRE(uv_loop_init(&loop) == 0);
-	snprintf(text, sizeof(text),
-		 "CREATE SCHEMA t_%d; SET search_path = t_%d; CREATE TABLE things (id bigint PRIMARY KEY); CREATE SEQUENCE tries; "
-		 "CREATE FUNCTION flaky(n bigint) RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN IF nextval('tries') <= n THEN "
-		 "RAISE EXCEPTION 'again' USING ERRCODE = '40001'; END IF; RETURN currval('tries'); END $$",
-		 (int)getpid(), (int)getpid());
+	snprintf(
+		text, sizeof(text),
+		"CREATE SCHEMA t_%d; SET search_path = t_%d; CREATE TABLE things (id bigint PRIMARY KEY); CREATE SEQUENCE tries; "
+		"CREATE FUNCTION flaky(n bigint) RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN IF nextval('tries') <= n THEN "
+		"RAISE EXCEPTION 'again' USING ERRCODE = '40001'; END IF; RETURN currval('tries'); END $$",
+		(int)getpid(), (int)getpid());
 	psql(text);
 	proxy = proxy_new(&loop, port_of(server));
 	use_port(proxy_port(proxy));
@@ -298,7 +302,8 @@ static void submit(struct job *job, unsigned lane)
 static void wait_for(const struct job *job)
 {
 	while (!job->done)
-		cr_assert(uv_run(&loop, UV_RUN_ONCE) != 0 || job->done, "the loop has nothing to do and the item is not answered");
+		cr_assert(uv_run(&loop, UV_RUN_ONCE) != 0 || job->done,
+			  "the loop has nothing to do and the item is not answered");
 }
 
 static int64_t ask(enum slot slot, int64_t value, int *status)
@@ -407,7 +412,8 @@ Test(pg, an_item_that_fails_takes_nothing_of_its_group_along)
 
 Test(pg, a_serialization_failure_is_run_again_but_not_for_ever)
 {
-	struct job jobs[3] = {{.slot = SQL_INSERT, .value = 1}, {.slot = SQL_FLAKY, .value = 4}, {.slot = SQL_INSERT, .value = 2}};
+	struct job jobs[3] = {
+		{.slot = SQL_INSERT, .value = 1}, {.slot = SQL_FLAKY, .value = 4}, {.slot = SQL_INSERT, .value = 2}};
 	open_pool(limits());
 	for (int i = 0; i < 3; i++)
 		submit(&jobs[i], 0);
@@ -598,17 +604,32 @@ Test(pg, items_wait_for_a_slow_greeting_only_so_long)
 	cr_expect_eq(ask(SQL_ADD, 1, NULL), 2);
 }
 
+/* The message that a server refuses a session with: https://www.postgresql.org/docs/15/protocol-error-fields.html */
+static size_t fatal(char *out, const char *sqlstate, const char *words)
+{
+	size_t len = 5;
+	static const char severity[] = "SFATAL";
+	memcpy(out + len, severity, sizeof(severity));
+	len += sizeof(severity);
+	len += (size_t)sprintf(out + len, "C%s", sqlstate) + 1;
+	len += (size_t)sprintf(out + len, "M%s", words) + 1;
+	out[len++] = '\0';
+	uint32_t rest = htonl((uint32_t)len - 1);
+	out[0] = 'E';
+	memcpy(out + 1, &rest, sizeof(rest));
+	return len;
+}
+
 Test(pg, attempts_to_connect_become_rare)
 {
+	char bytes[128];
 	struct pg_options options = limits();
 	options.backoff_ms = 400;
-	proxy_answer(proxy, "E\0\0\0\x21SFATAL\0C57P03\0Mstarting up\0\0", 34);
+	proxy_answer(proxy, bytes, fatal(bytes, "57P03", "the database system is starting up"));
 	open_pool(options);
 	uint64_t deadline = clock_mono_ns() + 2000000000ULL;
-	while (clock_mono_ns() < deadline) {
-		uv_run(&loop, UV_RUN_NOWAIT);
-		uv_sleep(1);
-	}
+	while (clock_mono_ns() < deadline)
+		uv_run(&loop, UV_RUN_ONCE); /* at most a pause */
 	cr_expect_lt(proxy_accepted(proxy), 40, "%u attempts in 2 s", proxy_accepted(proxy));
 	cr_expect_gt(proxy_accepted(proxy), 1);
 }
@@ -616,25 +637,23 @@ Test(pg, attempts_to_connect_become_rare)
 /* What a server says before the session begins: always an outage, never the item's fault, never with the password. */
 Test(pg, a_server_that_refuses_the_session_is_down)
 {
-	static const struct {
-		const char *bytes;
-		size_t len;
-		const char *words;
-	} rows[] = {
-#define FATAL(len, text) "E\0\0\0" len "SFATAL\0C" text "\0\0"
-		{FATAL("\x2f", "28P01\0Mpassword is wrong, s") , 48, "password is wrong"},
-		{FATAL("\x26", "53300\0Mtoo many clients"), 39, "too many clients"},
-		{FATAL("\x21", "57P03\0Mstarting up"), 34, "starting up"},
-		{"HTTP/1.1 400 Bad Request\r\n\r\n", 28, ""},
-	};
+	static const char *const rows[][2] = {{"28P01", "password authentication failed"},
+					      {"53300", "sorry, too many clients already"},
+					      {"57P03", "the database system is starting up"},
+					      {"3D000", "database does not exist"},
+					      {NULL, ""}};
+	char bytes[128];
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct job job = {.slot = SQL_ADD};
-		proxy_answer(proxy, rows[i].bytes, rows[i].len);
+		bool http = rows[i][0] == NULL;
+		size_t len = http ? strlen(strcpy(bytes, "HTTP/1.1 400 Bad Request\r\n\r\n"))
+				  : fatal(bytes, rows[i][0], rows[i][1]);
+		proxy_answer(proxy, bytes, len);
 		open_pool(limits());
 		submit(&job, 0);
 		wait_for(&job);
 		cr_expect_eq(job.status, ERR_LEDGER);
-		cr_expect_not_null(strstr(job.error.detail, rows[i].words), "%s", job.error.detail);
+		cr_expect_not_null(strstr(job.error.detail, rows[i][1]), "%s", job.error.detail);
 		cr_expect_null(strstr(job.error.detail, "s3cret"));
 		close_pool();
 	}
@@ -672,7 +691,8 @@ Test(pg, a_server_that_became_read_only_is_left_for_one_that_is_not)
 Test(pg, a_standby_is_not_used_unless_asked_for)
 {
 	struct job job = {.slot = SQL_ADD};
-	snprintf(url, sizeof(url), "postgresql://reeld@127.0.0.1:%d/reeld?options=-cdefault_transaction_read_only%%3Don", proxy_port(proxy));
+	snprintf(url, sizeof(url), "postgresql://reeld@127.0.0.1:%d/reeld?options=-cdefault_transaction_read_only%%3Don",
+		 proxy_port(proxy));
 	open_pool(limits());
 	submit(&job, 0);
 	wait_for(&job);
@@ -742,8 +762,8 @@ Test(pg, a_name_that_does_not_exist_is_an_outage)
 
 Test(pg, a_url_that_cannot_be_read_is_refused_and_not_repeated)
 {
-	static const char *const bad[] = {"postgresql://user:s3cret%zz@host/db", "postgresql://u:s3cret@host/db?s3cret=1", "s3cret",
-					  "postgresql://u:s3cret@a,b,c:1,2/db?port=1,2"};
+	static const char *const bad[] = {"postgresql://user:s3cret%zz@host/db", "postgresql://u:s3cret@host/db?s3cret=1",
+					  "s3cret", "postgresql://u:s3cret@a,b,c:1,2/db?port=1,2"};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct error error = {0};
 		struct pg_options options = limits();
@@ -781,7 +801,8 @@ Test(pg, closed_at_every_loop_turn_each_item_is_answered_once)
 			uv_run(&loop, UV_RUN_ONCE);
 		cr_expect_eq(answered, 20);
 		for (unsigned i = 0; i < 20; i++)
-			cr_expect_eq(jobs[i].status, i < 10 ? 0 : ERR_CANCELLED, "%u, closed after %d turns: %s", i, turns, jobs[i].error.detail);
+			cr_expect_eq(jobs[i].status, i < 10 ? 0 : ERR_CANCELLED, "%u, closed after %d turns: %s", i, turns,
+				     jobs[i].error.detail);
 	}
 	pool = NULL;
 }

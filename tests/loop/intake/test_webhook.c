@@ -556,6 +556,19 @@ Test(webhook, without_the_signature_everybody_is_told_the_same_and_nothing_is_to
 	cr_assert_eq(counted("403", "invalid_signature"), 1 + 8 * 5 + 3);
 }
 
+/* The event would be fetched with the credentials of the one, though the other had signed. */
+Test(webhook, a_repeated_account_is_that_of_the_event_and_must_have_signed)
+{
+	static const char *const forms[] = {"AccountSid=" AC_OTHER "&" COMPLETED, COMPLETED "&AccountSid=" AC_OTHER};
+	start();
+	for (size_t i = 0; i < 2; i++) {
+		cr_assert_not_null(strstr(refused(sign(OTHER_TOKEN, "http://t", PATH, forms[i]), forms[i]), " 403 "));
+		post_to_the_disk(forms[i]);
+		disk_says(0);
+		expect(200, ACCEPTED);
+	}
+}
+
 Test(webhook, every_token_of_the_account_signs_until_a_reload_takes_it_away)
 {
 	start();
@@ -922,6 +935,61 @@ Test(webhook, draining_lets_the_busy_finish_and_takes_nobody_new)
 	expect(200, ACCEPTED);
 	TURN_UNTIL(client.ended);
 	cr_assert_eq(webhook_busy(webhook), 0);
+}
+
+/* ---- ACK=ledger ---- */
+
+#define NOT_KEPT "{\"error\":\"Temporarily unable to store the event\"}"
+
+Test(webhook, waits_for_the_ledger_where_that_is_wanted)
+{
+	options.ack_ledger = true;
+	start();
+	post_to_the_disk(COMPLETED);
+	disk_says(0);
+	expect_silence();
+	webhook_committed(webhook, 0);
+	expect_silence();
+	webhook_committed(webhook, 1);
+	expect(200, ACCEPTED);
+	post_to_the_disk(CALLBACK "absent");
+	disk_says(ERR_NO_SPACE);
+	expect(503, NOT_KEPT);
+}
+
+Test(webhook, says_503_where_the_ledger_does_not_commit_in_time)
+{
+	options.ack_ledger = true;
+	options.ack_timeout_ms = 50;
+	start();
+	post_to_the_disk(COMPLETED);
+	disk_says(0);
+	expect(503, NOT_KEPT);
+	cr_assert_not_null(strstr(answer.head, "\r\nRetry-After: 5\r\n"));
+	webhook_committed(webhook, 1);
+	expect_silence();
+}
+
+Test(webhook, closing_promises_nothing_that_the_ledger_does_not_have)
+{
+	options.ack_ledger = true;
+	start();
+	post_to_the_disk(COMPLETED);
+	disk_says(0);
+	close_webhook();
+	expect(503, NOT_KEPT);
+}
+
+Test(webhook, what_reaches_the_disk_while_closing_is_not_in_the_ledger)
+{
+	options.ack_ledger = true;
+	start();
+	post_to_the_disk(COMPLETED);
+	close_webhook();
+	disk_says(0);
+	TURN_UNTIL(webhook_is_closed);
+	cr_assert_eq(counted("200", "accepted"), 0);
+	cr_assert_eq(counted("503", "unavailable"), 1);
 }
 
 /* ---- health ---- */

@@ -3,6 +3,7 @@
  * A schema of its own for each test in the database that REELD_TEST_POSTGRES_URL names. PgBouncer (REELD_TEST_PGBOUNCER_URL) passes no settings of the session
  * on: through it each test has a database of its own, which takes longer to make.
  */
+#include "factory_postgres.h"
 #include "ledger_factory.h"
 
 #include <criterion/criterion.h>
@@ -114,4 +115,18 @@ void factory_pass_time(int64_t ms)
 		 "next_attempt_at = next_attempt_at - interval '%lld ms'",
 		 (long long)ms, (long long)ms);
 	factory_sql(sql);
+}
+
+int factory_postgres_port(void)
+{
+	return (int)strtol(strrchr(getenv("REELD_TEST_POSTGRES_URL"), ':') + 1, NULL, 10);
+}
+
+const char *factory_postgres_url(int port)
+{
+	static char text[512];
+	if (port == 0)
+		return url;
+	snprintf(text, sizeof(text), "postgresql://reeld:s3cret@127.0.0.1:%d%s", port, strrchr(url, '/'));
+	return text;
 }

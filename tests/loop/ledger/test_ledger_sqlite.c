@@ -133,6 +133,15 @@ Test(ledger_sqlite, a_ledger_that_is_locked_for_long_is_down_until_it_is_not)
 	close_ledger(ledger);
 }
 
+Test(ledger_sqlite, a_ledger_that_cannot_be_opened_is_told_with_the_systems_reason)
+{
+	struct ledger *ledger;
+	struct error error = {0};
+	cr_expect_neq(ledger_sqlite_open(&ledger, &loop, "/nonexistent/ledger.db", "a", true, true, &error), 0);
+	cr_expect_not_null(strstr(error.detail, "/nonexistent/ledger.db"), "%s", error.detail);
+	cr_expect_not_null(strstr(error.detail, "No such file or directory"), "%s", error.detail);
+}
+
 /* How SQLite would run a statement, as one line. */
 static void plan_of(sqlite3 *db, size_t statement, char *plan, size_t size)
 {

@@ -365,9 +365,32 @@ Test(twilio_client, what_cannot_be_asked_is_refused_at_once)
 		.request = {.op = TWILIO_ACCOUNT, .account_sid = {"AC00000000000000000000000000000009"}, .done = on_done}};
 	cr_assert_eq(twilio_start(client, &stranger.request), ERR_CONFIG);
 	cr_assert(strstr(stranger.request.error.detail, "AC00000000000000000000000000000009") != NULL);
+	/* Which account an event without one is of is not known either where any account's requests are taken. */
+	struct error error;
+	struct twilio_accounts *any = twilio_accounts_new();
+	cr_assert_eq(twilio_accounts_add(any, "", TOKEN, NULL, NULL, &error), 0);
+	twilio_client_set_accounts(client, any);
+	struct call nameless = {.request = {.op = TWILIO_ACCOUNT, .done = on_done}};
+	cr_assert_eq(twilio_start(client, &nameless.request), ERR_CONFIG);
+	cr_assert(strstr(nameless.request.error.detail, "TWILIO_ACCOUNT_SID") != NULL);
+	twilio_client_set_accounts(client, accounts);
+	twilio_accounts_free(&any);
 	uv_run(&loop, UV_RUN_NOWAIT);
-	cr_assert_eq(bad.done + stranger.done, 0);
+	cr_assert_eq(bad.done + stranger.done + nameless.done, 0);
 	cr_assert_eq(peer_requests(peer), 0);
+}
+
+Test(twilio_client, without_an_account_it_is_the_configured_one)
+{
+	const struct peer_script scripts[] = {{.answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"}};
+	serve(scripts, 1);
+	struct call call = {.request = {.op = TWILIO_ACCOUNT, .done = on_done}};
+	call.request.data = &call;
+	cr_assert_eq(twilio_start(client, &call.request), 0);
+	cr_assert_str_eq(call.request.account_sid.text, AC);
+	finish(&call);
+	cr_assert_eq(peer_requests(peer), 1);
+	twilio_request_release(&call.request);
 }
 
 Test(twilio_client, media_may_be_refused_at_its_headers)

@@ -111,6 +111,19 @@ Test(event, refuses_malformed_sids)
 	expect_problem(EVENT_CALL_STATUS, "CallSid=x", EVENT_BAD_CALL_SID);
 }
 
+Test(event, knows_the_account_whatever_else_is_wrong)
+{
+	static const char *const forms[] = {"AccountSid=" AC, "AccountSid=" AC "&RecordingSid=x&CallSid=" CA,
+					    REQUIRED "&RecordingDuration=x&AccountSid=" AC,
+					    "RecordingSid=" RE "&CallSid=x&AccountSid=" AC};
+	struct event event;
+
+	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+		cr_expect_neq(from_form(&event, EVENT_RECORDING, forms[i]), EVENT_OK);
+		cr_expect_str_eq(event.account_sid.text, AC, "%s", forms[i]);
+	}
+}
+
 Test(event, refuses_numbers_that_are_none_or_overflow)
 {
 	static const char *const bad[] = {
