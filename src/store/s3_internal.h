@@ -83,7 +83,7 @@ struct s3_store {
 	struct list part_waiters;
 	size_t busy; /* puts and requests that are not over */
 	bool closing;
-	unsigned open_handles; /* 0 while none is being closed */
+	unsigned open_handles;
 	void (*closed)(void *data);
 	void *closed_data;
 };

@@ -131,7 +131,7 @@ static void probe_put(struct s3_call *call, int status)
 		call_begin(op, (struct s3_call){.method = HTTP_GET, .key = op->key}, probe_got);
 }
 
-static int probe(struct s3_request *op)
+static int hash_probe(struct s3_request *op)
 {
 	struct crypto_digest *digest;
 	struct crypto_digest_result sums;
@@ -146,8 +146,13 @@ static int probe(struct s3_request *op)
 		return error_set(&op->request->error, status, "hashing failed");
 	memcpy(op->md5, sums.md5, sizeof(op->md5));
 	memcpy(op->sha256, sums.sha256, sizeof(op->sha256));
+	return 0;
+}
+
+/* With the headers that objects will have, so that what the server refuses, or does not know, is found out before it matters. */
+static void probe(struct s3_request *op)
+{
 	const struct s3_store *store = op->store;
-	/* Headers that objects will have are a part of the question; and what the server does not know is learned before it matters. */
 	struct s3_call call = {
 		.method = HTTP_PUT,
 		.key = op->key,
@@ -165,7 +170,6 @@ static int probe(struct s3_request *op)
 			call.headers[count++] = more[i];
 	}
 	call_begin(op, call, probe_put);
-	return 0;
 }
 
 /* ---- Clean ---- */
@@ -285,19 +289,24 @@ static void clean_list(struct s3_request *op)
 
 /* ---- Submit ---- */
 
-/* 0, or why it is not begun. */
-static int request_new(struct s3_request **ret, struct s3_store *store, struct store_request *request)
+/* NULL, and the reason in request->error, when it is not begun. */
+static struct s3_request *request_new(struct s3_store *store, struct store_request *request)
 {
 	bool keyed = request->op == STORE_VERIFY || request->op == STORE_DELETE;
 	uint64_t random;
-	if (store->closing)
-		return error_set(&request->error, ERR_CANCELLED, "the store is closing");
-	if (keyed && !store_key_is_valid(request->key))
-		return error_set(&request->error, ERR_INVALID, "object key \"%.100s\" is not a path below the store",
-				 request->key);
+	if (store->closing) {
+		error_set(&request->error, ERR_CANCELLED, "the store is closing");
+		return NULL;
+	}
+	if (keyed && (!store_key_is_valid(request->key) || strlen(request->key) >= S3_KEY_SIZE)) {
+		error_set(&request->error, ERR_INVALID, "object key \"%.100s\" is not a path below the store", request->key);
+		return NULL;
+	}
 	struct s3_request *op = calloc(1, sizeof(*op));
-	if (op == NULL)
-		return error_set(&request->error, ERR_NOMEM, "out of memory");
+	if (op == NULL) {
+		error_set(&request->error, ERR_NOMEM, "out of memory");
+		return NULL;
+	}
 	op->store = store;
 	op->request = request;
 	buffer_init(&op->found, FOUND_BYTES_MAX);
@@ -309,22 +318,21 @@ static int request_new(struct s3_request **ret, struct s3_store *store, struct s
 	op->prefix = strdup(store->prefix);
 	if (op->key == NULL || op->prefix == NULL) {
 		request_free(op);
-		return error_set(&request->error, ERR_NOMEM, "out of memory");
+		error_set(&request->error, ERR_NOMEM, "out of memory");
+		return NULL;
 	}
-	*ret = op;
-	return 0;
+	return op;
 }
 
 void s3_submit(struct store *base, struct store_request *request)
 {
 	struct s3_store *store = CONTAINER_OF(base, struct s3_store, store);
-	struct s3_request *op = NULL;
-	int status = request_new(&op, store, request);
-	if (status == 0 && request->op == STORE_PROBE)
-		status = probe(op);
-	if (status != 0) {
-		if (op != NULL)
-			request_free(op);
+	struct s3_request *op = request_new(store, request);
+	if (op != NULL && request->op == STORE_PROBE && hash_probe(op) != 0) {
+		request_free(op);
+		op = NULL;
+	}
+	if (op == NULL) {
 		store_soon_request(&store->soon, request);
 		return;
 	}
@@ -341,6 +349,7 @@ void s3_submit(struct store *base, struct store_request *request)
 		clean_list(op);
 		break;
 	case STORE_PROBE:
+		probe(op);
 		break;
 	}
 }

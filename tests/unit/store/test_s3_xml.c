@@ -57,7 +57,7 @@ Test(s3_xml, what_is_not_the_document_asked_for_is_malformed)
 		" ",
 		"not xml",
 		"<Error>",
-		"<Error></Eror>",
+		"<Error></Other>",
 		"<html><body>502</body></html>",
 		"<Error/><Error/>",
 		"<!DOCTYPE Error [<!ENTITY a \"aaaa\">]><Error><Code>&a;</Code></Error>",
