@@ -153,6 +153,13 @@ class Swift(Server):
     def alive(self):
         return all(part.alive() for part in self.parts)
 
+    def kill_proxy(self):
+        """What its clients see is gone; the servers behind it stay, which makes coming back quick."""
+        self.parts[-1].kill()
+
+    def start_proxy(self):
+        self.parts[-1].start()
+
     def pause(self):
         self.parts[-1].pause()
 
@@ -164,11 +171,15 @@ class Swift(Server):
     def endpoint(self):
         return f"http://127.0.0.1:{self.port}"
 
-    def make_bucket(self):
-        self.request("PUT", f"/{self.bucket}")
+    def make_bucket(self, name=None):
+        self.request("PUT", f"/{name or self.bucket}")
 
     def request(self, method, path, query="", body=b""):
         """A signed request, for setting things up and looking at them from outside; `path` and `query` are sent as they are."""
+        return self.exchange(method, path, query, body)[1]
+
+    def exchange(self, method, path, query="", body=b""):
+        """The same; headers and body of the answer."""
         now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         host = f"127.0.0.1:{self.port}"
         sha256 = hashlib.sha256(body).hexdigest()
@@ -185,7 +196,7 @@ class Swift(Server):
             "Authorization": f"AWS4-HMAC-SHA256 Credential={self.key_id}/{scope}, SignedHeaders=host;x-amz-content-sha256;x-amz-date, "
                              f"Signature={signature}"})
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
-            return answer.read()
+            return answer.headers, answer.read()
 
     def environment(self):
         return {"REELD_TEST_S3_ENDPOINT": self.endpoint(), "REELD_TEST_S3_REGION": self.region, "REELD_TEST_S3_BUCKET": self.bucket,
