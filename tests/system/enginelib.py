@@ -20,6 +20,7 @@ import xml.etree.ElementTree
 from reeldlib import Daemon, Oracle, callback_params, wait_until
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from servers.common import start_all  # noqa: E402
 from servers.postgres import Postgres  # noqa: E402
 from servers.redis import Redis  # noqa: E402
 from servers.swift import Swift  # noqa: E402
@@ -42,22 +43,11 @@ class Engines:
         self.spaces = 0
 
     def start(self):
-        """All at once: most of it is waiting."""
-        failures = []
-
-        def start(server):
-            try:
-                server.start()
-            except Exception as error:  # told by the test's thread
-                failures.append(error)
-        threads = [threading.Thread(target=start, args=(server,)) for server in (self.postgres, self.redis, self.swift)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if failures:
+        try:
+            start_all((self.postgres, self.redis, self.swift))
+        except BaseException:
             self.kill()
-            raise failures[0]
+            raise
         return self
 
     def kill(self):
@@ -218,7 +208,7 @@ class EngineOracle(Oracle):
 class Load:
     """Callbacks at a steady rate, each to be answered 200 and soon, whatever is broken. Every recording comes once, some twice."""
 
-    def __init__(self, oracle, per_second=15, expect=200):
+    def __init__(self, oracle, per_second=10, expect=200):
         self.oracle, self.per_second, self.expect = oracle, per_second, expect
         self.todo = list(oracle.recordings)
         self.took_ms, self.wrong = [], []

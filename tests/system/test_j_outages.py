@@ -5,15 +5,16 @@
 P3 as it is held here: while a dependency is away, half of the acks take less than 100 ms and each less than 2 s, on a machine that may be
 busy with other things. An ack that waited for a dependency would take a second at least, and a hung one forever."""
 import shutil
+import signal
 
 import pytest
 from enginelib import RSS_MAX, EngineDaemon, EngineOracle, Load, Proxy, engines_running, log_events
 from reeldlib import Sandbox, sanitized, wait_until
 
-COUNT = 400
+COUNT = 800
 SIZE = 20000
 # Cut in the middle of a recording's body, and of a Postgres or Redis conversation.
-CUT_AFTER = {"ledger": 3000, "idempotency": 300, "store": 6000, "twilio": 6000}
+CUT_AFTER = {"ledger": 3000, "idempotency": 100, "store": 6000, "twilio": 6000}
 PARTS = list(CUT_AFTER)
 
 
@@ -57,8 +58,8 @@ class Site:
             server.pause()
             self.broken.append(server.resume)
         else:
-            self.twilio.signal(19)
-            self.broken.append(lambda: self.twilio.signal(18))
+            self.twilio.signal(signal.SIGSTOP)
+            self.broken.append(lambda: self.twilio.signal(signal.SIGCONT))
 
     def cut(self, name):
         self.proxies[name].cut(CUT_AFTER[name])
@@ -73,11 +74,14 @@ class Site:
         self.broken.append(self.proxies[name].mend)
 
     def mend(self):
+        """Everything works again; what was broken last first."""
         while self.broken:
             self.broken.pop()()
 
     def drained(self, what):
-        """Everything acknowledged was archived, exactly once, and no attempt was charged."""
+        """All is up, and everything acknowledged was archived, exactly once, without an attempt charged."""
+        wait_until(lambda: all(self.reeld.up(name) for name in PARTS), lambda: f"{what}: all up: {self.reeld.dependencies()}")
+        # A lease whose answer was cut off on its way is nobody's until it runs out, after 45 s.
         self.oracle.settle(120)
         rows = self.space.rows("SELECT recording_sid, status, attempts FROM recordings")
         assert {row["status"] for row in rows} == {"stored"}, f"{what}: {rows}"
@@ -101,13 +105,10 @@ def site(tmp_path, fragile, started):
 
 
 def seen_down(site, names):
-    """/readyz stays 200 (dependencies() insists) and names them, the metric too."""
-    for name in names:
+    """/readyz stays 200 (dependencies() insists) and names them, the metric too. Who has no work, because the ledger is away, asks neither
+    Twilio nor the store, and they stay what they were."""
+    for name in names if "ledger" not in names else [name for name in names if name in ("ledger", "idempotency")]:
         wait_until(lambda: site.reeld.up(name) is False, lambda: f"{name} to be seen as down: {site.reeld.dependencies()}")
-
-
-def all_up(site, what):
-    wait_until(lambda: all(site.reeld.up(name) for name in PARTS), lambda: f"{what}: all up: {site.reeld.dependencies()}")
 
 
 # How long a hang lasts until it is seen follows from time limits on answers: Redis 1 s, Postgres 15 s, HTTP 30 s.
@@ -119,25 +120,25 @@ def ride_out(site, load, how, names, long_run):
     load.more(8, what)
     for name in names:
         getattr(site, how)(name)
-    load.more(25, what)
+    load.more(20, what)
+    if how == "cut":
+        wait_until(lambda: site.proxies[names[0]].cuts > 0, f"{what}: a connection to be cut on the way")
     if how in ("kill", "cut"):
         seen_down(site, names)
     else:
         seen_down(site, [name for name in names if (name, how) in SEEN_SOON or long_run and how != "drip"])
     site.mend()
     load.more(8, what)
-    all_up(site, what)
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_one_is_killed_hangs_and_cuts_while_callbacks_come(site, name, long_run):
+def test_one_cuts_is_killed_and_hangs_while_callbacks_come(site, name, long_run):
     here = site()
     here.reeld.start()
     with Load(here.oracle) as load:
-        for how in ("kill", "hang", "cut") + (("silence", "drip") if long_run else ()):
+        for how in ("cut", "kill", "hang") + (("silence", "drip") if long_run else ()):
             ride_out(here, load, how, [name], long_run)
     load.check(name)
-    assert here.proxies[name].cuts > 0, "no connection was cut on the way"
     here.drained(name)
     assert here.reeld.stop() == 0
 
@@ -146,7 +147,7 @@ def test_all_at_once(site, long_run):
     here = site()
     here.reeld.start()
     with Load(here.oracle) as load:
-        for how in ("kill", "cut") + (("hang", "silence") if long_run else ()):
+        for how in ("cut", "kill") + (("hang", "silence") if long_run else ()):
             ride_out(here, load, how, PARTS, long_run)
     load.check("all")
     here.drained("all")
@@ -169,10 +170,9 @@ def test_a_start_into_a_dead_world(site):
         again.more(15, "all dead, after a kill -9")
     again.check("all dead")
     here.mend()
-    all_up(here, "dead world")
     here.drained("dead world")
     assert here.reeld.stop() == 0
-    assert len(here.space.rows("SELECT * FROM recordings")) >= 30
+    assert {row["recording_sid"] for row in here.space.rows("SELECT recording_sid FROM recordings")} == here.oracle.acknowledged
 
 
 # ---- ACK=ledger ----
