@@ -5,6 +5,7 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "system"))
+import enginelib  # noqa: E402
 import reeldlib  # noqa: E402
 
 
@@ -36,6 +37,28 @@ def daemon(tmp_path, started):
     def make(sandbox=None, **env):
         directory = env.pop("directory", tmp_path)
         return started(reeldlib.Daemon(directory, sandbox.url if sandbox is not None else "http://127.0.0.1:9", **env))
+    return make
+
+
+@pytest.fixture(scope="session")
+def engines():
+    """Postgres, Redis and Swift for all tests that leave them alone."""
+    with enginelib.engines_running() as servers:
+        yield servers
+
+
+@pytest.fixture
+def space(engines):
+    """A database, a Redis prefix and a bucket of the test's own."""
+    return engines.space()
+
+
+@pytest.fixture
+def replica(tmp_path, started):
+    """A daemon on a space; replicas of one space differ in their name."""
+    def make(space, sandbox=None, name="reeld", **env):
+        url = sandbox.url if sandbox is not None else "http://127.0.0.1:9"
+        return started(enginelib.EngineDaemon(str(tmp_path / name), url, space, **env))
     return make
 
 

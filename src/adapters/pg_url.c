@@ -102,6 +102,14 @@ static size_t elements(const char *list)
 	return count;
 }
 
+/* libpq would find out when it connects, again and again. */
+static bool is_port(const char *text)
+{
+	size_t digits = strspn(text, "0123456789");
+	long port = digits > 0 && digits <= 5 && text[digits] == '\0' ? strtol(text, NULL, 10) : 0;
+	return port >= 1 && port <= 65535;
+}
+
 /* libpq's environment and service file count where the URL names no host. */
 static int copy_hosts(struct pg *pg, const PQconninfoOption *url, struct error *error)
 {
@@ -121,7 +129,7 @@ static int copy_hosts(struct pg *pg, const PQconninfoOption *url, struct error *
 	if (pg->host_count > PG_HOSTS_MAX || (names != NULL && addresses != NULL && elements(names) != pg->host_count) ||
 	    (with_port != 1 && with_port != pg->host_count))
 		status = error_set(error, ERR_CONFIG,
-				   "the database's URL: as many hosts, addresses and ports as each other are needed, at most %d",
+				   "DATABASE_URL: as many hosts, addresses and ports as each other are needed, at most %d",
 				   PG_HOSTS_MAX);
 	for (size_t i = 0; status == 0 && i < pg->host_count; i++) {
 		struct pg_host *host = &pg->hosts[i];
@@ -132,6 +140,8 @@ static int copy_hosts(struct pg *pg, const PQconninfoOption *url, struct error *
 		host->port = element(ports, i, true);
 		if (host->name == NULL)
 			status = error_set(error, ERR_NOMEM, "opening the database: out of memory");
+		else if (host->port != NULL && !is_port(host->port))
+			status = error_set(error, ERR_CONFIG, "DATABASE_URL: a port is no number from 1 to 65535");
 	}
 	PQconninfoFree(others);
 	return status;
@@ -143,7 +153,7 @@ int pg_parse_url(struct pg *pg, const char *url, struct error *error)
 	PQconninfoOption *options = PQconninfoParse(url, NULL);
 	if (options == NULL)
 		return error_set(error, ERR_CONFIG,
-				 "the database's URL cannot be read: want "
+				 "DATABASE_URL cannot be read: want "
 				 "postgresql://user:password@host:5432/database?sslmode=verify-full");
 	const char *timeout = value_of(options, "connect_timeout");
 	long seconds = timeout == NULL ? 0 : strtol(timeout, NULL, 10);

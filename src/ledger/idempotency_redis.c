@@ -316,7 +316,7 @@ static int take_options(struct redis_filter *filter, const struct idempotency_re
 {
 	const char *prefix = options->prefix == NULL ? "reeld:" : options->prefix;
 	if (strlen(prefix) > MAX_PREFIX)
-		return error_set(error, ERR_CONFIG, "Redis: a key prefix longer than %d bytes", MAX_PREFIX);
+		return error_set(error, ERR_CONFIG, "REDIS_PREFIX: longer than %d bytes", MAX_PREFIX);
 	snprintf(filter->prefix, sizeof(filter->prefix), "%s", prefix);
 	snprintf(filter->ttl_seen, sizeof(filter->ttl_seen), "%u", options->ttl_seen_s == 0 ? 86400 : options->ttl_seen_s);
 	snprintf(filter->ttl_archived, sizeof(filter->ttl_archived), "%u",

@@ -38,7 +38,7 @@ static int check_bucket(const char *bucket, struct error *error)
 	size_t len = strlen(bucket);
 	bool plain = strspn(bucket, LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZ" DIGITS ".-_") == len;
 	if (len < 1 || len >= S3_BUCKET_SIZE || !plain || strcmp(bucket, ".") == 0 || strcmp(bucket, "..") == 0)
-		return error_set(error, ERR_CONFIG, "\"%.64s\" is not a bucket's name: letters, digits, '.', '-' and '_'",
+		return error_set(error, ERR_CONFIG, "S3_BUCKET: \"%.64s\" is not a bucket's name: letters, digits, '.', '-' and '_'",
 				 bucket);
 	return 0;
 }
@@ -157,12 +157,12 @@ static int make_custom(struct s3_address *ret, const struct s3_address_options *
 	struct endpoint endpoint;
 	if (!endpoint_split(slice_from_cstr(options->endpoint), &endpoint))
 		return error_set(error, ERR_CONFIG,
-				 "endpoint \"%.100s\" is not an http or https URL like https://s3.example.com:9000",
+				 "S3_ENDPOINT: \"%.100s\" is not an http or https URL like https://s3.example.com:9000",
 				 options->endpoint);
 	bool virtual_hosted = options->addressing == S3_ADDRESSING_VIRTUAL;
 	if (virtual_hosted && (is_ip(endpoint.name) || !is_label(options->bucket)))
 		return error_set(error, ERR_CONFIG,
-				 "bucket \"%.64s\" cannot be put before the host of %.100s: use path addressing", options->bucket,
+				 "S3_ADDRESSING: bucket \"%.64s\" cannot be put before the host of %.100s: use path addressing", options->bucket,
 				 options->endpoint);
 	bool own_port = slice_equal(endpoint.port, endpoint.https ? SLICE("443") : SLICE("80"));
 	bool port = endpoint.port.len > 0 && !own_port;
@@ -171,7 +171,7 @@ static int make_custom(struct s3_address *ret, const struct s3_address_options *
 			   virtual_hosted ? "." : "", SLICE_FMT(endpoint.name), port ? ":" : "",
 			   port ? (int)endpoint.port.len : 0, port ? endpoint.port.ptr : "");
 	if (len >= (int)sizeof(ret->host) || endpoint.path.len >= sizeof(ret->base_path))
-		return error_set(error, ERR_CONFIG, "endpoint \"%.100s\" is too long", options->endpoint);
+		return error_set(error, ERR_CONFIG, "S3_ENDPOINT: \"%.100s\" is too long", options->endpoint);
 	lower(ret->host);
 	snprintf(ret->base_path, sizeof(ret->base_path), "%.*s", SLICE_FMT(endpoint.path));
 	if (!virtual_hosted)

@@ -5,6 +5,7 @@ import random
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 
@@ -116,3 +117,21 @@ class Server:
 
     def resume(self):
         os.killpg(self.child.pid, signal.SIGCONT)
+
+
+def start_all(servers):
+    """At the same time, for most of it is waiting. The first failure is raised when all have tried."""
+    failures = []
+
+    def start(server):
+        try:
+            server.start()
+        except (RuntimeError, OSError) as error:
+            failures.append(error)
+    threads = [threading.Thread(target=start, args=(server,)) for server in servers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]

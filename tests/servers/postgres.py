@@ -42,7 +42,7 @@ class Postgres(Server):
 
     def argv(self):
         options = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.directory, "shared_buffers": "32MB",
-                   "max_connections": "100", "log_min_messages": "warning"}
+                   "max_connections": "100", "log_min_messages": "warning", "track_commit_timestamp": "on"}
         if not self.durable:
             options.update(fsync="off", synchronous_commit="off", full_page_writes="off")
         argv = [os.path.join(self.bin, "postgres"), "-D", self.data]
@@ -76,6 +76,37 @@ class Postgres(Server):
     def stop(self, number=signal.SIGINT):
         """SIGINT: at once but clean."""
         super().stop(number)
+
+    def processes(self):
+        """The postmaster and what it started: each of those has a process group of its own."""
+        found = [self.child.pid]
+        for entry in os.listdir("/proc"):
+            try:
+                with open(f"/proc/{entry}/stat", encoding="ascii", errors="replace") as stat:
+                    if int(stat.read().rpartition(")")[2].split()[1]) == self.child.pid:
+                        found.append(int(entry))
+            except (OSError, ValueError, IndexError):
+                continue  # no process, or one that ended meanwhile
+        return found
+
+    def signal_all(self, number):
+        for pid in self.processes():
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                pass
+
+    def kill(self):
+        # Backends that outlive the postmaster keep its shared memory from the next one.
+        if self.child is not None and self.child.poll() is None:
+            self.signal_all(signal.SIGKILL)
+        super().kill()
+
+    def pause(self):
+        self.signal_all(signal.SIGSTOP)
+
+    def resume(self):
+        self.signal_all(signal.SIGCONT)
 
     def wipe(self):
         shutil.rmtree(self.data, ignore_errors=True)
