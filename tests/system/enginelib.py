@@ -101,7 +101,13 @@ class Space:
         text = parts[0]
         for argument, part in zip(arguments, parts[1:]):
             text += "'" + str(argument).replace("'", "''") + "'" + part
-        return json.loads(self.postgres.psql(f"SELECT coalesce(json_agg(x), '[]') FROM ({text}) x", database=self.name))
+        try:
+            return json.loads(self.postgres.psql(f"SELECT coalesce(json_agg(x), '[]') FROM ({text}) x", database=self.name))
+        except RuntimeError as error:
+            # The daemon is ready before its migrations are done.
+            if "does not exist" in str(error):
+                return []
+            raise
 
     def tables(self):
         return {row["t"] for row in self.rows("SELECT table_name AS t FROM information_schema.tables WHERE table_schema = 'public'")}

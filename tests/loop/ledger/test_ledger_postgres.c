@@ -383,8 +383,9 @@ Test(ledger_postgres, many_stored_ones_are_counted_by_the_planners_estimate)
 {
 	/* Only what counting needs: the rows are quicker made. */
 	factory_sql("DROP INDEX recordings_sid, recordings_due, recordings_leased");
-	factory_sql("INSERT INTO recordings (recording_sid, status, received_at, updated_at) SELECT 'RE' || lpad(i::text, 32, '0'), "
-		    "CASE WHEN i <= 5 THEN 'dead' ELSE 'stored' END, now(), now() FROM generate_series(1, 120005) i");
+	factory_sql(
+		"INSERT INTO recordings (recording_sid, status, received_at, updated_at) SELECT 'RE' || lpad(i::text, 32, '0'), "
+		"CASE WHEN i <= 5 THEN 'dead' ELSE 'stored' END, now(), now() FROM generate_series(1, 120005) i");
 	factory_sql("ANALYZE recordings");
 	struct ledger *ledger = open_by("a", false);
 	struct ledger_request request = {.op = LEDGER_COUNTS};
