@@ -357,6 +357,7 @@ static int app_start(struct app *app, struct error *error)
 		err = app_open_listeners(app, error);
 	if (err != 0)
 		return err;
+	storage_tend(app->storage);
 	app->lag = metrics_histogram(app->metrics, METRIC_LOOP_LAG);
 	app->lag_expected_ns = clock_mono_ns() + APP_LAG_INTERVAL_MS * UINT64_C(1000000);
 	REQUIRE(uv_timer_start(&app->lag_timer, app_measure_lag, APP_LAG_INTERVAL_MS, APP_LAG_INTERVAL_MS) == 0);

@@ -2,6 +2,8 @@
 #include "engines.h"
 
 #include "adapters/http_client.h"
+#include "base/check.h"
+#include "base/log.h"
 #include "store/aws_credentials.h"
 #include "store/store_s3.h"
 
@@ -15,6 +17,8 @@
 #define DEFAULT_BUCKET "scamscrammer-recordings"
 #define DEFAULT_REGION "us-east-1"
 #define REGION_SIZE 64
+#define CLEAN_FIRST_MS 5000
+#define CLEAN_EVERY_MS ((uint64_t)6 * 3600 * 1000)
 
 /* ---- ledger ---- */
 
@@ -62,11 +66,16 @@ int engines_open_filter(struct idempotency **ret, uv_loop_t *loop, const struct 
 /* ---- store ---- */
 
 struct storage {
+	uv_loop_t *loop;
 	const struct config *config;
 	char *data_dir;
 	struct store *store;
 	struct aws_credentials *credentials; /* NULL: a directory */
 	struct http_client *http;
+	uv_timer_t timer; /* when tended */
+	bool tended;
+	bool cleaning;
+	struct store_request clean;
 	void (*closed)(void *data);
 	void *closed_data;
 };
@@ -189,6 +198,7 @@ int storage_open(struct storage **ret, uv_loop_t *loop, const struct config *con
 	*ret = NULL;
 	if (storage == NULL)
 		return error_set(error, ERR_NOMEM, "storage: out of memory");
+	storage->loop = loop;
 	storage->config = config;
 	storage->closed = ignore_closed;
 	storage->data_dir = strdup(config->data_dir);
@@ -231,9 +241,75 @@ void storage_reload(struct storage *storage, const struct config *config)
 		aws_credentials_reload(storage->credentials);
 }
 
+static void clean_done(struct store_request *request, int status)
+{
+	struct storage *storage = request->data;
+	storage->cleaning = false;
+	if (status != 0 && status != ERR_CANCELLED)
+		log_event(LOG_WARN, "store.clean_failed", LOG_STR("reason", err_name(status)),
+			  LOG_STR("detail", request->error.detail));
+}
+
+static void clean_due(uv_timer_t *timer)
+{
+	struct storage *storage = timer->data;
+	if (storage->cleaning)
+		return;
+	storage->cleaning = true;
+	storage->clean = (struct store_request){.op = STORE_CLEAN, .done = clean_done, .data = storage};
+	store_submit(storage->store, &storage->clean);
+}
+
+void storage_tend(struct storage *storage)
+{
+	REQUIRE(!storage->tended && uv_timer_init(storage->loop, &storage->timer) == 0);
+	storage->tended = true;
+	storage->timer.data = storage;
+	uv_timer_start(&storage->timer, clean_due, CLEAN_FIRST_MS, CLEAN_EVERY_MS);
+}
+
+struct credentials_wait {
+	struct aws_credentials_request request;
+	bool answered;
+	int status;
+};
+
+static void credentials_come(struct aws_credentials_request *request, int status, const struct aws_credentials_value *value)
+{
+	struct credentials_wait *wait = request->data;
+	(void)value;
+	wait->answered = true;
+	wait->status = status;
+}
+
+int storage_wait_credentials(struct storage *storage, struct error *error)
+{
+	struct credentials_wait wait = {.request = {.done = credentials_come}};
+	wait.request.data = &wait; // cppcheck-suppress autoVariables ; the answer comes before this returns
+	if (storage->credentials == NULL)
+		return 0;
+	int status = aws_credentials_get(storage->credentials, &wait.request);
+	if (status != 0)
+		return error_set(error, status, "no AWS credentials: %s", err_text(status));
+	while (!wait.answered)
+		uv_run(storage->loop, UV_RUN_ONCE);
+	if (wait.status != 0)
+		*error = wait.request.error;
+	return wait.status;
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+	struct storage *storage = handle->data;
+	store_close(storage->store, on_store_closed, storage);
+}
+
 void storage_close(struct storage *storage, void (*closed)(void *data), void *data)
 {
 	storage->closed = closed;
 	storage->closed_data = data;
-	store_close(storage->store, on_store_closed, storage);
+	if (storage->tended)
+		uv_close((uv_handle_t *)&storage->timer, on_timer_closed);
+	else
+		store_close(storage->store, on_store_closed, storage);
 }

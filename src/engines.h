@@ -41,6 +41,10 @@ const char *storage_prefix(const struct storage *storage);
 void storage_describe(const struct storage *storage, char *out, size_t size);
 /* Variables or files changed. `config` replaces the one of storage_open and must live as long as the storage. */
 void storage_reload(struct storage *storage, const struct config *config);
+/* For the daemon: from now on leftovers of cut uploads are removed, soon and then every few hours (STORE_CLEAN). */
+void storage_tend(struct storage *storage);
+/* For commands that need credentials at hand (store_link): turns the loop until there are some. 0 or an error with a message. */
+int storage_wait_credentials(struct storage *storage, struct error *error);
 /* Closes the store (see store_close) and then the rest. */
 void storage_close(struct storage *storage, void (*closed)(void *data), void *data);
 

@@ -127,7 +127,9 @@ static int with_store(struct cmd_ledger *session, const struct config *config, b
 	if (storage_open(&storage, &session->loop, config, &error) != 0)
 		return cmd_failed("recordings", "%s", error.detail);
 	stored.store = storage_store(storage);
-	int status = remove ? recordings_delete(session, &stored, sid) : recordings_url(session, stored.store, sid);
+	int status = storage_wait_credentials(storage, &error) == 0 ? CMD_OK : cmd_failed("recordings", "%s", error.detail);
+	if (status == CMD_OK)
+		status = remove ? recordings_delete(session, &stored, sid) : recordings_url(session, stored.store, sid);
 	storage_close(storage, storage_closed, NULL);
 	return status;
 }

@@ -98,6 +98,19 @@ Test(engines, each_variable_names_its_engine_and_no_server_has_to_be_there)
 	open_all("postgres", "redis", "s3", "s3 bucket my-recordings, credentials from environment");
 }
 
+Test(engines, a_storage_that_is_tended_closes_like_any_other)
+{
+	struct storage *storage;
+	load();
+	cr_assert_eq(storage_open(&storage, &f.loop, &f.config, &f.error), 0);
+	cr_assert_eq(storage_wait_credentials(storage, &f.error), 0, "a directory needs none");
+	storage_tend(storage);
+	uv_run(&f.loop, UV_RUN_NOWAIT);
+	storage_close(storage, closed, NULL);
+	uv_run(&f.loop, UV_RUN_DEFAULT);
+	cr_assert_eq(f.closed, 1);
+}
+
 Test(engines, the_demo_is_embedded_whatever_is_set)
 {
 	setenv("DATABASE_URL", "postgresql://h/d", 1);
