@@ -69,9 +69,10 @@ int redis_tls_new(struct redis_tls **ret, const char *host, struct error *error)
 {
 	(void)host;
 	*ret = NULL;
-	return error_set(error, ERR_CONFIG,
-			 "REDIS_URL: rediss:// needs a reeld that was built with hiredis_ssl (hiredis 1.0 or later); use redis:// through "
-			 "stunnel, or unix:/path");
+	return error_set(
+		error, ERR_CONFIG,
+		"REDIS_URL: rediss:// needs a reeld that was built with hiredis_ssl (hiredis 1.0 or later); use redis:// through "
+		"stunnel, or unix:/path");
 }
 
 void redis_tls_free(struct redis_tls **tls)

@@ -38,8 +38,8 @@ static int check_bucket(const char *bucket, struct error *error)
 	size_t len = strlen(bucket);
 	bool plain = strspn(bucket, LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZ" DIGITS ".-_") == len;
 	if (len < 1 || len >= S3_BUCKET_SIZE || !plain || strcmp(bucket, ".") == 0 || strcmp(bucket, "..") == 0)
-		return error_set(error, ERR_CONFIG, "S3_BUCKET: \"%.64s\" is not a bucket's name: letters, digits, '.', '-' and '_'",
-				 bucket);
+		return error_set(error, ERR_CONFIG,
+				 "S3_BUCKET: \"%.64s\" is not a bucket's name: letters, digits, '.', '-' and '_'", bucket);
 	return 0;
 }
 
@@ -162,8 +162,8 @@ static int make_custom(struct s3_address *ret, const struct s3_address_options *
 	bool virtual_hosted = options->addressing == S3_ADDRESSING_VIRTUAL;
 	if (virtual_hosted && (is_ip(endpoint.name) || !is_label(options->bucket)))
 		return error_set(error, ERR_CONFIG,
-				 "S3_ADDRESSING: bucket \"%.64s\" cannot be put before the host of %.100s: use path addressing", options->bucket,
-				 options->endpoint);
+				 "S3_ADDRESSING: bucket \"%.64s\" cannot be put before the host of %.100s: use path addressing",
+				 options->bucket, options->endpoint);
 	bool own_port = slice_equal(endpoint.port, endpoint.https ? SLICE("443") : SLICE("80"));
 	bool port = endpoint.port.len > 0 && !own_port;
 	ret->https = endpoint.https;

@@ -336,8 +336,7 @@ static int set_sse(struct s3_store *store, const char *sse, struct error *error)
 	bool is_kms = strncmp(sse, kms, kms_len) == 0 &&
 		      (sse[kms_len] == '\0' || (sse[kms_len] == ':' && sse[kms_len + 1] != '\0'));
 	if (!is_header_text(sse) || (!is_kms && strcmp(sse, "AES256") != 0))
-		return error_set(error, ERR_CONFIG,
-				 "S3_SSE: \"%.100s\" is none of none, AES256, aws:kms, aws:kms:KEY", sse);
+		return error_set(error, ERR_CONFIG, "S3_SSE: \"%.100s\" is none of none, AES256, aws:kms, aws:kms:KEY", sse);
 	if (is_kms && sse[kms_len] == ':')
 		key = sse + kms_len + 1;
 	if (!copy_line(&store->sse_line, "x-amz-server-side-encryption", is_kms ? kms : sse) ||
