@@ -106,7 +106,7 @@ static void submit(struct journal *journal, void *data, size_t size)
 }
 
 /*
- * A commit costs the same for one event as for a hundred, so while every poll still brings events, commits begin one and a half times as
+ * A commit costs the same for one event as for a hundred, so while every poll still brings events, commits begin twice as
  * far apart as they take: a part of the clients waits for the disk while the others keep the loop busy, and none of the two stands idle. As
  * soon as a poll brings nothing the loop has caught up, and waiting would only be latency.
  */
@@ -114,7 +114,7 @@ static bool batch_is_due(const struct journal *journal)
 {
 	if (!journal->growing || journal->closing)
 		return true;
-	uint64_t apart = journal->commit_ns + journal->commit_ns / 2;
+	uint64_t apart = 2 * journal->commit_ns;
 	return clock_mono_ns() - journal->submitted_ns >= (apart < JOURNAL_LINGER_MAX_NS ? apart : JOURNAL_LINGER_MAX_NS);
 }
 

@@ -22,10 +22,10 @@
 
 #define DEFAULT_BATCH 512
 #define DEFAULT_BUSY 10000
-#define DEFAULT_FLOOR_BATCH 128
+#define DEFAULT_FLOOR_BATCH 512
 #define DEFAULT_FLOOR_INTERVAL_MS 100
 /* While yielding, the ledger gets one part in so many of the time: what a batch costs differs tenfold between ledgers. */
-#define FLOOR_SHARE 50
+#define FLOOR_SHARE 200
 #define FLOOR_WAIT_MAX_MS 2000
 #define DEFAULT_LINGER_MS 20
 /* As many as this are company enough. */

@@ -4,7 +4,7 @@
  * At least once: a crash between ledger commit and checkpoint forwards again, which the ledger makes harmless.
  *
  * Yields to intake: while webhooks arrive faster than `busy_per_second`, it forwards only a floor (`floor_batch` every
- * `floor_interval_ms`, or less often when a batch takes so long that this would be more than a fiftieth of the time), so that recordings keep
+ * `floor_interval_ms`, or less often when a batch takes so long that this would be more than a two-hundredth of the time), so that recordings keep
  * moving; else as fast as the ledger takes them. A burst is yielded to until `yield_events` are waiting: after that it
  * is not a burst but the load. Right after a batch, a few events wait `linger_ms` for company, since a commit costs as much as several events; the first
  * one after a pause goes at once. When the ledger is down it backs off with jitter and keeps the events where they are.
@@ -38,7 +38,7 @@ struct forwarder_options {
 	void *data;
 	size_t max_batch;           /* events; 0: 512 */
 	uint64_t busy_per_second;   /* 0: 10,000 */
-	size_t floor_batch;         /* 0: 128 */
+	size_t floor_batch;         /* 0: 512 */
 	uint64_t floor_interval_ms; /* 0: 100 */
 	uint64_t linger_ms;         /* 0: 20 */
 	bool prompt;                /* never linger: somebody waits for the ledger's answer */
