@@ -217,7 +217,7 @@ static void down(struct redis *redis, bool refused)
 	if (was_up && uv_now(redis->loop) - redis->up_since_ms >= STABLE_MS)
 		redis->attempts = 0;
 	if (refused) {
-		delay_ms = redis->options.refused_ms / 2 + random_below(redis->options.refused_ms / 2 + 1);
+		delay_ms = random_upper_half(redis->options.refused_ms);
 	} else {
 		delay_ms = backoff_ms(redis);
 		redis->attempts++;

@@ -63,6 +63,11 @@ uint64_t random_below(uint64_t bound)
 	return value % bound;
 }
 
+uint64_t random_upper_half(uint64_t most)
+{
+	return most / 2 + random_below(most / 2 + 1);
+}
+
 struct civil {
 	int64_t year;
 	int month; /* 1 to 12 */

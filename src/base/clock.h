@@ -15,6 +15,8 @@ uint64_t clock_mono_ns(void);
 void random_bytes(void *out, size_t len);
 /* Uniform in [0, bound); bound 0 gives 0. */
 uint64_t random_below(uint64_t bound);
+/* For pauses after a failure: half of `most` for certain and the rest by chance, so that those that failed together come back apart. */
+uint64_t random_upper_half(uint64_t most);
 
 /* "2026-11-23T23:10:05.123Z" (25 bytes with NUL). */
 #define CLOCK_ISO8601_SIZE 25

@@ -94,7 +94,11 @@ static void check_ledger(struct check_run *run)
 		check_open_ledger(run, "at DATABASE_URL");
 		return;
 	}
-	snprintf(path, sizeof(path), "%s/ledger.db", run->config->data_dir);
+	int status = ledger_sqlite_path(run->config->data_dir, path, sizeof(path));
+	if (status != 0) {
+		check_report(run, "ledger", status, "DATA_DIR is too long");
+		return;
+	}
 	/* Looking must not create it, and without it there is nothing wrong yet. */
 	if (run->config->migrate && access(path, F_OK) != 0 && errno == ENOENT) {
 		snprintf(detail, sizeof(detail), "%s does not exist yet: serve creates it", path);

@@ -329,10 +329,6 @@ static void set_config(struct demo *demo)
 	config->twilio_api_secret = NULL;
 	config->twilio_api_base = demo->api_base;
 	config->validate_signature = true;
-	config->database_url = NULL;
-	config->redis_url = NULL;
-	config->s3_bucket = NULL;
-	config->s3_endpoint = NULL;
 	config->embedded = true;
 	config->delete_from_twilio = false;
 	config->unknown_call = CONFIG_UNKNOWN_CALL_FETCH;

@@ -301,8 +301,7 @@ bool job_waits_for_ledger(struct job *job, int status)
 	if (!uv_is_active((uv_handle_t *)&env->patience)) {
 		int64_t base = env->policy.base_ms < PATIENCE_BASE_MS ? env->policy.base_ms : PATIENCE_BASE_MS;
 		int64_t delay = retry_backoff_ms(base, PATIENCE_MAX_MS, env->breakers[DEPENDENCY_LEDGER].failures);
-		uv_timer_start(&env->patience, job_env_patience_over, (uint64_t)delay / 2 + random_below((uint64_t)delay / 2 + 1),
-			       0);
+		uv_timer_start(&env->patience, job_env_patience_over, random_upper_half((uint64_t)delay), 0);
 	}
 	return true;
 }

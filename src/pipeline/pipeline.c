@@ -254,7 +254,7 @@ static void claim_done(struct ledger_request *request, int status)
 		int64_t base = pipeline->env.policy.base_ms < CLAIM_BACKOFF_MS ? pipeline->env.policy.base_ms : CLAIM_BACKOFF_MS;
 		int64_t backoff = retry_backoff_ms(base, POLL_MS, pipeline->env.breakers[DEPENDENCY_LEDGER].failures);
 		pipeline->due = true;
-		pipeline->claim_after_ms = now_ms(pipeline) + backoff / 2 + (int64_t)random_below((uint64_t)backoff / 2 + 1);
+		pipeline->claim_after_ms = now_ms(pipeline) + (int64_t)random_upper_half((uint64_t)backoff);
 		log_event(LOG_DEBUG, "claim.failed", LOG_STR("reason", err_name(status)),
 			  LOG_STR("detail", request->error.detail));
 	}

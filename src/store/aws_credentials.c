@@ -146,8 +146,7 @@ static void note_failure(struct aws_credentials *credentials)
 	if (backoff_ms > RETRY_MAX_MS)
 		backoff_ms = RETRY_MAX_MS;
 	credentials->failures++;
-	/* Half of it for certain: replicas that failed together come back apart. */
-	backoff_ms = backoff_ms / 2 + random_below(backoff_ms / 2 + 1);
+	backoff_ms = random_upper_half(backoff_ms);
 	credentials->retry_at = uv_now(credentials->options.loop) + backoff_ms;
 	log_event(LOG_WARN, "aws.credentials_failed", LOG_STR("source", aws_source_name(credentials->kind)),
 		  LOG_STR("reason", err_name(failure->code)), LOG_STR("error", failure->detail),

@@ -403,7 +403,7 @@ static uint64_t backoff_ms(const struct s3_call *call)
 	uint64_t most = (uint64_t)call->store->retry_ms << (call->tried - 1);
 	if (most > BACKOFF_MAX_MS)
 		most = BACKOFF_MAX_MS;
-	uint64_t pause = most / 2 + random_below(most / 2 + 1);
+	uint64_t pause = random_upper_half(most);
 	if (call->answer.retry_after_ms > (int64_t)pause)
 		pause = (uint64_t)call->answer.retry_after_ms;
 	return pause;

@@ -109,6 +109,19 @@ Test(clock, wall_time_is_today_and_monotonic_time_does_not_go_back)
 	}
 }
 
+Test(clock, the_upper_half_reaches_both_its_ends_and_nothing_else)
+{
+	bool seen[9] = {false};
+	for (int i = 0; i < 1000; i++) {
+		uint64_t value = random_upper_half(8);
+		cr_assert(value >= 4 && value <= 8);
+		seen[value] = true;
+	}
+	for (int value = 4; value <= 8; value++)
+		cr_expect(seen[value], "%d", value);
+	cr_expect_eq(random_upper_half(0), 0);
+}
+
 Test(clock, random_below_stays_below_and_reaches_every_value)
 {
 	unsigned seen = 0;
