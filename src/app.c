@@ -5,7 +5,7 @@
  * nobody outlives what it uses. Each stage of stop_stages closes one room and calls
  * app_stage_closed when it is done; a room that was never opened is skipped.
  */
-#include "app.h"
+#include "app_internal.h"
 
 #include "adapters/http_client.h"
 #include "admin/admin.h"
@@ -34,44 +34,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define APP_LAG_INTERVAL_MS 100
 #define APP_DRAIN_POLL_MS 20
-
-struct app {
-	uv_loop_t *loop;
-	const struct config *config;
-	struct config reloaded; /* of the last SIGHUP: secrets are looked up in it */
-	struct metrics *metrics;
-	struct twilio_accounts *accounts;
-	struct journal *journal;
-	struct ledger *ledger;
-	struct idempotency *filter;
-	struct http_client *http;
-	struct twilio_client *twilio;
-	struct storage *storage;
-	struct pipeline *pipeline;
-	struct forwarder *forwarder;
-	struct tls_context *tls;
-	struct webhook *webhook;
-	struct admin *admin;
-
-	uv_timer_t lag_timer;
-	uint64_t lag_expected_ns;
-	struct histogram *lag;
-	uv_timer_t drain_timer;
-	uint64_t drain_until_ms;
-	bool pipeline_drained;
-
-	app_outcome_cb *on_outcome;
-	void *on_outcome_data;
-
-	bool started;
-	bool stopping;
-	size_t stage;
-	unsigned open_timers;
-	void (*stopped)(void *data);
-	void *stopped_data;
-};
 
 /* ---- between the rooms ---- */
 
@@ -110,53 +73,6 @@ static void app_pipeline_outcome(void *data, const struct sid *recording_sid, en
 		webhook_outcome(app->webhook, recording_sid, outcome, step, url);
 	if (app->on_outcome != NULL)
 		app->on_outcome(app->on_outcome_data, recording_sid, outcome, code, step, url);
-}
-
-static void append_dependency(struct buffer *body, const char *name, const char *kind, bool up, bool last)
-{
-	buffer_printf(body, "\"%s\":{\"kind\":\"%s\",\"up\":%s}%s", name, kind, up ? "true" : "false", last ? "" : ",");
-}
-
-/* A dead dependency does not make us unready: events are safe on disk and wait there. */
-static bool app_health(void *data, struct buffer *body)
-{
-	struct app *app = data;
-	struct journal_stats journal;
-	journal_stats(app->journal, &journal);
-	bool ready = journal.accepting && !app->stopping;
-	buffer_printf(body, "{\"ready\":%s,\"stopping\":%s,\"inbox\":{\"writable\":%s,\"events\":%llu", ready ? "true" : "false",
-		      app->stopping ? "true" : "false", journal.accepting ? "true" : "false", (unsigned long long)journal.events);
-	if (!journal.accepting)
-		buffer_printf(body, ",\"reason\":\"%s\"", err_name(journal.last_error));
-	buffer_append_cstr(body, "},\"dependencies\":{");
-	append_dependency(body, "ledger", ledger_kind(app->ledger), ledger_up(app->ledger), false);
-	append_dependency(body, "idempotency", idempotency_kind(app->filter), idempotency_up(app->filter), false);
-	append_dependency(body, "twilio", "rest", pipeline_twilio_up(app->pipeline), false);
-	append_dependency(body, "store", store_kind(storage_store(app->storage)), pipeline_store_up(app->pipeline), true);
-	buffer_append_cstr(body, "}}");
-	return ready;
-}
-
-static void app_collect(void *data)
-{
-	struct app *app = data;
-	struct journal_stats journal;
-	journal_stats(app->journal, &journal);
-	double oldest = journal.events == 0 || journal.oldest_ms < 0 ? 0 : (double)(clock_wall_ms() - journal.oldest_ms) / 1000.0;
-	metrics_get(app->metrics, METRIC_INBOX_EVENTS)->value = (double)journal.events;
-	metrics_get(app->metrics, METRIC_INBOX_OLDEST)->value = oldest < 0 ? 0 : oldest;
-	metrics_get(app->metrics, METRIC_LOG_DROPPED)->value = (double)log_dropped();
-	metrics_get(app->metrics, METRIC_DEPENDENCY_UP, "ledger")->value = ledger_up(app->ledger);
-	metrics_get(app->metrics, METRIC_DEPENDENCY_UP, "idempotency")->value = idempotency_up(app->filter);
-}
-
-static void app_measure_lag(uv_timer_t *timer)
-{
-	struct app *app = timer->data;
-	uint64_t now = clock_mono_ns();
-	double late = now > app->lag_expected_ns ? (double)(now - app->lag_expected_ns) / 1e9 : 0;
-	histogram_observe(app->lag, late);
-	app->lag_expected_ns = now + APP_LAG_INTERVAL_MS * UINT64_C(1000000);
 }
 
 /* ---- start ---- */

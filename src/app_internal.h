@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/* What app.c (start and stop) and app_health.c (how it goes) share; nobody else includes it. */
+#ifndef REELD_APP_INTERNAL_H
+#define REELD_APP_INTERNAL_H
+
+#include "app.h"
+
+#include "base/buffer.h"
+#include "base/metrics.h"
+
+#include <stdint.h>
+
+#define APP_LAG_INTERVAL_MS 100
+
+struct app {
+	uv_loop_t *loop;
+	const struct config *config;
+	struct config reloaded; /* of the last SIGHUP: secrets are looked up in it */
+	struct metrics *metrics;
+	struct twilio_accounts *accounts;
+	struct journal *journal;
+	struct ledger *ledger;
+	struct idempotency *filter;
+	struct http_client *http;
+	struct twilio_client *twilio;
+	struct storage *storage;
+	struct pipeline *pipeline;
+	struct forwarder *forwarder;
+	struct tls_context *tls;
+	struct webhook *webhook;
+	struct admin *admin;
+
+	uv_timer_t lag_timer;
+	uint64_t lag_expected_ns;
+	struct histogram *lag;
+	uv_timer_t drain_timer;
+	uint64_t drain_until_ms;
+	bool pipeline_drained;
+
+	app_outcome_cb *on_outcome;
+	void *on_outcome_data;
+
+	bool started;
+	bool stopping;
+	size_t stage;
+	unsigned open_timers;
+	void (*stopped)(void *data);
+	void *stopped_data;
+};
+
+/* Appends the body of /readyz; true when events can be accepted. A dead dependency does not make us unready: events are safe on disk. */
+bool app_health(void *data, struct buffer *body);
+/* Sets the gauges that are only worth computing when somebody looks. */
+void app_collect(void *data);
+/* Every APP_LAG_INTERVAL_MS: how late the loop is. */
+void app_measure_lag(uv_timer_t *timer);
+
+#endif
