@@ -98,12 +98,14 @@ class Bench:
         if not self.options.no_node and not close:
             starters["node"] = lambda: self.start_node("http_twilio.js")
             starters["fastify+pg"] = self.start_fastify
+        if self.options.ceiling:
+            starters["no sync"] = lambda: self.start_reeld(LD_PRELOAD=os.path.abspath(self.options.ceiling))
         levels = [64] if close else self.options.connections
         rows = {}
         for connections in levels:
             for round_number in range(rounds):
                 for name, start in starters.items():
-                    rate = {"nginx": 110000, "reeld": 110000}.get(name, 20000)
+                    rate = {"nginx": 110000, "reeld": 110000, "no sync": 110000}.get(name, 20000)
                     requests = self.requests_file("close" if close else "keep", min(rate * (seconds + 2), 600000), close)
                     server = start()
                     try:
@@ -397,6 +399,7 @@ def main():
     parser.add_argument("--connections", type=lambda text: [int(n) for n in text.split(",")], default=[1, 16, 64, 256])
     parser.add_argument("--recordings", type=int, default=1000)
     parser.add_argument("--no-node", action="store_true", help="leave out Node and fastify + Postgres")
+    parser.add_argument("--ceiling", metavar="NO_SYNC.SO", help="ack: reeld also on a disk that costs nothing (ninja tests/bench/no_sync.so)")
     parser.add_argument("--json", help="write the figures to this file")
     options = parser.parse_args()
     options.binary = os.path.abspath(options.binary)
