@@ -28,6 +28,34 @@ struct twilio_answer_recording {
 int twilio_answer_recording(struct slice body, const struct sid *account_sid, const struct sid *recording_sid,
 			    struct twilio_answer_recording *out);
 
+/* One recording of a page of the list. */
+struct twilio_listed {
+	struct sid recording_sid;
+	struct twilio_answer_recording about;
+	int64_t created_ms; /* date_created; -1: unknown */
+	char *encryption;   /* encryption_details, the JSON object as compact text; NULL: not encrypted, or over 4 KiB of it */
+};
+
+#define TWILIO_LIST_MAX 1000 /* the largest PageSize, https://www.twilio.com/docs/usage/twilios-response#pagination */
+#define TWILIO_NEXT_PAGE_SIZE 1024
+
+struct twilio_answer_list {
+	struct twilio_listed *items;
+	size_t count;
+	char next_page[TWILIO_NEXT_PAGE_SIZE]; /* path and query of the next page; "": this was the last */
+	const char *problem;                   /* of ERR_PROTOCOL: what is wrong; static */
+};
+/*
+ * A page of an account's recordings. 0; ERR_NOMEM; ERR_PROTOCOL when it is not one: no `recordings` or more than `max`, an entry that is no recording of this
+ * account, no `next_page_uri` (null ends the list), or one that leads anywhere but to this account's list: what is not understood must not look like the end of
+ * the list, and the request for the next page carries credentials. A page that failed holds nothing.
+ */
+int twilio_answer_list(struct slice body, const struct sid *account_sid, size_t max, struct twilio_answer_list *out);
+/* The same question of a next page that was kept: path and query of a later page of this account's list. */
+bool twilio_answer_is_next_page(struct slice uri, const struct sid *account_sid);
+/* Harmless on a zeroed one and twice. */
+void twilio_answer_list_free(struct twilio_answer_list *list);
+
 struct twilio_answer_call {
 	char from[64];
 	char to[64];

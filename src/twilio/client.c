@@ -2,6 +2,7 @@
 #include "twilio/client.h"
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "twilio/accounts.h"
 #include "twilio/answer.h"
 
@@ -10,9 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define URL_SIZE 1024
+#define URL_SIZE 2048
 #define MEDIA_REDIRECTS 3
 #define JSON_MAX ((size_t)256 * 1024)
+/* A recording takes about 1.2 KiB in a list, an encrypted one 1 KiB more. */
+#define LIST_JSON_MAX ((size_t)4 * 1024 * 1024)
 #define ERROR_BODY_MAX ((size_t)16 * 1024)
 /* A JSON answer is small: one that takes longer is not coming. Media may take as long as they like, as long as bytes move. */
 #define JSON_TOTAL_TIMEOUT_MS 60000
@@ -75,6 +78,8 @@ static int format_resource(const struct twilio_request *request, char *out, size
 		return snprintf(out, size, "/Calls/%s.json", request->call_sid.text);
 	case TWILIO_ACCOUNT:
 		return snprintf(out, size, ".json");
+	case TWILIO_LIST_RECORDINGS:
+		return snprintf(out, size, "/Recordings.json");
 	case TWILIO_MEDIA:
 		if (request->channels != 0)
 			return snprintf(out, size, "/Recordings/%s.%s?RequestedChannels=%d", recording,
@@ -84,9 +89,52 @@ static int format_resource(const struct twilio_request *request, char *out, size
 	return -1;
 }
 
+#define DAY_MS INT64_C(86400000)
+
+static void format_day(int64_t ms, char out[16])
+{
+	char text[CLOCK_ISO8601_SIZE];
+	clock_format_iso8601(ms, text);
+	snprintf(out, 16, "%.10s", text);
+}
+
+/*
+ * Twilio's filters: DateCreated=YYYY-MM-DD, "DateCreated>=…", "DateCreated<=…" (the sign of equality ends the name), GMT. Whether "<=" includes its day is not
+ * clear from "on or before midnight", so a range ends a day later and a single day is asked for by name.
+ */
+static int format_list_url(const struct twilio_client *client, const struct twilio_request *request, char out[URL_SIZE])
+{
+	char from[16], to[16];
+	int len;
+	if (request->next_page != NULL && request->next_page[0] != '\0') {
+		if (!twilio_answer_is_next_page(slice_from_cstr(request->next_page), &request->account_sid))
+			return ERR_INVALID;
+		len = snprintf(out, URL_SIZE, "%s%s", client->base, request->next_page);
+		return len > 0 && len < URL_SIZE ? 0 : ERR_INVALID;
+	}
+	if (request->page_size == 0 || request->page_size > TWILIO_LIST_MAX || request->from_ms < 0 ||
+	    request->to_ms < request->from_ms)
+		return ERR_INVALID;
+	format_day(request->from_ms, from);
+	format_day(request->to_ms, to);
+	len = snprintf(out, URL_SIZE, "%s/2010-04-01/Accounts/%s/Recordings.json?PageSize=%zu", client->base,
+		       request->account_sid.text, request->page_size);
+	if (len < 0 || len > URL_SIZE - 80)
+		return ERR_INVALID;
+	if (strcmp(from, to) == 0) {
+		snprintf(out + len, URL_SIZE - (size_t)len, "&DateCreated=%s", from);
+	} else {
+		format_day(request->to_ms + DAY_MS, to);
+		snprintf(out + len, URL_SIZE - (size_t)len, "&DateCreated%%3E=%s&DateCreated%%3C=%s", from, to);
+	}
+	return 0;
+}
+
 static int format_url(const struct twilio_client *client, const struct twilio_request *request, char out[URL_SIZE])
 {
 	char resource[128];
+	if (request->op == TWILIO_LIST_RECORDINGS)
+		return format_list_url(client, request, out);
 	format_resource(request, resource, sizeof(resource));
 	int len = snprintf(out, URL_SIZE, "%s/2010-04-01/Accounts/%s%s", client->base, request->account_sid.text, resource);
 	return len > 0 && len < URL_SIZE ? 0 : ERR_INVALID;
@@ -102,7 +150,7 @@ static bool has_sids(const struct twilio_request *request)
 {
 	if (!is_sid(&request->account_sid, "AC"))
 		return false;
-	if (request->op == TWILIO_ACCOUNT)
+	if (request->op == TWILIO_ACCOUNT || request->op == TWILIO_LIST_RECORDINGS)
 		return true;
 	return request->op == TWILIO_CALL ? is_sid(&request->call_sid, "CA") : is_sid(&request->recording_sid, "RE");
 }
@@ -167,6 +215,25 @@ static int take_call(struct twilio_request *request)
 	return 0;
 }
 
+static int take_list(struct twilio_request *request)
+{
+	request->list = calloc(1, sizeof(*request->list));
+	if (request->list == NULL)
+		return error_set(&request->error, ERR_NOMEM, "out of memory for a page of recordings");
+	int status = twilio_answer_list(request->http.collected, &request->account_sid, TWILIO_LIST_MAX, request->list);
+	if (status != 0)
+		return error_set(&request->error, status,
+				 "Twilio's list of recordings of %s is not the JSON expected: %s (%zu bytes of %s)",
+				 request->account_sid.text,
+				 request->list->problem != NULL ? request->list->problem : err_text(status),
+				 request->http.collected.len,
+				 request->http.content_type[0] != '\0' ? request->http.content_type : "no content type");
+	request->listed = request->list->items;
+	request->listed_count = request->list->count;
+	request->listed_next = request->list->next_page;
+	return 0;
+}
+
 /* A server may repeat what it was sent. */
 static bool has_credentials(const struct twilio_request *request, const char *message)
 {
@@ -209,6 +276,8 @@ static int take_answer(struct twilio_request *request)
 	}
 	if (request->op == TWILIO_RECORDING)
 		return take_recording(request);
+	if (request->op == TWILIO_LIST_RECORDINGS)
+		return take_list(request);
 	return request->op == TWILIO_CALL ? take_call(request) : 0;
 }
 
@@ -254,6 +323,10 @@ static void clear_answer(struct twilio_request *request)
 	request->to[0] = '\0';
 	request->call_status[0] = '\0';
 	request->call_duration_s = -1;
+	request->listed = NULL;
+	request->listed_count = 0;
+	request->listed_next = "";
+	request->list = NULL;
 }
 
 int twilio_start(struct twilio_client *client, struct twilio_request *request)
@@ -267,7 +340,7 @@ int twilio_start(struct twilio_client *client, struct twilio_request *request)
 	if (!sid_is_set(&request->account_sid))
 		return error_set(&request->error, ERR_CONFIG, "the event names no account, and TWILIO_ACCOUNT_SID is unset");
 	if (!has_sids(request) || format_url(client, request, url) != 0)
-		return error_set(&request->error, ERR_INVALID, "not a SID, or the base URL is too long");
+		return error_set(&request->error, ERR_INVALID, "not a SID or not a page, or the base URL is too long");
 	if (!twilio_accounts_credentials(client->accounts, &request->account_sid, &username, &password))
 		return error_set(&request->error, ERR_CONFIG, "no credentials for account %s", request->account_sid.text);
 	request->client = client;
@@ -286,11 +359,12 @@ int twilio_start(struct twilio_client *client, struct twilio_request *request)
 		request->http.on_receive = media_on_receive;
 	} else {
 		request->http.headers[0] = "Accept: application/json";
-		request->http.collect_max = JSON_MAX;
+		request->http.collect_max = request->op == TWILIO_LIST_RECORDINGS ? LIST_JSON_MAX : JSON_MAX;
 		request->http.total_timeout_ms = JSON_TOTAL_TIMEOUT_MS;
 	}
 	int status = http_client_start(client->http, &request->http);
 	/* These pointed to what is ours only during the call; start() has copied them. */
+	request->next_page = NULL;
 	request->http.url = NULL;
 	request->http.username = NULL;
 	request->http.password = NULL;
@@ -314,4 +388,11 @@ void twilio_request_release(struct twilio_request *request)
 {
 	http_client_request_release(&request->http);
 	buffer_free(&request->error_body);
+	if (request->list != NULL)
+		twilio_answer_list_free(request->list);
+	free(request->list);
+	request->list = NULL;
+	request->listed = NULL;
+	request->listed_count = 0;
+	request->listed_next = "";
 }

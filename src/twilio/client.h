@@ -4,7 +4,7 @@
  * call SID, never taken from a request. Each call embeds its request, zeroed or released; rules as in
  * adapters/http_client.h.
  *
- * What counts as success: RECORDING, CALL, ACCOUNT: 200 with JSON about the SID that was asked for. MEDIA: 200 alone (after
+ * What counts as success: RECORDING, CALL, ACCOUNT: 200 with JSON about the SID that was asked for. LIST_RECORDINGS: 200 with a page of this account's list. MEDIA: 200 alone (after
  * at most three redirects); its bytes are still to be proved audio. DELETE_RECORDING: 2xx, or 404 with Twilio's code 20404,
  * since then somebody has deleted it before; a 404 without that code may come from something that is not Twilio. Sources:
  * Twilio's pages on the Recordings and Calls resources and its OpenAPI document twilio_api_v2010.
@@ -20,6 +20,8 @@
 #include <stdint.h>
 
 struct twilio_accounts; /* twilio/accounts.h */
+struct twilio_listed;   /* twilio/answer.h */
+struct twilio_answer_list;
 
 struct twilio_client;
 
@@ -33,7 +35,7 @@ struct twilio_client *twilio_client_new(const struct twilio_client_options *opti
 void twilio_client_free(struct twilio_client **client);
 void twilio_client_set_accounts(struct twilio_client *client, struct twilio_accounts *accounts);
 
-enum twilio_op { TWILIO_RECORDING, TWILIO_CALL, TWILIO_MEDIA, TWILIO_DELETE_RECORDING, TWILIO_ACCOUNT };
+enum twilio_op { TWILIO_RECORDING, TWILIO_CALL, TWILIO_MEDIA, TWILIO_DELETE_RECORDING, TWILIO_ACCOUNT, TWILIO_LIST_RECORDINGS };
 
 struct twilio_request;
 typedef void twilio_cb(struct twilio_request *request, int status);
@@ -46,6 +48,15 @@ struct twilio_request {
 	struct sid call_sid;      /* CALL */
 	bool mp3;                 /* MEDIA: else wav */
 	int channels;             /* MEDIA: RequestedChannels; 0: not asked */
+	/*
+	 * LIST_RECORDINGS: recordings created on the UTC days from that of from_ms to that of to_ms, both included (at the ends of a range of several days one more
+	 * may come along: Twilio's documentation does not say whether a day that is the last one counts). Times are for the caller to check.
+	 */
+	int64_t from_ms;
+	int64_t to_ms;
+	size_t page_size; /* LIST_RECORDINGS: 1 to TWILIO_LIST_MAX */
+	const char *
+		next_page; /* LIST_RECORDINGS: a former answer's listed_next, instead of the range; NULL or "": the first page; copied by start */
 	/* MEDIA: as in http_client. on_headers is called only for a 2xx answer. */
 	bool (*on_headers)(struct twilio_request *request);
 	size_t (*on_receive)(struct twilio_request *request, const char *bytes, size_t len);
@@ -76,8 +87,13 @@ struct twilio_request {
 	char to[64];
 	char call_status[16];
 	int64_t call_duration_s; /* -1 */
+	/* LIST_RECORDINGS; until twilio_request_release */
+	struct twilio_listed *listed;
+	size_t listed_count;
+	const char *listed_next; /* "": this was the last page */
 
 	/* private */
+	struct twilio_answer_list *list;
 	struct twilio_client *client;
 	struct buffer error_body; /* MEDIA: of an answer that is not audio */
 };
