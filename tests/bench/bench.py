@@ -280,7 +280,7 @@ class Bench:
     # --- the whole job ---
     def pipeline(self):
         """Recordings a second and their cost; all servers but the one measured share the load's core."""
-        for size, count in ((1_000, 3000), (100_000, 2000), (1_000_000, 400)):
+        for size, count in ((1_000, 4000), (100_000, 4000), (1_000_000, 400)):
             rows = {name: [] for name in ("reeld", "node")}
             for round_number in range(self.options.rounds):
                 for name in rows:
@@ -326,6 +326,7 @@ class Bench:
                 each.stop()
 
     def pipeline_measure(self, server, postgres, count):
+        os.sched_setaffinity(0, {int(lib.LOAD_CORE)}) # the load and the looking, too, stay off the core that is measured
         requests = self.requests_file("pipeline", count)
         postgres.wait_table("recordings")
         before, started, peak, stored = server.cpu_seconds(), time.monotonic(), 0.0, 0
@@ -346,6 +347,7 @@ class Postgres:
     def __init__(self, directory, core=lib.SERVER_CORE):
         self.data = os.path.join(directory, "data")
         self.port = lib.free_port()
+        self.psql = None
         versions = sorted(os.listdir("/usr/lib/postgresql"), key=int)
         self.bin = f"/usr/lib/postgresql/{versions[-1]}/bin"
         self.user = "postgres" if os.geteuid() == 0 else None
@@ -370,8 +372,12 @@ class Postgres:
         subprocess.run([os.path.join(self.bin, program), *arguments], check=True, user=self.user, stdout=subprocess.DEVNULL, cwd="/")
 
     def query(self, sql):
-        return subprocess.run([os.path.join(self.bin, "psql"), "-X", "-q", "-A", "-t", "-d", self.url, "-c", sql], check=True, capture_output=True,
-                              text=True).stdout.strip()
+        """One line of answer. One psql for all of them: starting one costs more than what it asks."""
+        if self.psql is None:
+            self.psql = subprocess.Popen(["taskset", "-c", lib.LOAD_CORE, os.path.join(self.bin, "psql"), "-X", "-q", "-A", "-t", "-d", self.url],
+                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        self.psql.stdin.write(sql + ";\n")
+        return self.psql.stdout.readline().strip()
 
     def wait_table(self, name):
         deadline = time.monotonic() + 30
@@ -381,6 +387,9 @@ class Postgres:
             time.sleep(0.1)
 
     def stop(self):
+        if self.psql is not None:
+            self.psql.stdin.close()
+            self.psql.wait(20)
         self.process.terminate()
         try:
             self.process.wait(20)
