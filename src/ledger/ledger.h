@@ -98,9 +98,14 @@ enum ledger_op {
 	LEDGER_COUNTS,
 	LEDGER_LIST,
 	LEDGER_GET,
-	LEDGER_RETRY,          /* dead (or any waiting) → pending now */
-	LEDGER_DROP,           /* jobs drop: forget the work, status skipped */
-	LEDGER_DELETED_OBJECT, /* recordings delete */
+	LEDGER_RETRY,           /* dead (or any waiting) → pending now */
+	LEDGER_DROP,            /* jobs drop: forget the work, status skipped */
+	LEDGER_DELETED_OBJECT,  /* recordings delete */
+	LEDGER_LACKING,         /* how the recordings of a page of Twilio's list stand here */
+	LEDGER_RECONCILE_BEGIN, /* take the one lease of reconciling */
+	LEDGER_RECONCILE_SAVE,  /* prolong it, and keep how far an account came; ERR_LEASE_LOST */
+	LEDGER_RECONCILE_LOAD,  /* how far an account came */
+	LEDGER_RECONCILE_END,   /* give it back; ERR_LEASE_LOST */
 	LEDGER_PING,
 };
 
@@ -136,6 +141,38 @@ struct ledger_object {
 	bool keep_lease;    /* purge follows: stay running-with-lease though stored */
 };
 
+/* What the ledger knows of a recording that Twilio's list has; LEDGER_LACKING. */
+enum ledger_standing {
+	LEDGER_STANDING_KNOWN, /* Twilio's `completed` came, or somebody decided otherwise (skipped, deleted): nothing is lacking */
+	LEDGER_STANDING_MISSING, /* no row */
+	LEDGER_STANDING_WAITING, /* waits for `completed` */
+	LEDGER_STANDING_ENDED,   /* absent or failed, which a `completed` overrules */
+};
+#define LEDGER_LACKING_MAX 1000
+
+/*
+ * Reconciling: one process walks Twilio's list at a time. The lease is one row, of the same kind as those of recordings: an epoch that rises, an expiry in
+ * the database's time; what comes with an old epoch changes nothing. Progress is kept for each account and kind of walk, until the walk is finished.
+ */
+#define LEDGER_RECONCILE_LEASE_MS 30000
+#define LEDGER_RECONCILE_KEEP_MS (INT64_C(7) * 86400000) /* older progress is not continued */
+enum ledger_reconcile_kind { LEDGER_RECONCILE_SCHEDULED, LEDGER_RECONCILE_REQUESTED };
+struct ledger_reconcile {
+	/* in */
+	enum ledger_reconcile_kind kind; /* all but SAVE without an account */
+	int64_t apart_ms;                /* BEGIN: not before so long after the end of the last scheduled walk; 0: now */
+	int64_t epoch;                   /* SAVE, END */
+	struct sid account_sid;          /* SAVE ("": only prolong the lease), LOAD */
+	int64_t walked_from_ms;          /* SAVE; and what LOAD gives, -1 when there is nothing to continue */
+	int64_t walked_to_ms;
+	bool finished; /* END: the walk came to its end, its progress is no longer needed */
+	/* out */
+	bool granted;                   /* BEGIN: `epoch` is ours */
+	char holder[LEDGER_OWNER_SIZE]; /* BEGIN: who has it, "": nobody, it is only too early */
+	int64_t wait_ms;                /* BEGIN not granted: ask again after so long */
+	int64_t finished_at_ms;         /* BEGIN: when the last scheduled walk came to its end; -1: never */
+};
+
 struct ledger_call {
 	struct sid call_sid;
 	char from[64];
@@ -162,12 +199,14 @@ struct ledger_request {
 	struct sid call_sid;      /* LOOKUP_CALL, and for the note of FINISH */
 	struct ledger_finish finish;
 	struct ledger_object object;
-	struct ledger_call call; /* CREATE_CALL */
-	bool all_dead;           /* RETRY: dead ones, oldest first, `limit` of them; again until `changed` is 0 */
-	int status_filter;       /* LIST: enum ledger_status, -1: any, -2: anything not at its end (jobs list) */
-	const char *key_prefix;  /* LIST: or NULL */
-	const char *cursor;      /* LIST: from a previous next_cursor, or NULL */
-	size_t limit;            /* LIST, RETRY all_dead: at most 1000, which 0 means too */
+	struct ledger_call call;           /* CREATE_CALL */
+	const struct sid *sids;            /* LACKING: `count` of them, at most LEDGER_LACKING_MAX, each once */
+	struct ledger_reconcile reconcile; /* RECONCILE_*; in and out */
+	bool all_dead;                     /* RETRY: dead ones, oldest first, `limit` of them; again until `changed` is 0 */
+	int status_filter;                 /* LIST: enum ledger_status, -1: any, -2: anything not at its end (jobs list) */
+	const char *key_prefix;            /* LIST: or NULL */
+	const char *cursor;                /* LIST: from a previous next_cursor, or NULL */
+	size_t limit;                      /* LIST, RETRY all_dead: at most 1000, which 0 means too. LACKING: see waiting */
 
 	/* out (by op) */
 	struct ledger_job *leased; /* FORWARD, CLAIM */
@@ -184,6 +223,9 @@ struct ledger_request {
 	struct ledger_audit *audit; /* GET: oldest first, at most 200 */
 	size_t audit_count;
 	int64_t next_due_ms; /* CLAIM: delay until the next pending one is due or a lease runs out; 0: more are due now; -1: none */
+	enum ledger_standing *standings; /* LACKING: per SID */
+	int64_t waiting; /* LACKING: recordings that wait for their turn or their next attempt, counted up to `limit` */
+	bool working; /* LACKING: somebody holds the lease of a recording */
 	struct error error;
 
 	/* private to the implementation */

@@ -68,6 +68,11 @@ static const struct {
 	[LEDGER_RETRY] = {ledger_postgres_send_retry, ledger_postgres_receive_changed, LANE_PEOPLE},
 	[LEDGER_DROP] = {ledger_postgres_send_drop, ledger_postgres_receive_changed, LANE_PEOPLE},
 	[LEDGER_DELETED_OBJECT] = {ledger_postgres_send_deleted_object, ledger_postgres_receive_changed, LANE_PEOPLE},
+	[LEDGER_LACKING] = {ledger_postgres_send_lacking, ledger_postgres_receive_lacking, LANE_PEOPLE},
+	[LEDGER_RECONCILE_BEGIN] = {ledger_postgres_send_reconcile_begin, ledger_postgres_receive_reconcile_begin, LANE_PEOPLE},
+	[LEDGER_RECONCILE_SAVE] = {ledger_postgres_send_reconcile_save, ledger_postgres_receive_reconcile_lease, LANE_PEOPLE},
+	[LEDGER_RECONCILE_LOAD] = {ledger_postgres_send_reconcile_load, ledger_postgres_receive_reconcile_load, LANE_PEOPLE},
+	[LEDGER_RECONCILE_END] = {ledger_postgres_send_reconcile_end, ledger_postgres_receive_reconcile_lease, LANE_PEOPLE},
 	[LEDGER_PING] = {send_ping, receive_nothing, LANE_PEOPLE},
 };
 

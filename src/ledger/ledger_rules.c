@@ -100,10 +100,14 @@ const char *ledger_describe_event(const struct event *event, char space[LEDGER_D
 		snprintf(space, LEDGER_DESCRIPTION_SIZE, "unknown status \"%s\"", word);
 		return space;
 	}
-	if (event->error_code == 0)
+	const char *reconciled = event->reconciled ? ", reconciled" : "";
+	if (event->error_code == 0 && !event->reconciled)
 		return recording_status_name(event->status);
-	snprintf(space, LEDGER_DESCRIPTION_SIZE, "%s, Twilio error %" PRId64, recording_status_name(event->status),
-		 event->error_code);
+	if (event->error_code == 0)
+		snprintf(space, LEDGER_DESCRIPTION_SIZE, "%s%s", recording_status_name(event->status), reconciled);
+	else
+		snprintf(space, LEDGER_DESCRIPTION_SIZE, "%s, Twilio error %" PRId64 "%s", recording_status_name(event->status),
+			 event->error_code, reconciled);
 	return space;
 }
 

@@ -60,6 +60,11 @@ static const struct {
 	[LEDGER_RETRY] = {ledger_sqlite_retry, true},
 	[LEDGER_DROP] = {ledger_sqlite_drop, true},
 	[LEDGER_DELETED_OBJECT] = {ledger_sqlite_deleted_object, true},
+	[LEDGER_LACKING] = {ledger_sqlite_lacking, false},
+	[LEDGER_RECONCILE_BEGIN] = {ledger_sqlite_reconcile_begin, true},
+	[LEDGER_RECONCILE_SAVE] = {ledger_sqlite_reconcile_save, true},
+	[LEDGER_RECONCILE_LOAD] = {ledger_sqlite_reconcile_load, false},
+	[LEDGER_RECONCILE_END] = {ledger_sqlite_reconcile_end, true},
 	[LEDGER_PING] = {ping, false},
 };
 

@@ -53,6 +53,11 @@ int ledger_sqlite_get(struct ledger_run *run);
 int ledger_sqlite_retry(struct ledger_run *run);
 int ledger_sqlite_drop(struct ledger_run *run);
 int ledger_sqlite_deleted_object(struct ledger_run *run);
+int ledger_sqlite_lacking(struct ledger_run *run);
+int ledger_sqlite_reconcile_begin(struct ledger_run *run);
+int ledger_sqlite_reconcile_save(struct ledger_run *run);
+int ledger_sqlite_reconcile_load(struct ledger_run *run);
+int ledger_sqlite_reconcile_end(struct ledger_run *run);
 
 /* Shared by the files above. */
 

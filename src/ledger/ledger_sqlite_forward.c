@@ -96,6 +96,7 @@ static int add_recording(struct forward *forward, const struct event *event, con
 static int start_recording(struct forward *forward, const struct event *event, const struct ledger_found *found)
 {
 	struct ledger_run *run = forward->run;
+	char space[LEDGER_DESCRIPTION_SIZE];
 	bool lease = may_lease(forward);
 	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, STMT_RECORDING_START);
 	sqlite_bind_text(stmt, ledger_status_name(lease ? LEDGER_RUNNING : LEDGER_PENDING));
@@ -116,7 +117,7 @@ static int start_recording(struct forward *forward, const struct event *event, c
 	sqlite_bind_i64(stmt, found->id);
 	int result = sqlite_stmt_run(stmt);
 	if (result == 0)
-		result = ledger_sqlite_audit(run, found->id, "received", "%s", recording_status_name(event->status));
+		result = ledger_sqlite_audit(run, found->id, "received", "%s", ledger_describe_event(event, space));
 	if (result != 0 || !lease)
 		return result;
 	result = ledger_sqlite_load_job(run, found->id, &run->request->leased[run->request->leased_count++]);

@@ -213,6 +213,7 @@ static int64_t read_start_time(struct slice value)
 static void event_reset(struct event *event, enum event_kind kind)
 {
 	event->kind = kind;
+	event->reconciled = false;
 	event->account_sid.text[0] = '\0';
 	event->call_sid.text[0] = '\0';
 	event->conference_sid.text[0] = '\0';

@@ -31,6 +31,7 @@ enum recording_status {
 struct event {
 	enum event_kind kind;
 	int64_t received_at_ms;
+	bool reconciled; /* made from Twilio's list, no webhook; never of a journal */
 	struct sid account_sid;
 	struct sid call_sid;
 	struct sid conference_sid;
