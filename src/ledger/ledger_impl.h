@@ -32,5 +32,11 @@ int ledger_alloc_standings(struct ledger_request *request);
 enum ledger_standing ledger_standing_of(enum ledger_status status, bool completed_known);
 /* "scheduled" */
 const char *ledger_reconcile_kind_name(enum ledger_reconcile_kind kind);
+/* LIST: whose recordings are asked for. LEDGER_OF_UNKNOWN: no SID of that kind, and words in the request. */
+enum ledger_of { LEDGER_OF_ALL, LEDGER_OF_RECORDING, LEDGER_OF_CALL, LEDGER_OF_CONFERENCE, LEDGER_OF_UNKNOWN };
+enum ledger_of ledger_list_of(struct ledger_request *request);
+
+/* RETRY, DELETED_OBJECT: who asked, for the trail. */
+const char *ledger_by(const struct ledger_request *request);
 
 #endif

@@ -73,6 +73,7 @@ static const struct {
 	[LEDGER_RECONCILE_SAVE] = {ledger_postgres_send_reconcile_save, ledger_postgres_receive_reconcile_lease, LANE_PEOPLE},
 	[LEDGER_RECONCILE_LOAD] = {ledger_postgres_send_reconcile_load, ledger_postgres_receive_reconcile_load, LANE_PEOPLE},
 	[LEDGER_RECONCILE_END] = {ledger_postgres_send_reconcile_end, ledger_postgres_receive_reconcile_lease, LANE_PEOPLE},
+	[LEDGER_STATS] = {ledger_postgres_send_stats, ledger_postgres_receive_stats, LANE_PEOPLE},
 	[LEDGER_PING] = {send_ping, receive_nothing, LANE_PEOPLE},
 };
 

@@ -65,6 +65,7 @@ static const struct {
 	[LEDGER_RECONCILE_SAVE] = {ledger_sqlite_reconcile_save, true},
 	[LEDGER_RECONCILE_LOAD] = {ledger_sqlite_reconcile_load, false},
 	[LEDGER_RECONCILE_END] = {ledger_sqlite_reconcile_end, true},
+	[LEDGER_STATS] = {ledger_sqlite_stats, false},
 	[LEDGER_PING] = {ping, false},
 };
 

@@ -58,6 +58,7 @@ int ledger_sqlite_reconcile_begin(struct ledger_run *run);
 int ledger_sqlite_reconcile_save(struct ledger_run *run);
 int ledger_sqlite_reconcile_load(struct ledger_run *run);
 int ledger_sqlite_reconcile_end(struct ledger_run *run);
+int ledger_sqlite_stats(struct ledger_run *run);
 
 /* Shared by the files above. */
 
