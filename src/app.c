@@ -248,6 +248,9 @@ static int app_open_listeners(struct app *app, struct error *error)
 		.listen = config->admin_listen,
 		.metrics = app->metrics,
 		.ledger = app->ledger,
+		.token = config->admin_token,
+		.store = storage_store(app->storage),
+		.history = true,
 		.collect = app_collect,
 		.health = app_health,
 		.data = app,
@@ -339,6 +342,21 @@ void app_on_outcome(struct app *app, app_outcome_cb *callback, void *data)
 
 /* ---- reload ---- */
 
+/* A token can be changed, but only a restart removes it: the listener may be one that must have one. */
+static void app_reload_admin(struct app *app, const struct config *fresh)
+{
+	if (app->admin == NULL)
+		return;
+	if (fresh->admin_token == NULL && app->config->admin_token != NULL) {
+		log_event(LOG_ERROR, "reload.failed", LOG_STR("detail", "ADMIN_TOKEN: is unset, but was set at the start"),
+			  LOG_STR("advice", "the old token stays in force until a restart"));
+		return;
+	}
+	if (admin_set_token(app->admin, fresh->admin_token) != 0)
+		log_event(LOG_ERROR, "reload.failed", LOG_STR("detail", "ADMIN_TOKEN: OpenSSL failed"),
+			  LOG_STR("advice", "the old token stays in force"));
+}
+
 void app_reload(struct app *app)
 {
 	struct config fresh;
@@ -368,6 +386,7 @@ void app_reload(struct app *app)
 			log_event(LOG_ERROR, "reload.failed", LOG_STR("detail", error.detail),
 				  LOG_STR("advice", "the old certificate stays in use"));
 	}
+	app_reload_admin(app, &fresh);
 	config_free(&app->reloaded);
 	app->reloaded = fresh;
 	storage_reload(app->storage, &app->reloaded);

@@ -12,10 +12,13 @@ enum { WEBHOOKS, ARCHIVED, FAILED, INBOX, PENDING, RUNNING, DEAD, BYTES_OUT, FIE
 
 static const char *const field_names[FIELD_COUNT] = {
 	[WEBHOOKS] = "webhooks", [ARCHIVED] = "archived", [FAILED] = "failed", [INBOX] = "inbox",
-	[PENDING] = "pending",	 [RUNNING] = "running",	  [DEAD] = "dead",     [BYTES_OUT] = "bytesOut",
+	[PENDING] = "pending",   [RUNNING] = "running",   [DEAD] = "dead",     [BYTES_OUT] = "bytesOut",
 };
 
-static const enum { GAUGE, COUNTER } field_types[FIELD_COUNT] = {
+static const enum {
+	GAUGE,
+	COUNTER
+} field_types[FIELD_COUNT] = {
 	[WEBHOOKS] = COUNTER,
 	[ARCHIVED] = COUNTER,
 	[FAILED] = COUNTER,
@@ -39,7 +42,7 @@ struct history {
 	size_t count;
 	double counters[FIELD_COUNT]; /* as last read */
 	int64_t counts[LEDGER_STATUS_COUNT];
-	bool counted;	     /* ever */
+	bool counted;        /* ever */
 	uint64_t counted_ms; /* of the loop */
 	uint64_t asked_ms;
 	uint64_t ask_from_ms; /* not before */

@@ -55,7 +55,8 @@ bool page_reply(struct connection *connection, const struct request *request, co
 	buffer_printf(&headers,
 		      "ETag: %s\r\n"
 		      "Cache-Control: no-cache\r\n"
-		      "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+		      "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+		      "img-src 'self' data:; "
 		      "media-src 'self' blob:%s%s; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
 		      "Referrer-Policy: no-referrer\r\n"
 		      "X-Content-Type-Options: nosniff\r\n"
