@@ -2,10 +2,10 @@
 // The page of the private listener. Nothing from the data becomes markup: text goes in as text nodes only. No request leaves this origin but audio from the store.
 "use strict";
 
-const POLL_MS = 5000, STATS_MS = 60000, HOUR_MS = 3600000, GAP_MS = 20000, PAGE_SIZE = 50, DEAD_SIZE = 20;
+const POLL_MS = 5000, STATS_MS = 60000, HOUR_MS = 3600000, GAP_MS = 20000, PAGE_SIZE = 50, DEAD_SIZE = 20, LEFT = 52;
 const SVG = "http://www.w3.org/2000/svg";
 const STATUSES = ["pending", "running", "stored", "skipped", "absent", "failed", "dead", "deleted"];
-const LOOKS = {stored: "ok-text", running: "warn-text", dead: "bad-text", failed: "bad-text"};
+const LOOKS = {stored: "ok-text", running: "run-text", dead: "bad-text", failed: "bad-text"};
 const RETRYABLE = ["dead", "pending"];
 
 const $ = id => document.getElementById(id);
@@ -69,6 +69,7 @@ const compact = new Intl.NumberFormat(undefined, {notation: "compact", maximumSi
 const clock = new Intl.DateTimeFormat(undefined, {hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23"});
 const minutes = new Intl.DateTimeFormat(undefined, {hour: "2-digit", minute: "2-digit", hourCycle: "h23"});
 const moment = new Intl.DateTimeFormat(undefined, {day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23"});
+const dayName = new Intl.DateTimeFormat(undefined, {day: "numeric", month: "short", timeZone: "UTC"});
 const NONE = "–";
 
 const count = value => value === null || value === undefined ? NONE : value < 100000 ? integer.format(value) : compact.format(value);
@@ -77,9 +78,9 @@ function bytes(value) {
 	if (value === null || value === undefined)
 		return NONE;
 	let unit = 0;
-	for (; value >= 1000 && unit < 4; unit++)
+	for (; value >= 999.5 && unit < 4; unit++)
 		value /= 1000;
-	return (unit === 0 ? Math.round(value) : value.toPrecision(3)) + " " + ["B", "kB", "MB", "GB", "TB"][unit];
+	return (unit === 0 ? Math.round(value) : Number(value.toPrecision(3))) + " " + ["B", "kB", "MB", "GB", "TB"][unit];
 }
 
 function duration(seconds) {
@@ -216,11 +217,12 @@ function verdict(level, title, text) {
 
 function judge(health, counts) {
 	const dependencies = Object.entries(health.dependencies || {});
-	const down = dependencies.filter(([, state]) => !state.up).map(([name, state]) => name + " (" + state.kind + ")");
+	const lost = dependencies.filter(([, state]) => !state.up);
+	const down = lost.map(([name, state]) => name + " (" + state.kind + ")");
 	const inbox = health.inbox || {};
 	const dead = counts ? counts.dead : null;
 	const facts = [];
-	facts.push(down.length > 0 ? "down: " + down.join(", ") : "all " + dependencies.length + " dependencies up");
+	facts.push(down.length > 0 ? "Down: " + down.join(", ") : "All " + dependencies.length + " dependencies up");
 	facts.push(inbox.events > 0 ? "inbox " + count(inbox.events) + ", oldest " + age(inbox.oldestSeconds || 0) : "inbox empty");
 	facts.push(dead === null ? "ledger not counted" : dead === 0 ? "nothing dead" : count(dead) + " dead");
 	const text = facts.join(" · ");
@@ -228,8 +230,10 @@ function judge(health, counts) {
 		verdict("bad", "Stopping", text);
 	else if (!health.ready)
 		verdict("bad", "Events are refused", "The journal cannot be written" + (inbox.reason ? " (" + inbox.reason + ")" : "") + ": Twilio is answered 503. " + text);
-	else if (down.length > 0)
+	else if (lost.some(([name]) => name !== "idempotency"))
 		verdict("bad", "Degraded", "Events are accepted and wait on disk. " + text);
+	else if (lost.length > 0) // the ledger finds duplicates too
+		verdict("warn", "Degraded", "Nothing is lost: duplicates cost more work. " + text);
 	else if (inbox.oldestSeconds > 60)
 		verdict("warn", "Behind", text);
 	else if (dead > 0)
@@ -258,8 +262,8 @@ function showTiles(health, counts) {
 	for (const [name, state] of Object.entries(health.dependencies || {}))
 		tile(list, name, state.up ? "✓ up" : "✕ down", state.kind, state.up ? "ok-text" : "bad-text");
 	const inbox = health.inbox || {};
-	tile(list, "inbox", count(inbox.events), inbox.events > 0 ? "oldest " + age(inbox.oldestSeconds || 0) : "events not in the ledger", inbox.oldestSeconds > 60 ? "warn-text" : "");
-	tile(list, "pending", count(counts && counts.pending), "recordings to do");
+	tile(list, "inbox", count(inbox.events), inbox.events > 0 ? "oldest " + age(inbox.oldestSeconds || 0) : "waiting events", inbox.oldestSeconds > 60 ? "warn-text" : "");
+	tile(list, "pending", count(counts && counts.pending), "to do");
 	tile(list, "running", count(counts && counts.running), "in flight");
 	tile(list, "stored", count(counts && counts.stored), "archived");
 	tile(list, "dead", count(counts && counts.dead), "given up", counts && counts.dead > 0 ? "bad-text" : "");
@@ -325,7 +329,7 @@ class Chart {
 	}
 
 	x(ms) {
-		return 46 + (ms - hour.now + HOUR_MS) / HOUR_MS * (this.width - 56);
+		return LEFT + (ms - hour.now + HOUR_MS) / HOUR_MS * (this.width - LEFT - 10);
 	}
 
 	draw() {
@@ -344,17 +348,17 @@ class Chart {
 		const y = value => bottom - value / top * (bottom - 8);
 		this.y = y;
 		for (let value = 0; value <= top * 1.001; value += step)
-			nodes.push(svg("path", {d: `M46 ${y(value).toFixed(1)}H${this.width - 10}`, class: "grid"}),
-				svg("text", {x: 40, y: (y(value) + 4).toFixed(1), "text-anchor": "end"}, this.format(value)));
+			nodes.push(svg("path", {d: `M${LEFT} ${y(value).toFixed(1)}H${this.width - 10}`, class: "grid"}),
+				svg("text", {x: LEFT - 6, y: (y(value) + 4).toFixed(1), "text-anchor": "end"}, this.format(value)));
 		for (let ms = Math.ceil((hour.now - HOUR_MS) / 900000) * 900000; ms <= hour.now; ms += 900000)
-			if (this.x(ms) > 56 && this.x(ms) < this.width - 16)
+			if (this.x(ms) > LEFT + 10 && this.x(ms) < this.width - 16)
 				nodes.push(svg("path", {d: `M${this.x(ms).toFixed(1)} 8V${bottom}`, class: "grid"}),
 					svg("text", {x: this.x(ms).toFixed(1), y: height - 5, "text-anchor": "middle"}, minutes.format(ms)));
 		this.values.forEach((list, i) => {
 			let path = "", before = -Infinity;
 			list.forEach((value, at) => {
 				const ms = hour.samples[at][0];
-				if (value === null || this.x(ms) < 46)
+				if (value === null || this.x(ms) < LEFT)
 					return;
 				path += (ms - before > GAP_MS ? "M" : "L") + this.x(ms).toFixed(1) + " " + y(value).toFixed(1);
 				before = ms;
@@ -396,7 +400,7 @@ class Chart {
 	}
 
 	point(x) {
-		this.read(hour.now - HOUR_MS + (x - 46) / Math.max(1, this.width - 56) * HOUR_MS);
+		this.read(hour.now - HOUR_MS + (x - LEFT) / Math.max(1, this.width - LEFT - 10) * HOUR_MS);
 	}
 
 	key(event) {
@@ -426,7 +430,7 @@ function startCharts() {
 	const round = value => value < 10 && value % 1 !== 0 ? value.toFixed(1) : compact.format(value);
 	charts = [
 		new Chart("Flow", "per minute", [{field: "webhooks", name: "webhooks", sum: true}, {field: "archived", name: "archived", sum: true},
-			{field: "failed", name: "failed or dead", sum: true}], round, 3),
+			{field: "failed", name: "failed", sum: true}], round, 3),
 		new Chart("Backlog", "recordings and events", [{field: "inbox", name: "inbox"}, {field: "pending", name: "pending"}, {field: "running", name: "running"}], round, 3),
 		new Chart("To the store", "bytes per second", [{field: "bytesOut", name: "written", sum: true, divide: 60}], bytes, 1000),
 	];
@@ -458,8 +462,9 @@ function badge(status) {
 
 // A table whose rows are known by their SID: what did not change is not touched, and what is open or focused stays so.
 class Rows {
-	constructor(body, prefix, cells, columns) {
-		Object.assign(this, {body, prefix, cells, columns, rows: new Map()});
+	constructor(body, prefix, cells) {
+		Object.assign(this, {body, prefix, cells, rows: new Map()});
+		addEventListener("resize", () => this.span());
 	}
 
 	show(items) {
@@ -534,9 +539,18 @@ class Rows {
 				return;
 			this.toggle(row);
 			row.button.focus();
-		}}, el("td", {colspan: this.columns}, el("div.cols", null, el("div", null, row.player, row.left), row.right)));
+		}}, el("td", null, el("div.cols", null, el("div", null, row.player, row.left), row.right)));
 		row.tr.after(row.detail);
+		this.span();
 		this.load(row);
+	}
+
+	// Narrow pages show fewer columns, and a cell that spans more than there are makes up new ones.
+	span() {
+		const columns = [...this.body.parentNode.tHead.rows[0].cells].filter(cell => cell.offsetParent !== null).length;
+		for (const row of this.rows.values())
+			if (row.detail !== null)
+				row.detail.cells[0].colSpan = columns;
 	}
 
 	async load(row) {
@@ -667,11 +681,11 @@ function startLists() {
 		row.tr.className = "dead-row";
 		return [el("td.time", null, time(item.receivedAt)), el("td.num.wide", null, count(item.attempts)), el("td.reason", {title: item.lastError}, item.lastError || NONE),
 			el("td", null, retryButton(item, "Retry"))];
-	}, 5);
+	});
 	listRows = new Rows($("list-rows"), "row-", item => [
 		el("td", null, badge(item.status)), el("td.time", null, time(item.receivedAt)), el("td.mono.wide", {title: item.callSid || item.conferenceSid}, item.callSid || item.conferenceSid || NONE),
 		el("td.num.wide", null, duration(item.duration)), el("td.num.wide", null, bytes(item.bytes)), el("td.num.wide", null, count(item.attempts)),
-		el("td.wide", {title: item.lastError}, item.lastError || "")], 8);
+		el("td.wide", {title: item.lastError}, item.lastError || "")]);
 	$("status").append(el("option", {value: ""}, "all"), ...STATUSES.map(status => el("option", {value: status}, status)));
 	$("status").addEventListener("change", () => search());
 	$("filter").addEventListener("submit", event => {
@@ -784,7 +798,9 @@ async function loadStats() {
 		bar.append(svg("title", {}, day.date + ": " + count(day.count)));
 		chart.append(bar);
 	});
-	$("days").replaceChildren(chart);
+	const label = day => dayName.format(new Date(day.date + "T12:00:00Z"));
+	$("days").replaceChildren(el("div.head", null, el("h3", null, "Calls per day"), el("span.muted", null, "at most " + count(most) + ", 30 days, UTC")), chart,
+		el("p.muted", null, ...(days.length > 1 ? [el("span", null, label(days[0])), el("span", null, label(days[days.length - 1]))] : [])));
 	$("day-rows").replaceChildren(...days.slice().reverse().map(day => el("tr", null, el("th", {scope: "row"}, day.date), el("td", null, count(day.count)))));
 	$("calls").hidden = false;
 }
