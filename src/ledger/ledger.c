@@ -61,6 +61,7 @@ void ledger_results_clear(struct ledger_request *request)
 	request->next_cursor[0] = '\0';
 	request->audit = NULL;
 	request->audit_count = 0;
+	request->stats = NULL;
 	request->next_due_ms = -1;
 }
 
@@ -113,6 +114,27 @@ int ledger_parse_cursor(struct ledger_request *request, int64_t *before)
 size_t ledger_page_size(const struct ledger_request *request)
 {
 	return request->limit == 0 || request->limit > LEDGER_LIST_LIMIT ? LEDGER_LIST_LIMIT : request->limit;
+}
+
+enum ledger_of ledger_list_of(struct ledger_request *request)
+{
+	struct sid sid;
+	struct slice text = slice_from_cstr(request->of.text);
+	if (text.len == 0)
+		return LEDGER_OF_ALL;
+	if (sid_parse(text, "RE", &sid))
+		return LEDGER_OF_RECORDING;
+	if (sid_parse(text, "CA", &sid))
+		return LEDGER_OF_CALL;
+	if (sid_parse(text, "CF", &sid))
+		return LEDGER_OF_CONFERENCE;
+	error_set(&request->error, ERR_INVALID, "not the SID of a recording, call or conference: \"%s\"", request->of.text);
+	return LEDGER_OF_UNKNOWN;
+}
+
+const char *ledger_by(const struct ledger_request *request)
+{
+	return request->by == NULL ? "request" : request->by;
 }
 
 void ledger_submit(struct ledger *ledger, struct ledger_request *request)

@@ -78,6 +78,8 @@ struct ledger_recording {
 	char content_type[32];
 	int64_t stored_at_ms;         /* -1 */
 	int64_t deleted_at_twilio_ms; /* -1 */
+	int64_t error_code;           /* Twilio's; -1 */
+	int64_t received_at_ms;       /* of the first event */
 };
 
 /* One row of the audit trail. */
@@ -85,6 +87,43 @@ struct ledger_audit {
 	int64_t at_ms;
 	char what[32]; /* "received", "leased", "stored", "retry", "dead", … */
 	char detail[256];
+};
+
+/* A call as people see it. NULL in the database is "", -1 (duration) or 0 (rating). */
+struct ledger_call_row {
+	int64_t id;
+	char twilio_sid[64];
+	char from[64];
+	char to[64];
+	char status[16]; /* call_status */
+	int64_t duration_s;
+	char recording_url[LEDGER_URL_SIZE];
+	char transcript_url[LEDGER_URL_SIZE];
+	int rating;
+	char notes[16385]; /* cut there */
+	char tags[4096];   /* a JSON array of strings; "[]" when it would not fit */
+	int64_t created_at_ms;
+	int64_t updated_at_ms;
+	int64_t segments; /* rows of call_segments */
+};
+
+#define LEDGER_STATS_DAYS 30
+#define LEDGER_STATS_CALLS 10
+#define LEDGER_CALL_STATUSES 5
+
+/* STATS: figures over all calls. */
+struct ledger_stats {
+	int64_t calls_by_status[LEDGER_CALL_STATUSES]; /* enum call_status of ledger_rules.h */
+	int64_t timed;                                 /* calls with a duration */
+	int64_t seconds;                               /* their sum */
+	struct {
+		char date[11];                                /* UTC, "2026-11-26" */
+		int64_t calls;                                /* created on that day */
+	} days[LEDGER_STATS_DAYS];                            /* oldest first, today last */
+	struct ledger_call_row top_rated[LEDGER_STATS_CALLS]; /* highest rating, then newest first */
+	size_t top_rated_count;
+	struct ledger_call_row longest[LEDGER_STATS_CALLS]; /* longest duration, then newest first */
+	size_t longest_count;
 };
 
 enum ledger_op {
@@ -101,6 +140,7 @@ enum ledger_op {
 	LEDGER_RETRY,          /* dead (or any waiting) → pending now */
 	LEDGER_DROP,           /* jobs drop: forget the work, status skipped */
 	LEDGER_DELETED_OBJECT, /* recordings delete */
+	LEDGER_STATS,
 	LEDGER_PING,
 };
 
@@ -166,8 +206,11 @@ struct ledger_request {
 	bool all_dead;           /* RETRY: dead ones, oldest first, `limit` of them; again until `changed` is 0 */
 	int status_filter;       /* LIST: enum ledger_status, -1: any, -2: anything not at its end (jobs list) */
 	const char *key_prefix;  /* LIST: or NULL */
-	const char *cursor;      /* LIST: from a previous next_cursor, or NULL */
-	size_t limit;            /* LIST, RETRY all_dead: at most 1000, which 0 means too */
+	struct sid
+		of; /* LIST: only the recording (RE), or those of the call (CA) or conference (CF); any but -2 as filter, no prefix */
+	const char *cursor; /* LIST: from a previous next_cursor, or NULL */
+	size_t limit;       /* LIST, RETRY all_dead: at most 1000, which 0 means too */
+	const char *by;     /* RETRY, DELETED_OBJECT: who asked, for the trail ("api"); NULL: "request" */
 
 	/* out (by op) */
 	struct ledger_job *leased; /* FORWARD, CLAIM */
@@ -183,6 +226,7 @@ struct ledger_request {
 	char next_cursor[64];       /* LIST: "" at the end */
 	struct ledger_audit *audit; /* GET: oldest first, at most 200 */
 	size_t audit_count;
+	struct ledger_stats *stats; /* STATS */
 	int64_t next_due_ms; /* CLAIM: delay until the next pending one is due or a lease runs out; 0: more are due now; -1: none */
 	struct error error;
 

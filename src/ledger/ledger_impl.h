@@ -26,4 +26,11 @@ bool ledger_means_down(int status);
 int ledger_parse_cursor(struct ledger_request *request, int64_t *before);
 size_t ledger_page_size(const struct ledger_request *request);
 
+/* LIST: whose recordings are asked for. LEDGER_OF_UNKNOWN: no SID of that kind, and words in the request. */
+enum ledger_of { LEDGER_OF_ALL, LEDGER_OF_RECORDING, LEDGER_OF_CALL, LEDGER_OF_CONFERENCE, LEDGER_OF_UNKNOWN };
+enum ledger_of ledger_list_of(struct ledger_request *request);
+
+/* RETRY, DELETED_OBJECT: who asked, for the trail. */
+const char *ledger_by(const struct ledger_request *request);
+
 #endif

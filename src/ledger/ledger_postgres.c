@@ -68,6 +68,7 @@ static const struct {
 	[LEDGER_RETRY] = {ledger_postgres_send_retry, ledger_postgres_receive_changed, LANE_PEOPLE},
 	[LEDGER_DROP] = {ledger_postgres_send_drop, ledger_postgres_receive_changed, LANE_PEOPLE},
 	[LEDGER_DELETED_OBJECT] = {ledger_postgres_send_deleted_object, ledger_postgres_receive_changed, LANE_PEOPLE},
+	[LEDGER_STATS] = {ledger_postgres_send_stats, ledger_postgres_receive_stats, LANE_PEOPLE},
 	[LEDGER_PING] = {send_ping, receive_nothing, LANE_PEOPLE},
 };
 

@@ -25,11 +25,11 @@ typedef int ledger_postgres_receive(struct ledger_request *request, const struct
 ledger_postgres_send ledger_postgres_send_forward, ledger_postgres_send_claim, ledger_postgres_send_heartbeat,
 	ledger_postgres_send_lookup_call, ledger_postgres_send_create_call, ledger_postgres_send_stored_object,
 	ledger_postgres_send_finish, ledger_postgres_send_counts, ledger_postgres_send_list, ledger_postgres_send_get,
-	ledger_postgres_send_retry, ledger_postgres_send_drop, ledger_postgres_send_deleted_object;
+	ledger_postgres_send_retry, ledger_postgres_send_drop, ledger_postgres_send_deleted_object, ledger_postgres_send_stats;
 ledger_postgres_receive ledger_postgres_receive_forward, ledger_postgres_receive_claim, ledger_postgres_receive_heartbeat,
 	ledger_postgres_receive_lookup_call, ledger_postgres_receive_stored_object, ledger_postgres_receive_finish,
 	ledger_postgres_receive_counts, ledger_postgres_receive_list, ledger_postgres_receive_get,
-	ledger_postgres_receive_changed;
+	ledger_postgres_receive_changed, ledger_postgres_receive_stats;
 
 /* Shared by the files above. */
 

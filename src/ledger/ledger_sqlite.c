@@ -60,6 +60,7 @@ static const struct {
 	[LEDGER_RETRY] = {ledger_sqlite_retry, true},
 	[LEDGER_DROP] = {ledger_sqlite_drop, true},
 	[LEDGER_DELETED_OBJECT] = {ledger_sqlite_deleted_object, true},
+	[LEDGER_STATS] = {ledger_sqlite_stats, false},
 	[LEDGER_PING] = {ping, false},
 };
 

@@ -53,6 +53,7 @@ int ledger_sqlite_get(struct ledger_run *run);
 int ledger_sqlite_retry(struct ledger_run *run);
 int ledger_sqlite_drop(struct ledger_run *run);
 int ledger_sqlite_deleted_object(struct ledger_run *run);
+int ledger_sqlite_stats(struct ledger_run *run);
 
 /* Shared by the files above. */
 

@@ -117,6 +117,14 @@ void factory_pass_time(int64_t ms)
 	factory_sql(sql);
 }
 
+void factory_set_tags(const char *twilio_sid, const char *first, const char *second)
+{
+	char sql[256];
+	snprintf(sql, sizeof(sql), "UPDATE calls SET tags = ARRAY['%s', '%s'] WHERE twilio_sid = '%s'", first, second,
+		 twilio_sid);
+	factory_sql(sql);
+}
+
 int factory_postgres_port(void)
 {
 	return (int)strtol(strrchr(getenv("REELD_TEST_POSTGRES_URL"), ':') + 1, NULL, 10);

@@ -67,3 +67,11 @@ void factory_pass_time(int64_t ms)
 		 (long long)ms, (long long)ms);
 	factory_sql(sql);
 }
+
+void factory_set_tags(const char *twilio_sid, const char *first, const char *second)
+{
+	char sql[256];
+	snprintf(sql, sizeof(sql), "UPDATE calls SET tags = json_array('%s', '%s') WHERE twilio_sid = '%s'", first, second,
+		 twilio_sid);
+	factory_sql(sql);
+}

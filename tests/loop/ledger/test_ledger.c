@@ -3,6 +3,12 @@
 #include "ledger_factory.h"
 #include "ledger_support.h"
 
+#include "base/clock.h"
+#include "ledger/ledger_rules.h"
+
+#include <limits.h>
+#include <stdlib.h>
+
 static struct ledger *ledger; /* replica a */
 
 static void setup(void)
@@ -750,6 +756,248 @@ Test(ledger, lists_page_through_everything_by_status_and_by_key)
 	cr_expect_eq(walk(LEDGER_STORED, "%"), 0, "a prefix is not a pattern");
 	struct ledger_request request = {.op = LEDGER_LIST, .status_filter = -1, .cursor = "12; DROP TABLE"};
 	cr_expect_eq(wait_for(ledger, &request), ERR_INVALID);
+	ledger_request_release(&request);
+}
+
+/* How many recordings a list of these has, in pages of 2; each once, newest first. */
+static size_t walk_of(const char *sid, int status_filter)
+{
+	char cursor[64] = "";
+	size_t total = 0;
+	unsigned last = UINT_MAX;
+	do {
+		struct ledger_request request = {.op = LEDGER_LIST, .status_filter = status_filter, .cursor = cursor, .limit = 2};
+		snprintf(request.of.text, sizeof(request.of.text), "%s", sid);
+		cr_assert_eq(wait_for(ledger, &request), 0, "%s", request.error.detail);
+		for (size_t i = 0; i < request.recording_count; i++) {
+			unsigned n = (unsigned)strtoul(request.recordings[i].job.recording_sid.text + 10, NULL, 16);
+			cr_expect_lt(n, last);
+			last = n;
+		}
+		total += request.recording_count;
+		snprintf(cursor, sizeof(cursor), "%s", request.next_cursor);
+		ledger_request_release(&request);
+	} while (cursor[0] != '\0');
+	return total;
+}
+
+Test(ledger, lists_of_one_recording_call_or_conference)
+{
+	struct ledger_job job;
+	for (unsigned i = 1; i <= 12; i++) {
+		struct event event = recording_event(i, RECORDING_COMPLETED);
+		event.call_sid = i <= 5 ? make_sid("CA", 1) : i <= 9 ? make_sid("CA", 2) : (struct sid){""};
+		event.conference_sid = i > 9 ? make_sid("CF", 1) : (struct sid){""};
+		forward(&event, 1, 1, &job);
+		if (i % 2 == 0)
+			store_by(ledger, &job, false);
+	}
+	/* Eight digits in common with the first call are not enough. */
+	struct event event = recording_event(13, RECORDING_COMPLETED);
+	event.call_sid = make_sid("CA", 1);
+	event.call_sid.text[33] ^= 1;
+	forward(&event, 1, 0, NULL);
+	cr_expect_eq(walk_of(make_sid("CA", 1).text, -1), 5);
+	cr_expect_eq(walk_of(make_sid("CA", 1).text, LEDGER_STORED), 2);
+	cr_expect_eq(walk_of(make_sid("CA", 2).text, -1), 4);
+	cr_expect_eq(walk_of(make_sid("CA", 3).text, -1), 0);
+	cr_expect_eq(walk_of(make_sid("CF", 1).text, -1), 3);
+	cr_expect_eq(walk_of(make_sid("CF", 1).text, LEDGER_DEAD), 0);
+	cr_expect_eq(walk_of(make_sid("RE", 7).text, -1), 1);
+	cr_expect_eq(walk_of(make_sid("RE", 7).text, LEDGER_STORED), 0);
+	cr_expect_eq(walk_of(make_sid("RE", 99).text, -1), 0);
+	struct ledger_request request = {.op = LEDGER_LIST, .status_filter = -1, .of = {"' OR 1=1 --"}};
+	cr_expect_eq(wait_for(ledger, &request), ERR_INVALID);
+	ledger_request_release(&request);
+}
+
+Test(ledger, a_recording_shows_twilios_error_code_and_when_it_was_first_heard_of)
+{
+	struct event event = recording_event(1, RECORDING_ABSENT);
+	event.error_code = 16104;
+	event.received_at_ms = 1700000000123;
+	forward(&event, 1, 0, NULL);
+	cr_expect_eq(get(1).error_code, 16104);
+	cr_expect_eq(get(1).received_at_ms, 1700000000123);
+	forward_one(2, RECORDING_COMPLETED, NULL);
+	cr_expect_eq(get(2).error_code, -1);
+	event = recording_event(3, RECORDING_IN_PROGRESS);
+	event.received_at_ms = 1700000000000;
+	forward(&event, 1, 0, NULL);
+	event = recording_event(3, RECORDING_COMPLETED);
+	event.received_at_ms = 1700000009000;
+	forward(&event, 1, 0, NULL);
+	cr_expect_eq(get(3).received_at_ms, 1700000000000);
+	cr_expect_eq(get(3).job.received_at_ms, 1700000009000);
+}
+
+Test(ledger, the_trail_says_who_asked)
+{
+	struct ledger_job job;
+	forward_one(1, RECORDING_COMPLETED, &job);
+	finish(&job, LEDGER_OUTCOME_DEAD, 0, "x");
+	struct ledger_request retry = {.op = LEDGER_RETRY, .recording_sid = make_sid("RE", 1), .by = "api"};
+	cr_assert_eq(wait_for(ledger, &retry), 0);
+	ledger_request_release(&retry);
+	cr_assert_eq(claim_by(ledger, 1, &job, NULL), 1);
+	store_by(ledger, &job, false);
+	struct ledger_request remove = {.op = LEDGER_DELETED_OBJECT, .recording_sid = make_sid("RE", 1), .by = "api"};
+	cr_assert_eq(wait_for(ledger, &remove), 0);
+	ledger_request_release(&remove);
+	struct ledger_request request = {.op = LEDGER_GET, .recording_sid = make_sid("RE", 1)};
+	cr_assert_eq(wait_for(ledger, &request), 0);
+	cr_assert_eq(request.audit_count, 7);
+	cr_expect_str_eq(request.audit[3].detail, "by api");
+	cr_expect_str_eq(request.audit[6].what, "deleted");
+	cr_expect_str_eq(request.audit[6].detail, "from storage, by api");
+	ledger_request_release(&request);
+}
+
+/* ---- figures over all calls ---- */
+
+static struct ledger_stats *stats_of(struct ledger_request *request)
+{
+	*request = (struct ledger_request){.op = LEDGER_STATS};
+	cr_assert_eq(wait_for(ledger, request), 0, "%s", request->error.detail);
+	return request->stats;
+}
+
+static void expect_stats(const int64_t by_status[LEDGER_CALL_STATUSES], int64_t timed, int64_t seconds)
+{
+	struct ledger_request request;
+	const struct ledger_stats *stats = stats_of(&request);
+	for (size_t i = 0; i < LEDGER_CALL_STATUSES; i++)
+		cr_expect_eq(stats->calls_by_status[i], by_status[i], "%s: %lld instead of %lld",
+			     call_status_name((enum call_status)i), (long long)stats->calls_by_status[i],
+			     (long long)by_status[i]);
+	cr_expect_eq(stats->timed, timed);
+	cr_expect_eq(stats->seconds, seconds);
+	ledger_request_release(&request);
+}
+
+Test(ledger, an_empty_ledger_has_thirty_days_without_calls)
+{
+	struct ledger_request request;
+	const struct ledger_stats *stats = stats_of(&request);
+	char today[CLOCK_ISO8601_SIZE];
+	clock_format_iso8601(clock_wall_ms(), today);
+	today[10] = '\0';
+	cr_expect_str_eq(stats->days[LEDGER_STATS_DAYS - 1].date, today);
+	for (size_t i = 0; i < LEDGER_STATS_DAYS; i++) {
+		cr_expect_eq(stats->days[i].calls, 0);
+		cr_expect_eq(strlen(stats->days[i].date), 10);
+		if (i > 0)
+			cr_expect_lt(strcmp(stats->days[i - 1].date, stats->days[i].date), 0);
+	}
+	cr_expect_eq(stats->top_rated_count + stats->longest_count, 0);
+	ledger_request_release(&request);
+	expect_stats((const int64_t[LEDGER_CALL_STATUSES]){0}, 0, 0);
+}
+
+Test(ledger, figures_follow_what_becomes_of_calls)
+{
+	for (unsigned i = 1; i <= 4; i++)
+		add_call(i, "ringing", -1);
+	expect_stats((const int64_t[]){4, 0, 0, 0, 0}, 0, 0);
+	add_call(1, "in-progress", -1);
+	add_call(2, "completed", 100);
+	add_call(3, "no-answer", 0);
+	add_call(4, "failed", -1);
+	expect_stats((const int64_t[]){0, 1, 1, 1, 1}, 2, 100);
+	add_call(2, "completed", 100);
+	add_call(1, "completed", 11);
+	expect_stats((const int64_t[]){0, 0, 2, 1, 1}, 3, 111);
+	struct ledger_job job;
+	forward_one(4, RECORDING_COMPLETED, &job);
+	store_by(ledger, &job, false); /* gives a call without a duration that of its recording */
+	expect_stats((const int64_t[]){0, 0, 2, 1, 1}, 4, 142);
+	/* Others may change rows too. */
+	factory_sql("UPDATE calls SET duration = NULL WHERE duration = 100");
+	factory_sql("UPDATE calls SET rating = 5, notes = 'x'");
+	expect_stats((const int64_t[]){0, 0, 2, 1, 1}, 3, 42);
+	factory_sql("DELETE FROM calls WHERE status = 'COMPLETED'");
+	expect_stats((const int64_t[]){0, 0, 0, 1, 1}, 2, 31);
+	factory_sql("DELETE FROM calls");
+	expect_stats((const int64_t[]){0, 0, 0, 0, 0}, 0, 0);
+}
+
+Test(ledger, calls_are_counted_on_the_utc_day_they_were_created)
+{
+	static const int64_t day_ms = 86400000;
+	int64_t today = clock_wall_ms() / day_ms;
+	struct {
+		int64_t at;
+		size_t day; /* LEDGER_STATS_DAYS: not shown */
+	} calls[] = {{today * day_ms, 29},        {today * day_ms - 1, 28},        {(today - 1) * day_ms, 28},
+		     {(today - 29) * day_ms, 0},  {(today - 29) * day_ms - 1, 30}, {(today - 15) * day_ms + 5000, 14},
+		     {(today - 400) * day_ms, 30}};
+	int64_t expected[LEDGER_STATS_DAYS + 1] = {0};
+	for (unsigned i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		struct event event = call_event(i + 1, EVENT_CALL_STATUS, "completed", 1);
+		event.received_at_ms = calls[i].at;
+		forward(&event, 1, 0, NULL);
+		expected[calls[i].day]++;
+	}
+	struct ledger_request request;
+	const struct ledger_stats *stats = stats_of(&request);
+	if (clock_wall_ms() / day_ms == today) /* else midnight came in between */
+		for (size_t i = 0; i < LEDGER_STATS_DAYS; i++)
+			cr_expect_eq(stats->days[i].calls, expected[i], "%s: %lld", stats->days[i].date,
+				     (long long)stats->days[i].calls);
+	ledger_request_release(&request);
+	expect_stats((const int64_t[]){0, 0, 7, 0, 0}, 7, 7);
+}
+
+Test(ledger, the_ten_longest_and_the_ten_best_rated_calls_with_all_that_is_known_of_them)
+{
+	char sql[512];
+	for (unsigned i = 1; i <= 25; i++)
+		add_call(i, "completed", (int64_t)(i * 7 % 26));
+	for (unsigned i = 1; i <= 12; i++) {
+		snprintf(sql, sizeof(sql), "UPDATE calls SET rating = %u WHERE twilio_sid = '%s'", i % 5 + 1,
+			 make_sid("CA", i).text);
+		factory_sql(sql);
+	}
+	snprintf(sql, sizeof(sql),
+		 "UPDATE calls SET notes = 'a \"note\"', transcript_url = 'https://t/1', recording_url = 'https://r/1' WHERE "
+		 "twilio_sid = '%s'",
+		 make_sid("CA", 9).text);
+	factory_sql(sql);
+	for (int i = 0; i < 3; i++) {
+		snprintf(sql, sizeof(sql),
+			 "INSERT INTO call_segments (call_id, speaker, text, timestamp, created_at) "
+			 "SELECT id, 'EARL', 'hello', 1.5, created_at FROM calls WHERE twilio_sid = '%s'",
+			 make_sid("CA", 9).text);
+		factory_sql(sql);
+	}
+	factory_set_tags(make_sid("CA", 9).text, "refund", "a \"b\"");
+	struct ledger_request request;
+	const struct ledger_stats *stats = stats_of(&request);
+	cr_assert_eq(stats->longest_count, 10);
+	for (size_t i = 0; i < 10; i++)
+		cr_expect_eq(stats->longest[i].duration_s, 25 - (int64_t)i);
+	cr_assert_eq(stats->top_rated_count, 10);
+	/* 5: 9, 4; 4: 8, 3; 3: 12, 7, 2; 2: 11, 6, 1 */
+	static const unsigned rated[] = {9, 4, 8, 3, 12, 7, 2, 11, 6, 1};
+	for (size_t i = 0; i < 10; i++)
+		cr_expect_str_eq(stats->top_rated[i].twilio_sid, make_sid("CA", rated[i]).text);
+	const struct ledger_call_row *best = &stats->top_rated[0];
+	cr_expect_gt(best->id, 0);
+	cr_expect_eq(best->rating, 5);
+	cr_expect_eq(best->segments, 3);
+	cr_expect_str_eq(best->notes, "a \"note\"");
+	cr_expect_str_eq(best->tags, "[\"refund\",\"a \\\"b\\\"\"]");
+	cr_expect_str_eq(best->recording_url, "https://r/1");
+	cr_expect_str_eq(best->transcript_url, "https://t/1");
+	cr_expect_str_eq(best->status, "COMPLETED");
+	cr_expect_str_eq(best->from, "+15005550006");
+	cr_expect_str_eq(best->to, "+15005550001");
+	cr_expect_eq(best->created_at_ms, 1700000000000);
+	cr_expect_gt(best->updated_at_ms, 1700000000000);
+	cr_expect_eq(best->duration_s, 9 * 7 % 26);
+	cr_expect_eq(stats->top_rated[1].segments, 0);
+	cr_expect_str_eq(stats->top_rated[1].tags, "[]");
+	cr_expect_str_eq(stats->top_rated[1].notes, "");
 	ledger_request_release(&request);
 }
 
