@@ -249,6 +249,8 @@ static int app_open_listeners(struct app *app, struct error *error)
 		.metrics = app->metrics,
 		.ledger = app->ledger,
 		.token = config->admin_token,
+		.store = storage_store(app->storage),
+		.history = true,
 		.collect = app_collect,
 		.health = app_health,
 		.data = app,

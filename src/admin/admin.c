@@ -154,6 +154,8 @@ int admin_new(struct admin **ret, uv_loop_t *loop, const struct admin_options *o
 	admin->timeout.data = admin;
 	admin->open_handles = 2;
 	*ret = admin;
+	if (options->history && !admin_open_history(admin))
+		return error_set(error, ERR_NOMEM, "private listener: out of memory");
 	return server_listen(admin->server, options->listen, error);
 }
 
@@ -212,5 +214,9 @@ void admin_close(struct admin *admin, void (*closed)(void *data), void *data)
 	admin->closed = closed;
 	admin->closed_data = data;
 	uv_close((uv_handle_t *)&admin->timeout, admin_handle_closed);
+	if (admin->history != NULL) {
+		history_close(admin->history, admin_server_closed, admin);
+		admin->history = NULL;
+	}
 	server_close(admin->server, admin_server_closed, admin);
 }

@@ -5,6 +5,7 @@
 
 #include "admin/admin.h"
 #include "admin/guard.h"
+#include "admin/history.h"
 #include "admin/routes.h"
 #include "base/list.h"
 #include "intake/connection.h"
@@ -20,6 +21,8 @@ struct admin {
 	struct ledger_request counts;
 	bool counting;
 	struct list waiting; /* scrapes that share the one count under way */
+
+	struct history *history; /* NULL: none is kept */
 
 	size_t open_handles; /* not closed yet: the server and every handle of the listener; see admin_handle_closed */
 	size_t held;         /* answers of others that are awaited; see admin_hold */
@@ -57,5 +60,10 @@ void admin_handle_closed(uv_handle_t *handle);
 /* scrape.c: answers every scrape that waits, with what is known. */
 void admin_answer_waiting(struct admin *admin);
 void admin_counts_late(uv_timer_t *timer);
+/* Asks the ledger for its counts, unless that is under way or the listener closes. The gauges and the history are told. */
+void admin_ask_counts(struct admin *admin);
+
+/* api_history.c: the handle counts in open_handles. False when out of memory. */
+bool admin_open_history(struct admin *admin);
 
 #endif

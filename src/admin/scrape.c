@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* /metrics: scrapes at the same time share one count of the ledger's jobs. */
+/* /metrics: scrapes at the same time share one count of the ledger's jobs, with each other and with the history. */
 #include "admin/admin_internal.h"
 
 #include "admin/process_metrics.h"
@@ -58,6 +58,8 @@ static void admin_counted(struct ledger_request *request, int status)
 			metrics_get(admin->options.metrics, METRIC_JOBS, ledger_status_name(shown[i]))
 				->value = (double)request->counts[shown[i]];
 	}
+	if (admin->history != NULL)
+		history_counted(admin->history, status == 0 ? request->counts : NULL);
 	ledger_request_release(request);
 	if (!admin_is_closing(admin)) {
 		uv_timer_stop(&admin->timeout);
@@ -69,6 +71,16 @@ static void admin_counted(struct ledger_request *request, int status)
 void admin_counts_late(uv_timer_t *timer)
 {
 	admin_answer_waiting(timer->data);
+}
+
+void admin_ask_counts(struct admin *admin)
+{
+	if (admin->counting || admin_is_closing(admin))
+		return;
+	admin->counting = true;
+	admin_hold(admin);
+	admin->counts = (struct ledger_request){.op = LEDGER_COUNTS, .done = admin_counted, .data = admin};
+	ledger_submit(admin->options.ledger, &admin->counts);
 }
 
 void admin_on_metrics(struct admin *admin, struct connection *connection, const struct request *request, const struct sid *sid)
@@ -87,10 +99,5 @@ void admin_on_metrics(struct admin *admin, struct connection *connection, const 
 	list_append(&admin->waiting, &scrape->link);
 	if (!uv_is_active((uv_handle_t *)&admin->timeout))
 		uv_timer_start(&admin->timeout, admin_counts_late, ADMIN_COUNTS_TIMEOUT_MS, 0);
-	if (admin->counting)
-		return;
-	admin->counting = true;
-	admin_hold(admin);
-	admin->counts = (struct ledger_request){.op = LEDGER_COUNTS, .done = admin_counted, .data = admin};
-	ledger_submit(admin->options.ledger, &admin->counts);
+	admin_ask_counts(admin);
 }
