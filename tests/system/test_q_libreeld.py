@@ -138,6 +138,15 @@ def test_the_example_refuses_a_wrong_signature(example, signature):
     assert head.startswith("Status: 403") and "<" not in body
 
 
+def test_the_code_in_the_documentation_compiles(installed, tmp_path):
+    blocks = re.findall(r"^```c\n(.*?)^```", (ROOT / "docs/libreeld.md").read_text(), re.M | re.S)
+    assert len(blocks) >= 4
+    for number, block in enumerate(blocks):
+        source = tmp_path / f"block{number}.c"
+        source.write_text(block)
+        run("gcc", "-std=c17", *STRICT, *pkg_config(installed, "--cflags"), "-fsyntax-only", source)
+
+
 def public_functions():
     text = "".join((ROOT / "include/reeld" / header).read_text() for header in HEADERS)
     return set(re.findall(r"\b(reeld_\w+)\(", re.sub(r"/\*.*?\*/", "", text, flags=re.S)))
