@@ -23,6 +23,7 @@
 #include <math.h>
 #include <poll.h>
 #include <pthread.h>
+#include <reeld/phone.h>
 #include <unistd.h>
 
 #define LOG_HALF_SIZE (256 * 1024)
@@ -389,11 +390,5 @@ bool log_format_parse(struct slice text, enum log_format *format)
 
 void log_mask_phone(const char *number, char *out, size_t size)
 {
-	if (size == 0)
-		return;
-	size_t len = strlen(number);
-	size_t i = 0;
-	for (; i < len && i + 1 < size; i++)
-		out[i] = i + 4 < len ? '*' : number[i];
-	out[i] = '\0';
+	reeld_phone_mask(number, strlen(number), out, size);
 }
