@@ -215,9 +215,9 @@ struct ledger_reconcile {
 
 struct ledger_call {
 	struct sid call_sid;
-	char from[64];
-	char to[64];
-	char status[16];    /* Twilio's word: "completed"; mapped to call_status by the ledger */
+	char from[128];
+	char to[128];
+	char status[32];    /* Twilio's word: "completed"; mapped to call_status by the ledger */
 	int64_t duration_s; /* -1 */
 };
 
