@@ -86,7 +86,7 @@ int config_load(struct config *config, const char *env_file, struct error *error
 /* What only the daemon needs: an auth token (fail closed), engines that this build has. 0 or ERR_CONFIG with the one line. */
 int config_require_serve(const struct config *config, struct error *error);
 /*
- * The value of a variable that is not in the table: of the environment, else of the env-file; NULL when unset or empty. Of AWS's variables that are in
+ * The text of a variable, in the table or not: of the environment, else of the env-file; NULL when unset or empty. Of AWS's variables that are in
  * the table the value that counts here, so that AWS_SECRET_ACCESS_KEY_FILE works too. Good until config_free.
  */
 const char *config_variable(const struct config *config, const char *name);

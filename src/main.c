@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -114,8 +113,7 @@ static int run_command(const struct command *command, const struct arguments *ar
 		return CMD_FAILED;
 	}
 	/* The daemon's log is its output; of the other commands something else is to be seen, unless asked otherwise. */
-	const char *level = getenv("LOG_LEVEL");
-	bool quiet = command->run != cmd_serve && (level == NULL || level[0] == '\0') && config.log_level < LOG_ERROR;
+	bool quiet = command->run != cmd_serve && config_variable(&config, "LOG_LEVEL") == NULL && config.log_level < LOG_ERROR;
 	log_configure(quiet ? LOG_ERROR : (enum log_level)config.log_level, (enum log_format)config.log_format);
 	int status = command->run(&config, argc, argv);
 	config_free(&config);
