@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Start order: metrics, accounts, journal, ledger, filter, http client, Twilio client, store, pipeline, forwarder, public listener, private listener.
+ * Start order: metrics, accounts, journal, ledger, filter, http client, Twilio client, store, pipeline, forwarder, reconciling, public listener, private listener.
  * Stop order: drain (listener and pipeline together, within the grace), then the listeners, which ask all others for their health, then the rest so that
  * nobody outlives what it uses. Each stage of stop_stages closes one room and calls
  * app_stage_closed when it is done; a room that was never opened is skipped.
@@ -23,6 +23,7 @@
 #include "ledger/forwarder.h"
 #include "ledger/idempotency.h"
 #include "pipeline/pipeline.h"
+#include "reconcile/schedule.h"
 #include "store/store.h"
 #include "twilio/accounts.h"
 #include "twilio/client.h"
@@ -211,6 +212,39 @@ static int app_open_pipeline(struct app *app, struct error *error)
 	return 0;
 }
 
+static const struct twilio_accounts *app_accounts(void *data)
+{
+	const struct app *app = data;
+	return app->accounts;
+}
+
+static void app_reconciled(void *data)
+{
+	struct app *app = data;
+	if (!app->stopping)
+		pipeline_wake(app->pipeline);
+}
+
+static int app_open_reconcile(struct app *app, struct error *error)
+{
+	const struct config *config = app->config;
+	if (config->reconcile_every_ms == 0)
+		return 0;
+	const struct reconcile_schedule_options options = {
+		.reconcile = {.ledger = app->ledger,
+			      .twilio = app->twilio,
+			      .metrics = app->metrics,
+			      .put = app_reconciled,
+			      .data = app},
+		.every_ms = config->reconcile_every_ms,
+		.window_ms = config->reconcile_window_ms,
+		.accounts = app_accounts,
+		.data = app,
+	};
+	app->reconcile = reconcile_schedule_new(app->loop, &options);
+	return app->reconcile != NULL ? 0 : error_set(error, ERR_NOMEM, "reconciling: out of memory");
+}
+
 static int app_open_listeners(struct app *app, struct error *error)
 {
 	const struct config *config = app->config;
@@ -272,6 +306,8 @@ static int app_start(struct app *app, struct error *error)
 		err = app_open_clients(app, error);
 	if (err == 0)
 		err = app_open_pipeline(app, error);
+	if (err == 0)
+		err = app_open_reconcile(app, error);
 	if (err == 0)
 		err = app_open_listeners(app, error);
 	if (err != 0)
@@ -426,6 +462,7 @@ static void app_close_timers(struct app *app)
 		return true;                                    \
 	}
 APP_STAGE(webhook, webhook, webhook_close)
+APP_STAGE(reconcile, reconcile, reconcile_schedule_close)
 APP_STAGE(forwarder, forwarder, forwarder_close)
 APP_STAGE(pipeline, pipeline, pipeline_close)
 APP_STAGE(http, http, http_client_close)
@@ -442,8 +479,8 @@ static bool app_stop_timers(struct app *app)
 }
 
 static bool (*const stop_stages[])(struct app *app) = {
-	app_stop_webhook, app_stop_admin,  app_stop_forwarder, app_stop_pipeline, app_stop_http,
-	app_stop_store,   app_stop_filter, app_stop_ledger,    app_stop_journal,  app_stop_timers,
+	app_stop_webhook, app_stop_admin,  app_stop_reconcile, app_stop_forwarder, app_stop_pipeline, app_stop_http,
+	app_stop_store,   app_stop_filter, app_stop_ledger,    app_stop_journal,   app_stop_timers,
 };
 #define STOP_STAGES (sizeof(stop_stages) / sizeof(stop_stages[0]))
 

@@ -285,6 +285,11 @@ static bool parse_amount(enum kind kind, struct slice text, uint64_t *amount)
 static int set_amount(struct config *config, const struct setting *setting, const char *value, struct error *error)
 {
 	uint64_t amount;
+	/* A duration that is off unless it is set. */
+	if (setting->kind == KIND_DURATION && strcmp(setting->default_value, "off") == 0 && strcmp(value, "off") == 0) {
+		*(int64_t *)member_of(config, setting) = 0;
+		return 0;
+	}
 	if (!parse_amount(setting->kind, slice_from_cstr(value), &amount))
 		return bad_value(setting, value,
 				 setting->kind == KIND_DURATION ? "is not a duration (number and ms, s, m, h or d)"
@@ -450,6 +455,10 @@ int config_require_serve(const struct config *config, struct error *error)
 				 "TWILIO_AUTH_TOKEN: is unset, so no webhook could be verified; set it, or TWILIO_ACCOUNTS_FILE "
 				 "(to try reeld "
 				 "without an account: reeld demo)");
+	if (config->reconcile_every_ms != 0 && config->twilio_account_sid == NULL && config->twilio_accounts_file == NULL)
+		return error_set(
+			error, ERR_CONFIG,
+			"RECONCILE_EVERY: needs TWILIO_ACCOUNT_SID or TWILIO_ACCOUNTS_FILE: whose recordings are to be listed?");
 	if (config->workers != 1)
 		return error_set(error, ERR_CONFIG, "WORKERS: this build has one process; example: WORKERS=1");
 	if (config->absent != NULL)

@@ -57,6 +57,8 @@ struct config {
 	int64_t ack_timeout_ms;
 	enum config_unknown_call unknown_call;
 	bool delete_from_twilio;
+	int64_t reconcile_every_ms; /* 0: off */
+	int64_t reconcile_window_ms;
 	uint64_t journal_max;
 	uint64_t journal_segment;
 	uint64_t max_transfers;

@@ -29,6 +29,8 @@ static const struct command commands[] = {
 	{"migrate", cmd_migrate, "apply database migrations", "reeld migrate", NULL},
 	{"jobs", cmd_jobs, "what is pending, running or dead; put it back or drop it",
 	 "reeld jobs list | show SID | retry SID | retry --all-dead | drop SID", NULL},
+	{"reconcile", cmd_reconcile, "archive what Twilio's list has and the ledger lacks",
+	 "reeld reconcile [--since 7d|2026-05-01] [--dry-run] [--restart]", cmd_reconcile_help},
 	{"recordings", cmd_recordings, "what is stored; a link to it; delete it",
 	 "reeld recordings list [--prefix P] | url SID | delete SID", NULL},
 	{"healthcheck", cmd_healthcheck, "ask the local /healthz (for containers)", "reeld healthcheck", NULL},

@@ -44,6 +44,7 @@ struct sandbox_options {
 	enum audio_format format; /* what a media URL without extension gives */
 	uint64_t existing;        /* recordings that are there from the start, without a callback */
 	int64_t base_ms;          /* start time of the first recording; 0: the start of yesterday (UTC) */
+	uint64_t days;            /* recordings are spread over so many days, up to that of base_ms; 0: 1 */
 	struct fault_plan faults;
 	uint32_t stall_ms; /* how long a stalled download stands still; 0: 60 s */
 };
