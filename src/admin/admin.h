@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/metrics.h"
 #include "ledger/ledger.h"
+#include "store/store.h"
 
 #include <stdbool.h>
 #include <uv.h>
@@ -20,7 +21,10 @@ struct admin_options {
 	const char *listen; /* "127.0.0.1:9464" */
 	struct metrics *metrics;
 	struct ledger *ledger;
+	struct store *store;
 	const char *token; /* ADMIN_TOKEN, not kept; NULL: the API asks for none */
+	/* A recording was put back to be worked on. May be NULL. */
+	void (*requeued)(void *data);
 	/* Sets the gauges that are only worth computing when somebody looks. */
 	void (*collect)(void *data);
 	/* Appends the /readyz JSON body; true when events can be accepted. */
