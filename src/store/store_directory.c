@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct directory_store {
 	struct store store;
@@ -17,6 +18,7 @@ struct directory_store {
 	struct directory_files *files;
 	struct store_soon soon;
 	size_t open_puts;
+	size_t open_reads;
 	size_t running; /* pool visits */
 	bool up;
 	bool closing;
@@ -70,7 +72,7 @@ static void handle_closed(uv_handle_t *handle)
 static void store_maybe_close(void *data)
 {
 	struct directory_store *store = data;
-	bool busy = store->open_puts > 0 || store->running > 0 || store_soon_is_busy(&store->soon);
+	bool busy = store->open_puts > 0 || store->open_reads > 0 || store->running > 0 || store_soon_is_busy(&store->soon);
 	if (!store->closing || busy || store->handle_closed)
 		return;
 	store->handle_closed = true;
@@ -283,6 +285,72 @@ static void directory_submit(struct store *base, struct store_request *request)
 	REQUIRE(status == 0);
 }
 
+/* ---- Reading ---- */
+
+enum read_step { READ_OPEN, READ_AT, READ_CLOSE };
+
+static void read_work(uv_work_t *work)
+{
+	struct store_read *read = CONTAINER_OF(work, struct store_read, work);
+	struct directory_files *files = store_of(read->store)->files;
+	switch ((enum read_step)read->step) {
+	case READ_OPEN:
+		if (read->status == 0)
+			read->status = directory_files_open_object(files, read->key, &read->fd, &read->length, &read->error);
+		break;
+	case READ_AT:
+		read->status = directory_files_read(files, read->fd, read->offset, read->buffer, read->size, &read->len,
+						    &read->error);
+		break;
+	case READ_CLOSE:
+		close(read->fd);
+		read->status = 0;
+		break;
+	}
+}
+
+static void read_worked(uv_work_t *work, int cancelled)
+{
+	struct store_read *read = CONTAINER_OF(work, struct store_read, work);
+	struct directory_store *store = store_of(read->store);
+	(void)cancelled;
+	store->running--;
+	if ((read->step == READ_OPEN && read->status != 0) || read->step == READ_CLOSE)
+		store->open_reads--;
+	read->done(read, read->status); /* may free the read */
+	store_maybe_close(store);
+}
+
+static void read_run(struct store_read *read, enum read_step step)
+{
+	struct directory_store *store = store_of(read->store);
+	read->step = step;
+	store->running++;
+	int status = uv_queue_work(store->loop, &read->work, read_work, read_worked);
+	REQUIRE(status == 0);
+}
+
+static void directory_read_open(struct store *base, struct store_read *read)
+{
+	struct directory_store *store = store_of(base);
+	store->open_reads++;
+	read->fd = -1;
+	read->status = refuse(store, read->key, &read->error);
+	read_run(read, READ_OPEN);
+}
+
+static void directory_read_at(struct store_read *read)
+{
+	REQUIRE(read->fd >= 0);
+	read_run(read, READ_AT);
+}
+
+static void directory_read_close(struct store_read *read)
+{
+	REQUIRE(read->fd >= 0);
+	read_run(read, READ_CLOSE);
+}
+
 /* ---- Names ---- */
 
 static int directory_url(const struct store *base, const char *key, char *out, size_t size)
@@ -322,6 +390,9 @@ static const struct store_ops directory_ops = {
 	.put_commit = directory_put_commit,
 	.put_abort = directory_put_abort,
 	.submit = directory_submit,
+	.read_open = directory_read_open,
+	.read_at = directory_read_at,
+	.read_close = directory_read_close,
 	.url = directory_url,
 	.link = directory_link,
 	.up = directory_up,
