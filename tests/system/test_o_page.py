@@ -76,7 +76,8 @@ def open_row(page, selector):
 
 def test_it_shows_what_is_there_and_asks_nobody_else(world, page):
     page.wait("document.getElementById('dead-rows').rows.length === 2")
-    assert "Dead recordings need you" in page.text("#verdict") and "2 dead" in page.text("#verdict"), page.text("#verdict")
+    page.wait("document.getElementById('verdict').innerText.includes('2 dead')")  # counted with the next sample
+    assert "Dead recordings need you" in page.text("#verdict"), page.text("#verdict")
     tiles = page.text("#tiles")
     assert "ledger" in tiles and "sqlite" in tiles and "✓ up" in tiles and str(COUNT) in tiles, tiles
     assert all(sid in page.text("#dead-rows") for sid in world.dead())
@@ -158,7 +159,7 @@ def test_a_screen_reader_finds_its_way(page):
     tree = page.accessibility()
     roles = [role for role, _ in tree]
     assert all(roles.count(role) == 1 for role in ("banner", "main", "contentinfo", "navigation")), roles
-    assert roles.count("slider") == 3 and roles.count("region") >= 5 and roles.count("table") >= 4
+    assert len([name for role, name in tree if role == "slider" and "last hour" in name]) == 3 and roles.count("region") >= 5 and roles.count("table") >= 4
     assert page.nameless() == []
     assert page.js("document.querySelector('.plot').focus(); return true")
     page.press(Keys.HOME)
@@ -186,16 +187,18 @@ def test_a_dead_one_is_put_back_by_keyboard_alone(world, page):
 
 
 def test_every_control_is_reached_and_left_by_tab(page):
+    page.js("const select = document.getElementById('status'); select.value = 'dead'; select.dispatchEvent(new Event('change'))")
+    page.wait("document.getElementById('list-rows').rows.length < 3")
     seen = []
-    for _ in range(150):
+    for _ in range(60):
         page.press(Keys.TAB)
         seen.append(page.value("document.activeElement === document.body ? '' : document.activeElement.id || document.activeElement.textContent.slice(0, 40)"))
         if seen[-1] == "":
             break
     wanted = page.value("[...document.querySelectorAll('button:enabled, select, input, .plot, summary, a')].filter(node => node.checkVisibility()).map(node => node.id || node.textContent.slice(0, 40))")
     assert [name for name in wanted if name not in seen] == []
-    order = [name for name in seen if name in ("pause", "theme", "status", "search", "older")]
-    assert order == ["pause", "theme", "status", "search", "older"]
+    order = [name for name in seen if name in ("pause", "theme", "status", "search")]
+    assert order == ["pause", "theme", "status", "search"] and seen[-1] == ""
 
 
 def test_filter_search_and_pages(world, page):
@@ -271,7 +274,7 @@ def test_what_is_shown_is_marked_when_the_server_is_gone_and_comes_back(world, p
 
 
 def test_the_token_is_asked_for(world, browser, tmp_path):
-    reeld = Daemon(tmp_path, ADMIN_TOKEN="correct horse").start()
+    reeld = Daemon(tmp_path, ADMIN_TOKEN="correct-horse").start()
     try:
         browser.open(f"http://127.0.0.1:{reeld.admin_port}/")
         browser.wait("document.getElementById('token-dialog').open && document.activeElement.id === 'token'")
@@ -282,9 +285,9 @@ def test_the_token_is_asked_for(world, browser, tmp_path):
         browser.js("document.getElementById('token-button').click()")
         browser.press("wrong", Keys.ENTER)
         browser.wait("document.getElementById('token-dialog').open && document.getElementById('token-error').textContent === 'This token was not accepted.'")
-        browser.press("correct horse", Keys.ENTER)
+        browser.press("correct-horse", Keys.ENTER)
         browser.wait("document.getElementById('verdict-title').textContent !== 'Locked' && document.getElementById('tiles').children.length > 5")
-        assert browser.value("sessionStorage.getItem('reeld-token')") == "correct horse"
+        assert browser.value("sessionStorage.getItem('reeld-token')") == "correct-horse"
         browser.driver.refresh()
         browser.wait("document.getElementById('tiles').children.length > 5")
         assert not browser.value("document.getElementById('token-dialog').open")

@@ -772,7 +772,7 @@ async function loadDead(total) {
 	const page = await ask("/api/recordings?" + new URLSearchParams({status: "dead", limit: DEAD_SIZE}));
 	const items = page.recordings;
 	deadRows.show(items);
-	setText($("dead-count"), items.length === 0 ? "" : "(" + count(Math.max(total || 0, items.length)) + (page.nextCursor && !total ? " or more" : "") + ")");
+	setText($("dead-count"), items.length === 0 ? "" : "(" + (page.nextCursor ? total > items.length ? count(total) : items.length + " or more" : count(items.length)) + ")");
 	$("dead-table").hidden = items.length === 0;
 	$("dead-none").hidden = items.length > 0;
 	$("dead-more").hidden = !page.nextCursor;
