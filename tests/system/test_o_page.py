@@ -97,6 +97,10 @@ def test_a_recording_can_be_heard_and_sought_in(page):
     assert page.value("audio.duration") > 0.5
     page.js("audio.currentTime = audio.duration / 2")
     page.wait("window.sought > 0 && Math.abs(window.sought - audio.duration / 2) < 0.05 && audio.error === null")
+    page.js("document.querySelector('#list-rows tr.detail button').click()")
+    page.wait("document.querySelector('#list-rows .wave') !== null && Number(document.querySelector('#list-rows .played').getAttribute('width')) > 100")
+    page.js("const wave = document.querySelector('.wave'), box = wave.getBoundingClientRect(); wave.dispatchEvent(new MouseEvent('click', {clientX: box.left + box.width / 4}))")
+    page.wait("Math.abs(window.sought - audio.duration / 4) < 0.05")
     page.shot("audio")
     page.js("document.querySelector('#list-rows tr.detail').dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape', bubbles: true}))")
     page.wait("document.querySelector('#list-rows tr.detail') === null && document.activeElement.matches('#list-rows .expand[aria-expanded=false]')")

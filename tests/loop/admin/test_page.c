@@ -38,6 +38,18 @@ static void answer_counts(int status, int64_t dead)
 	request->done(request, status);
 }
 
+static int store_fake_link(const struct store *store, const char *key, int64_t valid_s, char *out, size_t size)
+{
+	(void)store;
+	(void)key;
+	(void)valid_s;
+	snprintf(out, size, "https://bucket.example.com:9000/x?X-Amz-Signature=secret");
+	return 0;
+}
+
+static const struct store_ops store_fake_ops = {.kind = "fake", .link = store_fake_link};
+static struct store fake_store = {&store_fake_ops};
+
 static bool health(void *data, struct buffer *body)
 {
 	(void)data;
@@ -45,7 +57,7 @@ static bool health(void *data, struct buffer *body)
 	return true;
 }
 
-static void open_admin(const char *token)
+static void open_admin(const char *token, struct store *store)
 {
 	fixture_init();
 	struct error error = {0};
@@ -53,6 +65,7 @@ static void open_admin(const char *token)
 					.metrics = fixture.metrics,
 					.ledger = &fake_ledger,
 					.token = token,
+					.store = store,
 					.history = true,
 					.health = health};
 	cr_assert_eq(admin_new(&admin, &fixture.loop, &options, &error), 0, "%s", error.detail);
@@ -61,12 +74,12 @@ static void open_admin(const char *token)
 
 static void setup(void)
 {
-	open_admin(NULL);
+	open_admin(NULL, NULL);
 }
 
 static void setup_token(void)
 {
-	open_admin("secret");
+	open_admin("secret", &fake_store);
 }
 
 static void on_admin_closed(void *data)
@@ -232,4 +245,10 @@ Test(page_token, the_page_is_open_and_the_history_is_not)
 	raw_expect(&client, GET("/api/history"), "HTTP/1.1 401 Unauthorized\r\n");
 	raw_expect(&client, "GET /api/history HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer secret\r\n\r\n",
 		   "\"samples\":[]}");
+}
+
+Test(page_token, audio_may_come_from_the_store_and_its_link_is_not_shown)
+{
+	raw_expect(&client, GET("/"), "; media-src 'self' blob: https://bucket.example.com:9000; base-uri 'none';");
+	cr_assert_not(raw_has(&client, "Signature"));
 }
