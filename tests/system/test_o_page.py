@@ -301,3 +301,18 @@ def test_the_token_is_asked_for(world, browser, tmp_path):
         assert browser.value("sessionStorage.getItem('reeld-token')") == ""
     finally:
         reeld.kill()
+
+
+def test_audio_comes_straight_from_the_bucket(browser, sandbox, space, replica):
+    """The one thing that may come from elsewhere: a signed link of the store, by the policy of the page."""
+    peer = sandbox(count=1, size=30000)
+    reeld = replica(space, peer).start()
+    assert peer.deliver_all(reeld)["failed"] == 0
+    wait_until(lambda: [row["status"] for row in reeld.query("SELECT status FROM recordings")] == ["stored"], "it to be stored")
+    browser.open(f"http://127.0.0.1:{reeld.admin_port}/")
+    browser.wait("document.querySelector('#list-rows .ok-text') !== null")
+    browser.js("document.querySelector('#list-rows .expand').click()")
+    browser.wait("document.querySelector('#list-rows audio') !== null && document.querySelector('#list-rows audio').readyState >= 2")
+    assert browser.js("return new URL(document.querySelector('#list-rows audio').src).port") == str(space.swift.port)
+    assert browser.value("document.querySelector('#list-rows .small').hidden"), "what is elsewhere cannot be drawn"
+    assert browser.log() == []
