@@ -59,6 +59,11 @@ static void app_forwarded(void *data, size_t count)
 		pipeline_wake(app->pipeline);
 }
 
+static void app_requeued(void *data)
+{
+	app_forwarded(data, 1);
+}
+
 static void app_committed(void *data, uint64_t sequence)
 {
 	struct app *app = data;
@@ -282,8 +287,9 @@ static int app_open_listeners(struct app *app, struct error *error)
 		.listen = config->admin_listen,
 		.metrics = app->metrics,
 		.ledger = app->ledger,
-		.token = config->admin_token,
 		.store = storage_store(app->storage),
+		.token = config->admin_token,
+		.requeued = app_requeued,
 		.history = true,
 		.collect = app_collect,
 		.health = app_health,
