@@ -32,8 +32,8 @@ int incoming_init(struct incoming *incoming, const char *greeting, const char *s
 void incoming_fini(struct incoming *incoming);
 
 /*
- * The document for a call that came to `base` (ignored where PUBLIC_URL is set). Empty: the callback is relative to the document's own URL.
- * The text is valid until the next call. Empty when it cannot be written.
+ * The document for a call that came to `base` (ignored where PUBLIC_URL is set). Where that is empty, or no URL that Twilio would call, the
+ * callback is relative to the document's own URL. Valid until the next call. Empty when it cannot be written.
  */
 struct slice incoming_twiml(struct incoming *incoming, struct slice base);
 
