@@ -267,6 +267,8 @@ static int app_open_listeners(struct app *app, struct error *error)
 		.tls = app->tls,
 		.public_url = config->public_url,
 		.trusted_proxies = config->trusted_proxies,
+		.greeting = config->greeting,
+		.stream_url = config->stream_url,
 		.validate_signature = config->validate_signature,
 		.ack_archived = config->ack == CONFIG_ACK_ARCHIVED,
 		.ack_ledger = config->ack == CONFIG_ACK_LEDGER,

@@ -32,7 +32,9 @@ enum kind {
 	KIND_CIDRS,
 	KIND_PREFIX,
 	KIND_WORD,
-	KIND_TEXT_LAST = KIND_WORD,
+	KIND_SPEECH,
+	KIND_STREAM,
+	KIND_TEXT_LAST = KIND_STREAM,
 	KIND_CHOICE,
 	KIND_SWITCH,
 	KIND_DURATION,
@@ -112,7 +114,7 @@ static void show_value(const char *value, char out[SHOWN_VALUE_MAX + 4])
 /* Also where a secret may stand by mistake: a token in place of a SID, a password in a URL. */
 static bool may_show(const struct setting *setting, const char *value)
 {
-	if (setting->kind == KIND_URL)
+	if (setting->kind == KIND_URL || setting->kind == KIND_STREAM)
 		return strchr(value, '@') == NULL;
 	return !is_secret(setting->kind) && setting->kind != KIND_SID;
 }
@@ -225,6 +227,10 @@ static const char *text_problem(const struct setting *setting, const char *value
 		return config_is_graphic(text) ? NULL : "has white space or a character that is not ASCII";
 	case KIND_WORD:
 		return config_is_graphic(text) ? NULL : "has white space or a character that is not ASCII";
+	case KIND_SPEECH:
+		return config_speech_valid(text) ? NULL : "is not UTF-8, has control characters or is longer than 4096 bytes";
+	case KIND_STREAM:
+		return config_stream_valid(text) ? NULL : "is not a wss:// URL without user, query and fragment";
 	case KIND_PREFIX:
 		return config_prefix_valid(text) ? NULL : "is not a relative path of letters, digits and ._-/";
 	default:

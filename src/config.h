@@ -27,6 +27,8 @@ struct config {
 	char *tls_key;
 	char *data_dir;
 	char *public_url;
+	char *greeting;
+	char *stream_url;
 	char *trusted_proxies;
 	char *twilio_account_sid;
 	char *twilio_auth_token;
@@ -77,7 +79,7 @@ struct config {
 	int log_level;  /* enum log_level */
 	int log_format; /* enum log_format */
 	const char *
-		absent; /* "GREETING: TwiML for incoming calls": the first variable set that this build does not have; static, or NULL */
+		absent; /* "RECONCILE_EVERY: scheduled reconciling": the first variable set that this build does not have; static, or NULL */
 };
 
 /*
