@@ -84,7 +84,6 @@ int sandbox_start_callbacks(struct sandbox *sandbox, const struct callbacks_deli
 void sandbox_stop_callbacks(struct sandbox *sandbox);
 
 void sandbox_set_faults(struct sandbox *sandbox, const struct fault_plan *faults);
-const struct fault_plan *sandbox_faults(const struct sandbox *sandbox);
 
 /* The recordings; owned by the sandbox. */
 struct model *sandbox_model(struct sandbox *sandbox);
