@@ -25,6 +25,8 @@ struct fake_answer {
 	/* JSON */
 	const char *recording_status;
 	bool external;
+	int64_t error_code;
+	bool foreign; /* a 404 that is not Twilio's */
 };
 
 struct fake_twilio {
