@@ -36,7 +36,7 @@ struct pipeline_options {
 	const char *key_prefix;
 	/* How a recording ended this attempt, for ACK=archived; after the ledger has it. outcome DONE has a url; else code is the
 	 * error's and `step` the place of the failure: a step's name ("lookup", "describe", "transfer": Twilio's side of it, …)
-	 * or "store", the storage's side of a transfer. Not called when the lease was lost: another replica tells how it ended.
+	 * or "store", the storage's side of a transfer; the side that was down when it was turned away before it began. Not called when the lease was lost: another replica tells how it ended.
 	 */
 	void (*on_outcome)(void *data, const struct sid *recording_sid, enum ledger_outcome outcome, int code, const char *step,
 			   const char *url);

@@ -114,6 +114,7 @@ static void outage(long how, unsigned most_charged)
 	RUN_UNTIL(uv_hrtime() > until);
 	cr_assert_eq(METRIC_OF(METRIC_DEPENDENCY_UP, "twilio"), 0);
 	cr_assert_leq(charged(), most_charged);
+	cr_assert(fx.turned_away_by[0] > 0 && fx.turned_away_by[1] == 0);
 	/* Probes only: about one each 20 ms, not forty jobs as fast as they go. */
 	cr_assert_leq(fx.twilio.started[TWILIO_MEDIA] - tried, 60);
 	cr_assert_leq(fx.ledger.submitted[LEDGER_CLAIM], 200);
@@ -231,6 +232,7 @@ Test(pressure, an_outage_of_the_store_burns_no_attempt)
 	RUN_UNTIL(!pipeline_store_up(fx.pipeline));
 	uint64_t until = uv_hrtime() + 200000000;
 	RUN_UNTIL(uv_hrtime() > until);
+	cr_assert(fx.turned_away_by[0] == 0 && fx.turned_away_by[1] > 0);
 	down = false;
 	RUN_UNTIL(all_stored());
 	cr_assert_eq(charged(), 0);
