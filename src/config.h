@@ -34,6 +34,7 @@ struct config {
 	char *twilio_api_key;
 	char *twilio_api_secret;
 	char *twilio_api_base;
+	char *twilio_encryption_keys;
 	bool validate_signature;
 	char *database_url;
 	bool database_prepared;

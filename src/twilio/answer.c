@@ -108,6 +108,7 @@ int twilio_answer_recording(struct slice body, const struct sid *account_sid, co
 	sid_parse(text_of(root, "call_sid"), "CA", &out->call_sid);
 	sid_parse(text_of(root, "conference_sid"), "CF", &out->conference_sid);
 	out->external = is_external(text_of(root, "media_url"), account_sid, recording_sid);
+	out->encrypted = twilio_encryption_from_json(json_object_get(root, "encryption_details"), &out->encryption, NULL) == 0;
 	json_decref(root);
 	return 0;
 }

@@ -152,6 +152,8 @@ static int take_recording(struct twilio_request *request)
 	request->found_conference_sid = answer.conference_sid;
 	request->recording_error_code = answer.error_code;
 	request->external = answer.external;
+	if (answer.encrypted)
+		twilio_encryption_format(&answer.encryption, request->encryption);
 	return 0;
 }
 
@@ -250,6 +252,7 @@ static void clear_answer(struct twilio_request *request)
 	request->found_conference_sid = (struct sid){0};
 	request->recording_error_code = 0;
 	request->external = false;
+	request->encryption[0] = '\0';
 	request->from[0] = '\0';
 	request->to[0] = '\0';
 	request->call_status[0] = '\0';

@@ -15,6 +15,7 @@
 #include "adapters/http_client.h"
 #include "base/buffer.h"
 #include "base/sid.h"
+#include "twilio/encryption.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -71,6 +72,8 @@ struct twilio_request {
 	struct sid found_conference_sid;
 	int64_t recording_error_code;
 	bool external; /* media_url points elsewhere: stored externally */
+	char encryption
+		[TWILIO_ENCRYPTION_TEXT_SIZE]; /* its details in the ledger's form; "": not encrypted, or none that can be read */
 	/* CALL */
 	char from[64];
 	char to[64];

@@ -374,7 +374,6 @@ Test(config, serve_refuses_what_this_build_does_not_have)
 		{"GREETING", "hi"},
 		{"STREAM_URL", "wss://h"},
 		{"RECONCILE_EVERY", "1h"},
-		{"TWILIO_ENCRYPTION_KEYS", "/keys"},
 	};
 	static const char *const harmless[][2] = {
 		{"RECONCILE_EVERY", "off"}, {"S3_SSE", "AES256"}, {"S3_ADDRESSING", "path"},  {"ACK", "archived"},
