@@ -6,8 +6,8 @@
 #ifndef REELD_TESTS_SEALED_H
 #define REELD_TESTS_SEALED_H
 
-#define SEALED_KEY_PEM \
-	"-----BEGIN RSA PRIVATE KEY-----\n" \
+#define SEALED_KEY_PEM                                                       \
+	"-----BEGIN RSA PRIVATE KEY-----\n"                                  \
 	"MIIEowIBAAKCAQEAorRRoH0KpfluRVZxUTVQUUqKW0YuvvcXCU+h/ugiJOY3+XRt\n" \
 	"P3yv0xh42AMltu9aFwD2WQO0aUKeidbqyIRQl7WrOTGJ25JRLtincRoSU/rNIPec\n" \
 	"Fegkfz0+QuRuSMmOJUov6XZTE6A+/48X4aApOXofomqNzib0kO2BKZYV2YFMItph\n" \
@@ -32,15 +32,19 @@
 	"7f5w2QuSBQLrR4vJimP3iM46D4Vtbt5yUaODv6j6SAqBqSWvezzFOMS6uMn3WX/7\n" \
 	"aAEdjQKBgCZA+/vP77Fj7nqHtkg6Zu5B+VbZD6ink5v8BC7gkksbeZPQRF91jVGT\n" \
 	"PoUXnAMgsMlotIqRw4tb6SPhCXwMVi+I1CKUtqJ1m6+lQop08ScIdORfb8xg8hYC\n" \
-	"3l7M0UPPMSQfWSG1rTmD+1TvF747KFNn5QyZnGcke1Uv5L/OlF97\n" \
+	"3l7M0UPPMSQfWSG1rTmD+1TvF747KFNn5QyZnGcke1Uv5L/OlF97\n"             \
 	"-----END RSA PRIVATE KEY-----\n"
 /* opens to the 32 bytes e0, e1, … ff */
-#define SEALED_CEK_HEX \
-	"096958786ee7972050d67a9e4b69d6c6af7db7cc674386df725770dd29129b826e39552330104c8d71e6cc3a3014dd2f61b54153af51b0438d447ee939f9e3c1" \
-	"3bb8b00a37dea6a068f6c9d27e848b1be7a1eeeb3ee50b78036fba95ae46948ca5b13f356ea24db10f60dc09e4b8bad8f766b668ef72524432080a0ce00ed676" \
-	"d6d5e354984b1078520412525848156d06f0652469f95791baa3d9a798ae537094f76f976faecd5c9ce0c930a75910c63dacf63485cb4b5e7bdbcf4d80e74037" \
-	"eaa1a8fe4b52930bec6be99cf6ac88cf5878dbf6859d456a95dbc34654eec425de84ca2a535d517403a9aada827e7d0093ecfc97ed056a7652825e9a45cb2dcb"
-#define SEALED_CEK_BASE64 \
+#define SEALED_CEK_HEX                                                                                                           \
+	"096958786ee7972050d67a9e4b69d6c6af7db7cc674386df725770dd29129b826e39552330104c8d71e6cc3a3014dd2f61b54153af51b0438d447e" \
+	"e939f9e3c1"                                                                                                             \
+	"3bb8b00a37dea6a068f6c9d27e848b1be7a1eeeb3ee50b78036fba95ae46948ca5b13f356ea24db10f60dc09e4b8bad8f766b668ef72524432080a" \
+	"0ce00ed676"                                                                                                             \
+	"d6d5e354984b1078520412525848156d06f0652469f95791baa3d9a798ae537094f76f976faecd5c9ce0c930a75910c63dacf63485cb4b5e7bdbcf" \
+	"4d80e74037"                                                                                                             \
+	"eaa1a8fe4b52930bec6be99cf6ac88cf5878dbf6859d456a95dbc34654eec425de84ca2a535d517403a9aada827e7d0093ecfc97ed056a7652825e" \
+	"9a45cb2dcb"
+#define SEALED_CEK_BASE64                                                                                      \
 	"CWlYeG7nlyBQ1nqeS2nWxq99t8xnQ4bfcldw3SkSm4JuOVUjMBBMjXHmzDowFN0vYbVBU69RsEONRH7pOfnjwTu4sAo33qagaPbJ" \
 	"0n6Eixvnoe7rPuULeANvupWuRpSMpbE/NW6iTbEPYNwJ5Li62PdmtmjvclJEMggKDOAO1nbW1eNUmEsQeFIEElJYSBVtBvBlJGn5" \
 	"V5G6o9mnmK5TcJT3b5dvrs1cnODJMKdZEMY9rPY0hctLXnvbz02A50A36qGo/ktSkwvsa+mc9qyIz1h42/aFnUVqldvDRlTuxCXe" \

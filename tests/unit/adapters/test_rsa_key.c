@@ -80,7 +80,8 @@ static struct slice write_pem(EVP_PKEY *pkey, const char *passphrase, bool publi
 	if (public_half)
 		PEM_write_bio_PUBKEY(bio, pkey);
 	else
-		PEM_write_bio_PKCS8PrivateKey(bio, pkey, passphrase != NULL ? EVP_aes_128_cbc() : NULL, NULL, 0, NULL, (void *)passphrase);
+		PEM_write_bio_PKCS8PrivateKey(bio, pkey, passphrase != NULL ? EVP_aes_128_cbc() : NULL, NULL, 0, NULL,
+					      (void *)passphrase);
 	long len = BIO_get_mem_data(bio, &text);
 	memcpy(pem, text, (size_t)len);
 	BIO_free(bio);

@@ -40,12 +40,14 @@ static void expect_bad(const char *text, const char *word)
 	cr_assert_not_null(strstr(error.detail, word), "%s: %s", text, error.detail);
 }
 
-#define CALLBACK "{\"type\":\"rsa-aes\",\"public_key_sid\":\"" SID "\",\"encrypted_cek\":\"" SEALED_CEK_BASE64 "\",\"iv\":\"" IV "\"}"
+#define CALLBACK \
+	"{\"type\":\"rsa-aes\",\"public_key_sid\":\"" SID "\",\"encrypted_cek\":\"" SEALED_CEK_BASE64 "\",\"iv\":\"" IV "\"}"
 
 Test(encryption, names_of_the_callback_and_of_the_resource)
 {
 	expect_good(CALLBACK);
-	expect_good("{\"encryption_public_key_sid\":\"" SID "\",\"encryption_cek\":\"" SEALED_CEK_BASE64 "\",\"encryption_iv\":\"" IV "\"}");
+	expect_good("{\"encryption_public_key_sid\":\"" SID "\",\"encryption_cek\":\"" SEALED_CEK_BASE64
+		    "\",\"encryption_iv\":\"" IV "\"}");
 	expect_good("{\"type\":\"rsa-aes\",\"encryption_public_key_sid\":\"" SID "\",\"encryption_cek\":\"" SEALED_CEK_BASE64
 		    "\",\"iv\":\"" IV "\"}");
 	expect_good("{\"encryption_type\":\"rsa-aes\",\"public_key_sid\":null,\"encryption_public_key_sid\":\"" SID
@@ -69,18 +71,23 @@ Test(encryption, every_field_is_checked)
 	expect_bad("[]", "not a JSON object");
 	expect_bad("{\"type\":\"rsa-aes\"", "not JSON");
 	expect_bad("{\"type\":\"rsa-aes\"}", "public_key_sid");
-	expect_bad("{\"type\":\"ec-aes\",\"public_key_sid\":\"" SID "\",\"encrypted_cek\":\"" SEALED_CEK_BASE64 "\",\"iv\":\"" IV "\"}",
+	expect_bad("{\"type\":\"ec-aes\",\"public_key_sid\":\"" SID "\",\"encrypted_cek\":\"" SEALED_CEK_BASE64 "\",\"iv\":\"" IV
+		   "\"}",
 		   "type");
-	expect_bad("{\"type\":1,\"public_key_sid\":\"" SID "\",\"encrypted_cek\":\"" SEALED_CEK_BASE64 "\",\"iv\":\"" IV "\"}", "type");
+	expect_bad("{\"type\":1,\"public_key_sid\":\"" SID "\",\"encrypted_cek\":\"" SEALED_CEK_BASE64 "\",\"iv\":\"" IV "\"}",
+		   "type");
 	expect_bad("{\"public_key_sid\":\"RE0123456789abcdef0123456789abcdef\",\"encrypted_cek\":\"" SEALED_CEK_BASE64
 		   "\",\"iv\":\"" IV "\"}",
 		   "public_key_sid");
 	expect_bad("{\"public_key_sid\":\"" SID "\",\"iv\":\"" IV "\"}", "encrypted_cek");
 	expect_bad("{\"public_key_sid\":\"" SID "\",\"encrypted_cek\":\"AAAA\",\"iv\":\"" IV "\"}", "encrypted_cek");
-	expect_bad("{\"public_key_sid\":\"" SID "\",\"encrypted_cek\":\"" SEALED_CEK_BASE64 "A\",\"iv\":\"" IV "\"}", "encrypted_cek");
-	expect_bad("{\"public_key_sid\":\"" SID "\",\"encrypted_cek\":\" " SEALED_CEK_BASE64 "\",\"iv\":\"" IV "\"}", "encrypted_cek");
+	expect_bad("{\"public_key_sid\":\"" SID "\",\"encrypted_cek\":\"" SEALED_CEK_BASE64 "A\",\"iv\":\"" IV "\"}",
+		   "encrypted_cek");
+	expect_bad("{\"public_key_sid\":\"" SID "\",\"encrypted_cek\":\" " SEALED_CEK_BASE64 "\",\"iv\":\"" IV "\"}",
+		   "encrypted_cek");
 	expect_bad("{\"public_key_sid\":\"" SID "\",\"encrypted_cek\":\"" SEALED_CEK_BASE64 "\",\"iv\":\"AAEC\"}", "iv");
-	expect_bad("{\"public_key_sid\":\"" SID "\",\"encrypted_cek\":\"" SEALED_CEK_BASE64 "\",\"iv\":\"AAECAwQFBgcICQoL====\"}", "iv");
+	expect_bad("{\"public_key_sid\":\"" SID "\",\"encrypted_cek\":\"" SEALED_CEK_BASE64 "\",\"iv\":\"AAECAwQFBgcICQoL====\"}",
+		   "iv");
 	expect_bad("{\"public_key_sid\":\"" SID "\",\"encrypted_cek\":\"" SEALED_CEK_BASE64 "\",\"iv\":12}", "iv");
 	expect_bad("{\"public_key_sid\":\"" SID "\",\"encrypted_cek\":\"" SEALED_CEK_BASE64
 		   "\",\"iv\":\"AAECAwQFBgcICQoLAAECAwQFBgcICQoL\"}",
