@@ -27,6 +27,7 @@
 #include "store/store.h"
 #include "twilio/accounts.h"
 #include "twilio/client.h"
+#include "twilio/private_keys.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -100,6 +101,21 @@ int app_build_accounts(const struct config *config, struct twilio_accounts **ret
 	}
 	*ret = accounts;
 	return 0;
+}
+
+static void warn_of_key(void *data, const char *name, const char *warning)
+{
+	const char *directory = data;
+	log_event(LOG_WARN, "keys.warning", LOG_STR("directory", directory), LOG_STR("file", name), LOG_STR("detail", warning));
+}
+
+/* *ret NULL when none are configured. */
+static int app_load_keys(const struct config *config, struct private_keys **ret, struct error *error)
+{
+	*ret = NULL;
+	if (config->twilio_encryption_keys == NULL)
+		return 0;
+	return private_keys_load(ret, config->twilio_encryption_keys, warn_of_key, config->twilio_encryption_keys, error);
 }
 
 /* For rooms that do not know which variable set what they refuse. */
@@ -189,6 +205,7 @@ static int app_open_pipeline(struct app *app, struct error *error)
 		.unknown_call = unknown_calls[config->unknown_call],
 		.delete_from_twilio = config->delete_from_twilio,
 		.key_prefix = storage_prefix(app->storage),
+		.keys = app->keys,
 		.on_outcome = app_pipeline_outcome,
 		.data = app,
 	};
@@ -309,6 +326,8 @@ static int app_start(struct app *app, struct error *error)
 	metrics_get(app->metrics, METRIC_BUILD_INFO, REELD_VERSION)->value = 1;
 	int err = app_build_accounts(app->config, &app->accounts, error);
 	if (err == 0)
+		err = app_load_keys(app->config, &app->keys, error);
+	if (err == 0)
 		err = app_open_data(app, error);
 	if (err == 0)
 		err = app_open_clients(app, error);
@@ -401,6 +420,22 @@ static void app_reload_admin(struct app *app, const struct config *fresh)
 			  LOG_STR("advice", "the old token stays in force"));
 }
 
+static void app_reload_keys(struct app *app, const struct config *fresh)
+{
+	struct private_keys *keys = NULL;
+	struct error error = {0};
+	if (app_load_keys(fresh, &keys, &error) != 0) {
+		log_event(LOG_ERROR, "reload.failed", LOG_STR("detail", error.detail),
+			  LOG_STR("advice", "the old private keys stay in use"));
+		return;
+	}
+	pipeline_set_keys(app->pipeline, keys);
+	if (keys != NULL || app->keys != NULL)
+		log_event(LOG_INFO, "reload.keys", LOG_U64("keys", keys != NULL ? private_keys_count(keys) : 0));
+	private_keys_free(&app->keys);
+	app->keys = keys;
+}
+
 void app_reload(struct app *app)
 {
 	struct config fresh;
@@ -431,6 +466,7 @@ void app_reload(struct app *app)
 				  LOG_STR("advice", "the old certificate stays in use"));
 	}
 	app_reload_admin(app, &fresh);
+	app_reload_keys(app, &fresh);
 	config_free(&app->reloaded);
 	app->reloaded = fresh;
 	storage_reload(app->storage, &app->reloaded);
@@ -498,6 +534,7 @@ static void app_free(struct app *app)
 	void *data = app->stopped_data;
 	twilio_client_free(&app->twilio);
 	twilio_accounts_free(&app->accounts);
+	private_keys_free(&app->keys);
 	tls_context_free(&app->tls);
 	metrics_free(&app->metrics);
 	config_free(&app->reloaded);

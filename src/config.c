@@ -52,25 +52,11 @@ struct setting {
 	const char *doc;
 };
 
-#define ABSENT(VARIABLE, harmless, doc)
 #define SETTING(KIND, VARIABLE, member, default_value, limits, example, doc) \
 	{KIND_##KIND, #VARIABLE, offsetof(struct config, member), default_value, limits, example, doc},
 static const struct setting settings[] = {
 #include "config.def"
 };
-#undef SETTING
-#undef ABSENT
-
-#define SETTING(KIND, VARIABLE, member, default_value, limits, example, doc)
-#define ABSENT(VARIABLE, harmless, doc) {#VARIABLE, harmless, #VARIABLE ": " doc},
-static const struct {
-	const char *variable;
-	const char *harmless;
-	const char *text;
-} absent_settings[] = {
-#include "config.def"
-};
-#undef ABSENT
 #undef SETTING
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
@@ -360,15 +346,6 @@ static int apply_port(struct config *config, const struct env_file *file, struct
 	return 0;
 }
 
-static void find_absent(struct config *config, const struct env_file *file)
-{
-	for (size_t i = 0; i < COUNT_OF(absent_settings) && config->absent == NULL; i++) {
-		const char *value = get_variable(file, absent_settings[i].variable);
-		if (value != NULL && strcmp(value, absent_settings[i].harmless) != 0)
-			config->absent = absent_settings[i].text;
-	}
-}
-
 static int check_together(const struct config *config, struct error *error)
 {
 	struct slice host;
@@ -427,7 +404,6 @@ static int load_settings(struct config *config, const struct env_file *file, str
 	if (get_variable(file, "JOURNAL_SEGMENT") == NULL && config->journal_segment > config->journal_max / 4)
 		config->journal_segment = config->journal_max / 4 < JOURNAL_SEGMENT_MIN ? JOURNAL_SEGMENT_MIN
 											: config->journal_max / 4;
-	find_absent(config, file);
 	int rc = apply_port(config, file, error);
 	return rc != 0 ? rc : check_together(config, error);
 }
@@ -467,8 +443,6 @@ int config_require_serve(const struct config *config, struct error *error)
 			"RECONCILE_EVERY: needs TWILIO_ACCOUNT_SID or TWILIO_ACCOUNTS_FILE: whose recordings are to be listed?");
 	if (config->workers != 1)
 		return error_set(error, ERR_CONFIG, "WORKERS: this build has one process; example: WORKERS=1");
-	if (config->absent != NULL)
-		return error_set(error, ERR_CONFIG, "%s is not in this build; unset it", config->absent);
 	return 0;
 }
 

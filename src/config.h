@@ -36,6 +36,7 @@ struct config {
 	char *twilio_api_key;
 	char *twilio_api_secret;
 	char *twilio_api_base;
+	char *twilio_encryption_keys;
 	bool validate_signature;
 	char *database_url;
 	bool database_prepared;
@@ -78,8 +79,6 @@ struct config {
 	uint64_t workers;
 	int log_level;  /* enum log_level */
 	int log_format; /* enum log_format */
-	const char *
-		absent; /* "RECONCILE_EVERY: scheduled reconciling": the first variable set that this build does not have; static, or NULL */
 };
 
 /*

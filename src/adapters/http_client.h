@@ -57,7 +57,7 @@ enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_DELETE };
 
 typedef void http_client_cb(struct http_client_request *request, int status);
 
-#define HTTP_CLIENT_MAX_HEADERS 24
+#define HTTP_CLIENT_MAX_HEADERS 32
 
 struct http_client_request {
 	/* in; strings are copied by start() */

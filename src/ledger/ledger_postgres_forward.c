@@ -146,6 +146,16 @@ static void bind_reasons(struct forward *forward)
 	}
 }
 
+static void bind_encryptions(struct forward *forward)
+{
+	char text[TWILIO_ENCRYPTION_TEXT_SIZE];
+	pg_bind_array(forward->batch, PG_TEXT, forward->chosen_count);
+	for (size_t i = 0; i < forward->chosen_count; i++) {
+		event_encryption(forward->chosen[i]->event, text);
+		pg_bind_text(forward->batch, text);
+	}
+}
+
 static void bind_times(struct forward *forward, size_t offset)
 {
 	pg_bind_array(forward->batch, PG_TIME, forward->chosen_count);
@@ -215,6 +225,7 @@ static void put_recordings(struct forward *forward)
 	bind_times(forward, offsetof(struct event, start_time_ms));
 	bind_details(forward);
 	bind_reasons(forward);
+	bind_encryptions(forward);
 	for (size_t i = 0; i < count; i++)
 		forward->completed += chosen[i]->event->status == RECORDING_COMPLETED;
 }

@@ -36,6 +36,7 @@ static void job_from_event(struct ledger_job *job, const struct event *event)
 	job->duration_s = event->duration_s;
 	job->channels = event->channels;
 	memcpy(job->source, event->source, sizeof(job->source));
+	event_encryption(event, job->encryption);
 }
 
 static int note_end(struct ledger_run *run, const struct event *event, const struct sid *call_sid)
@@ -74,6 +75,9 @@ static int add_recording(struct forward *forward, const struct event *event, con
 	sqlite_bind_i64(stmt, event->received_at_ms);
 	sqlite_bind_i64_or_null(stmt, completed ? event->received_at_ms : -1, -1);
 	sqlite_bind_i64(stmt, run->now);
+	char encryption[TWILIO_ENCRYPTION_TEXT_SIZE];
+	event_encryption(event, encryption);
+	sqlite_bind_text(stmt, encryption);
 	int result = sqlite_stmt_run(stmt);
 	*added = result == 0 && sqlite_db_changes(run->db) == 1;
 	if (!*added)
@@ -111,6 +115,9 @@ static int start_recording(struct forward *forward, const struct event *event, c
 	sqlite_bind_text(stmt, event->source);
 	sqlite_bind_text(stmt, event->track);
 	sqlite_bind_i64_or_null(stmt, event->start_time_ms, -1);
+	char encryption[TWILIO_ENCRYPTION_TEXT_SIZE];
+	event_encryption(event, encryption);
+	sqlite_bind_text(stmt, encryption);
 	sqlite_bind_i64(stmt, run->now);
 	sqlite_bind_i64(stmt, found->id);
 	int result = sqlite_stmt_run(stmt);

@@ -4,7 +4,8 @@
  *
  * DESCRIBE_CALL (from LOOKUP): the call's JSON becomes a call in the ledger, then TRANSFER. Creating a call that exists changes
  * nothing. A call that Twilio does not know must not keep its recording from being archived. DESCRIBE_RECORDING (from TRANSFER,
- * whose media answered 404 or 410): the recording's JSON explains why; the job always goes to FINISH. Waits for: Twilio, then the
+ * whose media answered 404 or 410): the recording's JSON explains why; the job always goes to FINISH. DESCRIBE_ENCRYPTION (from TRANSFER, to which encryption details
+ * are missing): back to TRANSFER with those of the recording's JSON, once an attempt. Waits for: Twilio, then the
  * ledger. Failure: FINISH.
  */
 #include "pipeline/job.h"
@@ -12,7 +13,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "twilio/explain.h"
+#include "twilio/error_code.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -74,14 +75,13 @@ static bool is_one_of(const char *text, const char *const *names)
 	return false;
 }
 
-/* ": too short (16101)" */
+/* ": error 16101: shorter than …", or nothing. */
 static const char *format_code(const struct twilio_request *request, char *out, size_t size)
 {
-	const char *meaning = twilio_explain_code(request->recording_error_code);
+	char words[TWILIO_ERROR_TEXT_SIZE];
 	out[0] = '\0';
 	if (request->recording_error_code != 0)
-		snprintf(out, size, ": %s (Twilio %lld)", meaning != NULL ? meaning : "see Twilio's error dictionary",
-			 (long long)request->recording_error_code);
+		snprintf(out, size, ": %s", twilio_error_describe(request->recording_error_code, words));
 	return out;
 }
 
@@ -90,7 +90,7 @@ static int explain_missing_media(struct job *job, const struct twilio_request *r
 {
 	static const char *const being_made[] = {"in-progress", "paused", "stopped", "processing", NULL};
 	const char *status = request->recording_status;
-	char code[128];
+	char code[TWILIO_ERROR_TEXT_SIZE + 2];
 	format_code(request, code, sizeof(code));
 	if (strcmp(status, "deleted") == 0)
 		return error_set(error, ERR_MEDIA_GONE, "the recording was deleted at Twilio before it was archived");
@@ -142,13 +142,34 @@ static void recording_done(struct twilio_request *request, int status)
 	job_resume(job, STEP_FINISH);
 }
 
+/* The doubt, if Twilio does not dispel it, is the failure. */
+static void encryption_done(struct twilio_request *request, int status)
+{
+	struct job *job = request->data;
+	job_landed(job, STEP_DESCRIBE, FLIGHT_TWILIO);
+	job_learned(job, DEPENDENCY_TWILIO, status, request->http.http_status > 0);
+	job->asked_twilio = true;
+	if (status == 0 && request->encryption[0] != '\0') {
+		memcpy(job->work.encryption, request->encryption, sizeof(job->work.encryption));
+		job->told_by_rest = true;
+	} else if (status != 0 && status != ERR_HTTP_NOT_FOUND) {
+		job_fail(job, DEPENDENCY_TWILIO, status, &request->error, request->http.retry_after_ms);
+	} else {
+		job_fail(job, DEPENDENCY_TWILIO, job->doubt.code, &job->doubt, -1);
+	}
+	twilio_request_release(request);
+	job_resume(job, STEP_TRANSFER);
+}
+
 enum step_result step_describe(struct job *job)
 {
+	static twilio_cb *const done[] = {
+		[DESCRIBE_CALL] = call_done, [DESCRIBE_RECORDING] = recording_done, [DESCRIBE_ENCRYPTION] = encryption_done};
 	job->twilio = (struct twilio_request){
 		.op = job->describe == DESCRIBE_CALL ? TWILIO_CALL : TWILIO_RECORDING,
 		.account_sid = job->work.account_sid,
 		.recording_sid = job->work.recording_sid,
 		.call_sid = job->work.call_sid,
 	};
-	return job_wait_twilio(job, job->describe == DESCRIBE_CALL ? call_done : recording_done);
+	return job_wait_twilio(job, done[job->describe]);
 }

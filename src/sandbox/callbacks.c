@@ -17,8 +17,8 @@
 #include <stdlib.h>
 
 #define WINDOW 32 /* recordings whose callbacks are mixed with each other */
-#define MAX_BODY 2048
-#define MAX_FIELDS 12
+#define MAX_BODY 4096
+#define MAX_FIELDS 13
 #define DEFAULT_CONCURRENCY 64
 #define CONNECT_TIMEOUT_MS 5000
 #define TOTAL_TIMEOUT_MS 15000
@@ -175,6 +175,8 @@ static int write_event(struct callback_slot *slot, char signature[REELD_SIGNATUR
 	char url[160];
 	char start[CLOCK_RFC2822_SIZE];
 	char duration[24];
+	char encryption[TWILIO_ENCRYPTION_TEXT_SIZE];
+	const struct sealing *sealing = model_sealing(callbacks->options.model);
 
 	snprintf(url, sizeof(url), "https://api.twilio.com/2010-04-01/Accounts/%s/Recordings/%s", account,
 		 recording->recording_sid.text);
@@ -192,6 +194,13 @@ static int write_event(struct callback_slot *slot, char signature[REELD_SIGNATUR
 	add_field(fields, &count, "AccountSid", account);
 	if (!slot->event.in_progress)
 		add_field(fields, &count, "RecordingDuration", duration);
+	if (!slot->event.in_progress && sealing_applies(sealing, recording->index)) {
+		struct twilio_encryption details;
+		if (sealing_details(sealing, recording->index, &details) != 0)
+			return ERR_IO;
+		twilio_encryption_format(&details, encryption);
+		add_field(fields, &count, "EncryptionDetails", encryption);
+	}
 
 	buffer_clear(&slot->body);
 	for (size_t i = 0; i < count; i++) {

@@ -20,6 +20,7 @@ struct sandbox {
 	char target[1024];
 	char *credentials[SANDBOX_MAX_CREDENTIALS]; /* base64 of "user:password" */
 	size_t credential_count;
+	struct sealing *sealing; /* NULL: nothing is encrypted */
 	struct model *model;
 	struct fault_plan faults;
 	struct server *server;

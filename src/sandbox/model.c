@@ -53,6 +53,11 @@ uint64_t model_count(const struct model *model)
 	return model->count;
 }
 
+const struct sealing *model_sealing(const struct model *model)
+{
+	return model->options.sealing;
+}
+
 int model_grow(struct model *model, uint64_t extra)
 {
 	if (extra > MODEL_MAX_RECORDINGS - model->count)
@@ -155,6 +160,20 @@ struct model_state model_look(const struct model *model, uint64_t index)
 	return page == NULL ? (struct model_state){0} : page[index % PAGE_RECORDINGS];
 }
 
+/* As in Twilio's description of the resource, whose names are not those of the callback. */
+static void write_encryption(const struct model *model, uint64_t index, struct buffer *out)
+{
+	struct twilio_encryption details;
+	if (!sealing_applies(model->options.sealing, index) || sealing_details(model->options.sealing, index, &details) != 0) {
+		buffer_append_cstr(out, "\"encryption_details\":null,");
+		return;
+	}
+	buffer_printf(out,
+		      "\"encryption_details\":{\"type\":\"%s\",\"encryption_public_key_sid\":\"%s\",\"encryption_cek\":\"%s\","
+		      "\"encryption_iv\":\"%s\"},",
+		      TWILIO_ENCRYPTION_TYPE, details.public_key_sid.text, details.encrypted_cek, details.iv_text);
+}
+
 void model_write_recording(const struct model *model, const struct model_recording *recording, const char *status,
 			   struct buffer *out)
 {
@@ -173,9 +192,10 @@ void model_write_recording(const struct model *model, const struct model_recordi
 		      "code\":null,",
 		      account, recording->call_sid.text, created, created, start, recording->duration_s, sid, status,
 		      recording->channels, recording->source);
+	write_encryption(model, recording->index, out);
 	buffer_printf(out,
 		      "\"uri\":\"/2010-04-01/Accounts/%s/Recordings/"
-		      "%s.json\",\"encryption_details\":null,\"subresource_uris\":{\"add_on_results\":"
+		      "%s.json\",\"subresource_uris\":{\"add_on_results\":"
 		      "\"/2010-04-01/Accounts/%s/Recordings/%s/AddOnResults.json\",\"transcriptions\":"
 		      "\"/2010-04-01/Accounts/%s/Recordings/%s/Transcriptions.json\"},"
 		      "\"media_url\":\"https://api.twilio.com/2010-04-01/Accounts/%s/Recordings/%s\"}",

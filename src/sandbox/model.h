@@ -12,6 +12,7 @@
 #include "base/sid.h"
 #include "sandbox/faults.h"
 #include "sandbox/audio.h"
+#include "sandbox/sealing.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,6 +27,7 @@ struct model_options {
 	int64_t base_ms; /* when recording 0 was made; each next one is a second later (and again from the start after a day) */
 	uint64_t days;   /* they are spread over the day of base_ms and so many less one before it; 0: 1 */
 	const char *account_sid;
+	const struct sealing *sealing; /* which recordings are encrypted; NULL: none. Borrowed */
 };
 
 struct model_recording {
@@ -68,6 +70,9 @@ bool model_find(const struct model *model, struct slice sid, const char prefix[2
 /* The file: `channels` 0 is as created. False when 2 channels of a mono recording are asked for. */
 bool model_audio(const struct model *model, const struct model_recording *recording, enum audio_format format, int channels,
 		 struct audio *media);
+
+/* NULL: none is encrypted. */
+const struct sealing *model_sealing(const struct model *model);
 
 /* For changing; NULL when out of memory. */
 struct model_state *model_touch(struct model *model, uint64_t index);

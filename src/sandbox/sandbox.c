@@ -86,6 +86,20 @@ static int take_options(struct sandbox *sandbox, const struct sandbox_options *o
 	return code;
 }
 
+const char *sandbox_public_key_sid(const struct sandbox *sandbox)
+{
+	return sandbox->sealing == NULL ? "" : sealing_public_key_sid(sandbox->sealing);
+}
+
+static int load_sealing(struct sandbox *sandbox, struct error *error)
+{
+	const struct sandbox_options *options = &sandbox->options;
+	if (options->encrypt == NULL)
+		return 0;
+	double rate = options->encrypted_rate == 0 ? 1 : options->encrypted_rate;
+	return sealing_load(&sandbox->sealing, options->encrypt, rate, options->seed, error);
+}
+
 static int build_model(struct sandbox *sandbox, struct error *error)
 {
 	struct model_options options = {
@@ -96,6 +110,7 @@ static int build_model(struct sandbox *sandbox, struct error *error)
 		.base_ms = sandbox->options.base_ms,
 		.days = sandbox->options.days,
 		.account_sid = sandbox->account_sid,
+		.sealing = sandbox->sealing,
 	};
 	sandbox->model = model_new(&options);
 	if (sandbox->model == NULL)
@@ -110,6 +125,8 @@ static int build_model(struct sandbox *sandbox, struct error *error)
 static int sandbox_prepare(struct sandbox *sandbox, const struct sandbox_options *options, struct error *error)
 {
 	int code = take_options(sandbox, options, error);
+	if (code == 0)
+		code = load_sealing(sandbox, error);
 	return code != 0 ? code : build_model(sandbox, error);
 }
 
@@ -118,6 +135,7 @@ static void sandbox_free(struct sandbox *sandbox)
 	for (size_t i = 0; i < sandbox->credential_count; i++)
 		free(sandbox->credentials[i]);
 	model_free(&sandbox->model);
+	sealing_free(&sandbox->sealing);
 	free(sandbox);
 }
 

@@ -116,6 +116,7 @@ static void read_recording(const json_t *root, const struct sid *account_sid, co
 	sid_parse(text_of(root, "conference_sid"), "CF", &out->conference_sid);
 	out->external = is_external(text_of(root, "media_url"), account_sid, recording_sid, out->media_host,
 				    sizeof(out->media_host));
+	out->encrypted = twilio_encryption_from_json(json_object_get(root, "encryption_details"), &out->encryption, NULL) == 0;
 }
 
 int twilio_answer_recording(struct slice body, const struct sid *account_sid, const struct sid *recording_sid,

@@ -8,6 +8,7 @@
 
 #include "base/sid.h"
 #include "base/slice.h"
+#include "twilio/encryption.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,6 +25,8 @@ struct twilio_answer_recording {
 	int64_t error_code;  /* 0: none */
 	bool external;       /* media_url is not under this recording's own path */
 	char media_host[64]; /* whose it is then, with its port; "": none, or too long */
+	bool encrypted;      /* `encryption_details` is there and readable */
+	struct twilio_encryption encryption;
 };
 /* 0, or ERR_PROTOCOL: no JSON object, or about another recording. */
 int twilio_answer_recording(struct slice body, const struct sid *account_sid, const struct sid *recording_sid,

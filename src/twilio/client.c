@@ -244,6 +244,8 @@ static int take_recording(struct twilio_request *request)
 	request->recording_error_code = answer.error_code;
 	request->external = answer.external;
 	memcpy(request->media_host, answer.media_host, sizeof(request->media_host));
+	if (answer.encrypted)
+		twilio_encryption_format(&answer.encryption, request->encryption);
 	return 0;
 }
 
@@ -400,6 +402,7 @@ static void clear_answer(struct twilio_request *request)
 	request->recording_error_code = 0;
 	request->external = false;
 	request->media_host[0] = '\0';
+	request->encryption[0] = '\0';
 	request->from[0] = '\0';
 	request->to[0] = '\0';
 	request->call_status[0] = '\0';

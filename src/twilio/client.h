@@ -19,6 +19,7 @@
 #include "adapters/http_client.h"
 #include "base/buffer.h"
 #include "base/sid.h"
+#include "twilio/encryption.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -91,6 +92,8 @@ struct twilio_request {
 	int64_t recording_error_code;
 	bool external;       /* media_url points elsewhere: stored externally */
 	char media_host[64]; /* of media_url when external; "" when that has none */
+	char encryption
+		[TWILIO_ENCRYPTION_TEXT_SIZE]; /* its details in the ledger's form; "": not encrypted, or none that can be read */
 	/* CALL */
 	char from[64];
 	char to[64];

@@ -14,8 +14,11 @@ static const struct {
 	{16105, "not stored: the account has no valid public key to encrypt it with"},
 	{16106, "not stored: an internal error at Twilio while encrypting it"},
 	{16107, "encrypted with another public key than the configured one, which is invalid or deleted"},
+	{16109, "encrypted recordings cannot be had as mp3"},
+	{16110, "Twilio could not delete it"},
 	{16111, "lost by Twilio's external storage: wrong bucket URL or credentials, or none for the call's region"},
 	{16112, "lost by Twilio's external storage: the bucket refused it, or its encryption is not SSE-KMS"},
+	{16113, "it has one channel only"},
 };
 
 const char *twilio_error_words(int64_t code)

@@ -5,6 +5,7 @@
 #include "base/err.h"
 
 #include <limits.h>
+#include <stdlib.h>
 
 #define EVENT_VERSION 1
 
@@ -25,6 +26,7 @@ enum param {
 	PARAM_TO,
 	PARAM_CALL_STATUS,
 	PARAM_CALL_DURATION,
+	PARAM_ENCRYPTION,
 	PARAM_COUNT
 };
 
@@ -44,6 +46,7 @@ static const struct slice param_names[PARAM_COUNT] = {
 	[PARAM_TO] = SLICE("To"),
 	[PARAM_CALL_STATUS] = SLICE("CallStatus"),
 	[PARAM_CALL_DURATION] = SLICE("CallDuration"),
+	[PARAM_ENCRYPTION] = SLICE("EncryptionDetails"),
 };
 
 static const struct {
@@ -270,6 +273,7 @@ static void event_reset(struct event *event, enum event_kind kind)
 	event->to[0] = '\0';
 	event->call_status[0] = '\0';
 	event->unknown[0] = '\0';
+	event->encrypted = false;
 }
 
 static enum event_problem read_recording(struct event *event, const struct slice values[PARAM_COUNT])
@@ -337,12 +341,36 @@ enum event_problem event_from_form(struct event *event, enum event_kind kind, co
 		read_text(values[PARAM_SOURCE], event->source, sizeof(event->source));
 		read_text(values[PARAM_TRACK], event->track, sizeof(event->track));
 		read_unknown(event, fields, count);
+		event->encrypted = values[PARAM_ENCRYPTION].len > 0;
 	} else {
 		read_text(values[PARAM_CALL_STATUS], event->call_status, sizeof(event->call_status));
 	}
 	read_text(values[PARAM_FROM], event->from, sizeof(event->from));
 	read_text(values[PARAM_TO], event->to, sizeof(event->to));
 	return EVENT_OK;
+}
+
+void event_encryption(const struct event *event, char out[TWILIO_ENCRYPTION_TEXT_SIZE])
+{
+	struct reeld_form_field fields[EVENT_MAX_FIELDS];
+	struct slice values[PARAM_COUNT];
+	struct twilio_encryption encryption;
+	size_t count;
+	out[0] = '\0';
+	if (!event->encrypted)
+		return;
+	char *scratch = malloc(event->params.len);
+	if (scratch != NULL && reeld_form_parse(event->params.ptr, event->params.len, fields, EVENT_MAX_FIELDS, scratch,
+						event->params.len, &count) == REELD_FORM_OK) {
+		collect_params(values, fields, count);
+		if (twilio_encryption_parse(values[PARAM_ENCRYPTION], &encryption, NULL) == 0)
+			twilio_encryption_format(&encryption, out);
+		else
+			read_text(values[PARAM_ENCRYPTION], out, TWILIO_ENCRYPTION_TEXT_SIZE);
+	}
+	if (out[0] == '\0')
+		memcpy(out, "unreadable", sizeof("unreadable"));
+	free(scratch);
 }
 
 static void put_le(unsigned char *out, size_t size, uint64_t value)

@@ -11,6 +11,7 @@
 
 #include "base/sid.h"
 #include "base/slice.h"
+#include "twilio/encryption.h"
 
 #include <reeld/form.h>
 #include <stdint.h>
@@ -57,6 +58,7 @@ struct event {
 	 * are more. Whole in `params`.
 	 */
 	char unknown[EVENT_UNKNOWN_SIZE];
+	bool encrypted;      /* EncryptionDetails was given: event_encryption */
 	struct slice params; /* raw, points into the decoded payload */
 };
 
@@ -86,6 +88,12 @@ enum event_problem event_from_form(struct event *event, enum event_kind kind, co
 				   size_t count);
 /* The same without texts and the start time: all that can be wrong with an event, and whose and which it is. For intake. */
 enum event_problem event_identify(struct event *event, enum event_kind kind, const struct reeld_form_field *fields, size_t count);
+
+/*
+ * What the ledger keeps of EncryptionDetails: its canonical text, or, when it cannot be read, what came, cut: that the recording is encrypted must not be
+ * forgotten, and Twilio's REST may say it better. "" when there is none. Needs event->params.
+ */
+void event_encryption(const struct event *event, char out[TWILIO_ENCRYPTION_TEXT_SIZE]);
 
 /* The 16 header bytes that go before the raw params in a journal record. */
 void event_encode_header(unsigned char out[EVENT_HEADER_SIZE], enum event_kind kind, int64_t received_at_ms, size_t params_len);

@@ -8,9 +8,6 @@
 
 #include <stdint.h>
 
-/* What one of Twilio's codes about recordings means: "too short to be kept"; NULL: unknown. At most 80 bytes. */
-const char *twilio_explain_code(int64_t code);
-
 /*
  * What to look at when a request was refused with this HTTP status and code (0: none), or NULL. At most 110 bytes. It says what is
  * likely, since the answers themselves do not tell a suspended account from a changed token.

@@ -95,8 +95,8 @@ def params(**changes):
 @pytest.mark.parametrize("described, status, words", [
     ({"status": "deleted"}, "dead", "deleted at Twilio before it was archived"),
     ({"media_url": "https://our-bucket.s3.amazonaws.com/x.wav"}, "dead", "external storage at our-bucket.s3.amazonaws.com"),
-    ({"status": "absent", "error_code": 16101}, "absent", "shorter than the shortest recording Twilio keeps (Twilio 16101)"),
-    ({"status": "failed", "error_code": 16112}, "failed", "the external storage refused Twilio's upload; lost (Twilio 16112)"),
+    ({"status": "absent", "error_code": 16101}, "absent", "error 16101: shorter than the least that Twilio keeps"),
+    ({"status": "failed", "error_code": 16112}, "failed", "error 16112: lost by Twilio's external storage: the bucket refused it"),
     ({"status": "processing"}, "dead", "Twilio is still making the recording (processing)"),
     ({"media_url": "http://api.twilio.com" + MEDIA.removesuffix(".wav")}, "dead", 'Twilio says "completed", yet its media answers 404'),
     ((404, b"<html>not found</html>"), "dead", "is TWILIO_API_BASE right?"),

@@ -95,7 +95,6 @@ Test(config, without_any_variable_the_documented_defaults_hold)
 	cr_expect(config.migrate);
 	cr_expect_eq(config.workers, 1);
 	cr_expect_eq(config.log_level, LOG_INFO);
-	cr_expect_null(config.absent);
 }
 
 Test(config, values_of_every_kind_are_read)
@@ -371,7 +370,6 @@ Test(config, serve_refuses_what_this_build_does_not_have)
 {
 	static const char *const refused[][2] = {
 		{"WORKERS", "2"},
-		{"TWILIO_ENCRYPTION_KEYS", "/keys"},
 	};
 	static const char *const harmless[][2] = {
 		{"RECONCILE_EVERY", "1h"},   {"S3_SSE", "AES256"},       {"S3_ADDRESSING", "path"},

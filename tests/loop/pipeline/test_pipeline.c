@@ -320,7 +320,7 @@ Test(pipeline, an_absent_recording_is_absent)
 	fx.json.error_code = 16102;
 	missing_because("absent", false);
 	cr_assert_eq(row(0)->status, LEDGER_ABSENT);
-	cr_assert_not_null(strstr(row(0)->last_error, "silence (Twilio 16102)"), "%s", row(0)->last_error);
+	cr_assert_not_null(strstr(row(0)->last_error, "error 16102: silent"), "%s", row(0)->last_error);
 }
 
 Test(pipeline, a_failed_recording_is_failed)
@@ -329,7 +329,7 @@ Test(pipeline, a_failed_recording_is_failed)
 	missing_because("failed", false);
 	cr_assert_eq(row(0)->status, LEDGER_FAILED);
 	cr_assert_not_null(strstr(row(0)->last_error, "external storage"), "%s", row(0)->last_error);
-	cr_assert_not_null(strstr(row(0)->last_error, "(Twilio 16111)"), "%s", row(0)->last_error);
+	cr_assert_not_null(strstr(row(0)->last_error, "error 16111: lost"), "%s", row(0)->last_error);
 }
 
 Test(pipeline, a_recording_of_which_twilio_knows_nothing_is_tried_a_few_times_and_then_gone)

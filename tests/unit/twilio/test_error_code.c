@@ -7,7 +7,7 @@
 
 Test(error_code, has_words_for_every_code_about_recordings)
 {
-	static const int64_t codes[] = {16101, 16102, 16104, 16105, 16106, 16107, 16111, 16112};
+	static const int64_t codes[] = {16101, 16102, 16104, 16105, 16106, 16107, 16109, 16110, 16111, 16112, 16113};
 	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
 		char text[TWILIO_ERROR_TEXT_SIZE];
 		char begin[32];
