@@ -405,7 +405,7 @@ static void drop_schema(void)
 		    " FOR thing IN SELECT format('TABLE %I', relname) FROM pg_class WHERE relnamespace = "
 		    "current_schema()::regnamespace AND relkind = 'r'"
 		    " UNION ALL SELECT format('FUNCTION %I', proname) FROM pg_proc WHERE pronamespace = "
-		    "current_schema()::regnamespace"
+		    "current_schema()::regnamespace AND prokind <> 'a'"
 		    " UNION ALL SELECT format('TYPE %I', typname) FROM pg_type WHERE typnamespace = "
 		    "current_schema()::regnamespace AND typtype = 'e'"
 		    " LOOP EXECUTE 'DROP ' || thing || ' CASCADE'; END LOOP; END $$");
