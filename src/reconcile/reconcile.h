@@ -41,9 +41,9 @@ struct reconcile_options {
 struct reconcile_run {
 	/* in */
 	enum ledger_reconcile_kind kind;
-	bool dry_run; /* only look: no lease, no progress, no event */
-	bool restart; /* do not continue a walk that was cut */
-	int64_t from_ms;
+	bool dry_run;    /* only look: no lease, no progress, no event */
+	bool restart;    /* do not continue a walk that was cut */
+	int64_t from_ms; /* from the start of its UTC day */
 	int64_t to_ms;
 	int64_t apart_ms;           /* a scheduled one: not before so long after the end of the last */
 	const struct sid *accounts; /* must live until `done` */

@@ -15,6 +15,8 @@
 /* More pages of one day than any account has: a server that never ends. */
 #define PAGES_MAX 1000000
 #define ROOM_MS 1000
+/* Not of the days that are walked. */
+#define OUTSIDE RECONCILE_VERDICT_COUNT
 /* How often a day is begun anew because its next page is gone. */
 #define RESTARTS_MAX 3
 
@@ -214,9 +216,9 @@ static size_t judge(struct reconcile *reconcile, const enum ledger_standing *sta
 	for (size_t i = 0; i < page->listed_count; i++) {
 		const struct twilio_listed *listed = &page->listed[i];
 		enum reconcile_verdict verdict = reconcile_compare(listed, standings[i], now_ms, reconcile->options.young_ms);
-		/* Of the first day only a part is wanted. */
-		if (reconcile_verdict_lacks(verdict) && listed->created_ms >= 0 && listed->created_ms < reconcile->run->from_ms)
-			verdict = RECONCILE_OTHER;
+		/* The filter is Twilio's, and nothing says how exactly it takes it. */
+		if (listed->created_ms >= 0 && listed->created_ms < reconcile_day(reconcile->run->from_ms))
+			verdict = OUTSIDE;
 		reconcile->verdicts[i] = (unsigned char)verdict;
 		lacking += reconcile_verdict_lacks(verdict);
 	}
@@ -229,6 +231,8 @@ static void count_page(struct reconcile *reconcile)
 	const struct twilio_request *page = &reconcile->twilio;
 	for (size_t i = 0; i < page->listed_count; i++) {
 		enum reconcile_verdict verdict = (enum reconcile_verdict)reconcile->verdicts[i];
+		if (verdict == OUTSIDE)
+			continue;
 		run->seen++;
 		run->verdicts[verdict]++;
 		if (reconcile->metric_seen != NULL) {
