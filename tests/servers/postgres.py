@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 
-from .common import Server
+from .common import Server, wait_until
 
 
 def openssl(directory, *arguments):
@@ -164,3 +164,26 @@ class Postgres(Server):
 
     def wipe(self):
         shutil.rmtree(self.data, ignore_errors=True)
+
+
+class Standby(Postgres):
+    """A copy of `primary`, which streams to it. Once it is told to, the primary answers no commit that is not on this disk too."""
+
+    name = "standby"
+
+    def __init__(self, directory, primary):
+        super().__init__(directory)
+        self.primary = primary
+
+    def prepare(self):
+        self.give_directory()
+        self.run("pg_basebackup", "-d", f"host=127.0.0.1 port={self.primary.port} user=reeld application_name={self.name}", "-D", self.data, "-R",
+                 "-X", "stream", "-c", "fast", "--no-sync")
+
+    def be_waited_for(self):
+        self.primary.psql(f"ALTER SYSTEM SET synchronous_standby_names = '{self.name}'", database="postgres")
+        self.primary.psql("SELECT pg_reload_conf()", database="postgres")
+        wait_until(lambda: self.primary.psql("SELECT sync_state FROM pg_stat_replication", database="postgres") == "sync", "synchronous replication")
+
+    def promote(self):
+        self.run("pg_ctl", "promote", "-D", self.data, "-w")

@@ -7,7 +7,7 @@ import tempfile
 import pytest
 from enginelib import secrets_in
 from reeldlib import TOKEN, Daemon, Oracle, callback_params, wait_until
-from servers.postgres import Postgres, make_authority
+from servers.postgres import Postgres, Standby, make_authority
 
 SECRET = "nobody-may-read-this"
 
@@ -29,17 +29,9 @@ class Shared(Daemon):
         return reply.json["dependencies"]["ledger"]
 
 
-@pytest.fixture
-def place():
-    """Not below pytest's directory, which another pytest closes to other users: Postgres runs as one."""
-    directory = tempfile.mkdtemp(prefix="reeld-postgres-")
-    yield directory
-    shutil.rmtree(directory, ignore_errors=True)
-
-
 @pytest.fixture(scope="module")
 def secured():
-    """A server with TLS."""
+    """A server with TLS. Not below pytest's directory, which another pytest closes to other users: Postgres runs as one."""
     directory = tempfile.mkdtemp(prefix="reeld-postgres-")
     server = Postgres(directory, tls=True)
     try:
@@ -116,3 +108,51 @@ def test_the_wrong_authority_is_an_outage_that_ends_with_the_right_one(sandbox, 
     assert reeld.ledger()["up"] and not secrets_in(reeld.process.output(), SECRET, TOKEN)
     assert reeld.stop() == 0
     secured.psql("TRUNCATE recordings, calls CASCADE")
+
+
+# ---- failover ----
+
+@pytest.fixture
+def pair():
+    """A primary and a standby that has every commit before it is answered."""
+    directory = tempfile.mkdtemp(prefix="reeld-postgres-")
+    primary = Postgres(directory)
+    standby = Standby(directory, primary)
+    try:
+        primary.start()
+        standby.start()
+        standby.be_waited_for()
+        yield primary, standby
+    finally:
+        primary.kill()
+        standby.kill()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.mark.parametrize("order, parameters", [((0, 1), "?target_session_attrs=read-write"), ((1, 0), "")])
+def test_a_standby_takes_over(sandbox, tmp_path, started, pair, order, parameters):
+    """In the middle of downloads, with webhooks coming in all the time."""
+    primary, standby = pair
+    peer = sandbox(count=60, fault="stall:0.5", fault_attempts=1, stall="2s")
+    hosts = ",".join(f"127.0.0.1:{pair[which].port}" for which in order)
+    reeld = started(Shared(tmp_path, peer.url, primary, f"postgresql://reeld@{hosts}/reeld{parameters}", MAX_ATTEMPTS="1", MAX_TRANSFERS="8")).start()
+    oracle = Oracle(reeld, peer)
+    sids = iter(oracle.recordings)
+    for _ in range(30):
+        assert oracle.post(next(sids)).status == 200
+    wait_until(lambda: peer.stats()["downloads_open"] >= 4, lambda: f"downloads: {peer.stats()}")
+    primary.kill()
+    for _ in range(15):
+        assert oracle.post(next(sids)).status == 200
+    wait_until(lambda: not reeld.ledger()["up"], "the ledger to be seen as down: a standby is no ledger")
+    assert reeld.metrics()["reeld_inbox_events"] >= 15
+    standby.promote()
+    reeld.server = standby
+    for _ in range(15):
+        assert oracle.post(next(sids)).status == 200
+    wait_until(lambda: reeld.ledger()["up"], "the new primary to be found")
+    oracle.settle(120)
+    oracle.check()
+    assert {row["attempts"] for row in reeld.query("SELECT attempts FROM recordings")} == {0}
+    assert len(reeld.query("SELECT * FROM recordings")) == 60
+    assert reeld.stop() == 0
