@@ -2,7 +2,9 @@
 /* The listener itself: routing, who may ask, health; start and end. The answers are in scrape.c and api_*.c. */
 #include "admin/admin_internal.h"
 
+#include "admin/query.h"
 #include "base/check.h"
+#include "base/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -58,6 +60,17 @@ void admin_reply_json(struct connection *connection, const struct buffer *body)
 						       .body = buffer_slice(body)});
 }
 
+void admin_reply_ledger_error(struct connection *connection, int status, const struct error *error)
+{
+	const char *message = error->code != 0 ? error->detail : err_text(status);
+	if (status == ERR_NOT_FOUND)
+		admin_reply_error(connection, 404, NULL, message);
+	else if (status == ERR_INVALID)
+		admin_reply_error(connection, 400, NULL, message);
+	else
+		admin_reply_error(connection, 503, "Retry-After: 5\r\n", message);
+}
+
 void admin_on_health(struct admin *admin, struct connection *connection, const struct request *request, const struct sid *sid)
 {
 	(void)admin;
@@ -85,11 +98,16 @@ void admin_on_ready(struct admin *admin, struct connection *connection, const st
 
 /* False when the request was refused and answered. */
 static bool pass_guard(struct admin *admin, struct connection *connection, const struct request *request,
-		       const struct route *route)
+		       const struct route *route, const struct sid *sid)
 {
+	char ticket[TICKET_SIZE];
 	if (route->guard == ROUTE_OPEN)
 		return true;
-	switch (guard_check(&admin->guard, request)) {
+	bool ticket_opens = route->guard == ROUTE_TICKET &&
+			    admin_query_get(request->query, "ticket", ticket, sizeof(ticket)) == QUERY_FOUND &&
+			    ticket_holds(&admin->ticket_key, sid, ticket, clock_wall_ms() / 1000);
+	enum guard_verdict verdict = guard_check(&admin->guard, request);
+	switch (verdict == GUARD_NO_TOKEN && ticket_opens ? GUARD_PASS : verdict) {
 	case GUARD_PASS:
 		return true;
 	case GUARD_NO_TOKEN:
@@ -114,7 +132,7 @@ static void admin_on_request(struct connection *connection, struct request *requ
 		const struct route *route = &routes[i];
 		if (!route_matches(route->pattern, request->path, &sid))
 			continue;
-		if (!pass_guard(admin, connection, request, route))
+		if (!pass_guard(admin, connection, request, route, &sid))
 			return;
 		if (route_allows(route->methods, request->method))
 			route->handler(admin, connection, request, &sid);
@@ -135,6 +153,8 @@ int admin_new(struct admin **ret, uv_loop_t *loop, const struct admin_options *o
 	admin->options = *options;
 	admin->loop = loop;
 	list_init(&admin->waiting);
+	ticket_key_init(&admin->ticket_key);
+	admin_stats_init(&admin->stats);
 	struct server_options server_options = {
 		.on_request = admin_on_request,
 		.data = admin,
@@ -175,6 +195,7 @@ static void admin_maybe_closed(struct admin *admin)
 		return;
 	void (*closed)(void *data) = admin->closed;
 	void *data = admin->closed_data;
+	admin_stats_free(&admin->stats);
 	free(admin);
 	closed(data);
 }

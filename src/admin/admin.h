@@ -21,9 +21,11 @@ struct admin_options {
 	const char *listen; /* "127.0.0.1:9464" */
 	struct metrics *metrics;
 	struct ledger *ledger;
-	const char *token;         /* ADMIN_TOKEN, not kept; NULL: the API asks for none */
-	const struct store *store; /* where the page plays recordings from; NULL: from here only */
-	bool history;              /* keep the last hour for /api/history */
+	struct store *store;
+	const char *token; /* ADMIN_TOKEN, not kept; NULL: the API asks for none */
+	/* A recording was put back to be worked on. May be NULL. */
+	void (*requeued)(void *data);
+	bool history; /* keep the last hour for /api/history */
 	/* Sets the gauges that are only worth computing when somebody looks. */
 	void (*collect)(void *data);
 	/* Appends the /readyz JSON body; true when events can be accepted. */

@@ -7,14 +7,30 @@
 #include "admin/guard.h"
 #include "admin/history.h"
 #include "admin/routes.h"
+#include "admin/ticket.h"
 #include "base/list.h"
 #include "intake/connection.h"
+
+/* api_stats.c: the answer kept for a moment, and those who wait for the next. */
+struct admin_stats {
+	struct ledger_request request;
+	bool asking;
+	uint64_t asked_ms; /* uv_now() clock */
+	struct list waiting;
+	struct buffer body;
+	bool fresh;
+	uint64_t until_ms;
+};
+void admin_stats_init(struct admin_stats *stats);
+void admin_stats_free(struct admin_stats *stats);
 
 struct admin {
 	struct admin_options options;
 	uv_loop_t *loop;
 	struct server *server;
 	struct guard guard;
+	struct ticket_key ticket_key;
+	struct admin_stats stats;
 
 	/* scrape.c */
 	uv_timer_t timeout;
@@ -45,6 +61,9 @@ typedef void admin_handler(struct admin *admin, struct connection *connection, c
 void admin_reply_error(struct connection *connection, int status, const char *headers, const char *message);
 /* 200 with a JSON body and ADMIN_PRIVATE_HEADERS; 500 when the buffer failed. The buffer stays the caller's. */
 void admin_reply_json(struct connection *connection, const struct buffer *body);
+
+/* What the ledger's failure means for who asked: 404, 400, or 503 with Retry-After. */
+void admin_reply_ledger_error(struct connection *connection, int status, const struct error *error);
 
 /* The listener is not freed while it is held: around every request to another room. */
 void admin_hold(struct admin *admin);

@@ -168,8 +168,10 @@ static size_t tell_filter(struct forwarder *self, const struct event *events, si
 
 static void log_refused(const struct event *event, const struct error *error)
 {
-	log_event(LOG_ERROR, "forwarder.event_refused", LOG_STR("recording_sid", event->recording_sid.text),
-		  LOG_STR("call_sid", event->call_sid.text), LOG_STR("status", recording_status_name(event->status)),
+	bool recording = event->kind == EVENT_RECORDING;
+	log_event(LOG_ERROR, "forwarder.event_refused", LOG_STR("recording_sid", recording ? event->recording_sid.text : NULL),
+		  LOG_STR("call_sid", event->call_sid.text),
+		  LOG_STR("status", recording ? recording_status_name(event->status) : event->call_status),
 		  LOG_STR("reason", err_name(error->code)), LOG_STR("detail", error->detail));
 }
 

@@ -58,8 +58,10 @@ struct ledger_job {
 	int64_t duration_s;    /* -1 */
 	int channels;          /* 0 */
 	char source[32];
-	char key[LEDGER_KEY_SIZE]; /* "" until first chosen; once recorded it never changes */
-	bool stored;               /* the object was recorded as stored: only purge and finish are left */
+	char encryption
+		[TWILIO_ENCRYPTION_TEXT_SIZE]; /* what Twilio said about it (event_encryption), readable or not; "": not encrypted */
+	char key[LEDGER_KEY_SIZE];             /* "" until first chosen; once recorded it never changes */
+	bool stored;                           /* the object was recorded as stored: only purge and finish are left */
 	/* of a stored one */
 	int64_t bytes;
 	char sha256[65];
@@ -176,9 +178,10 @@ struct ledger_object {
 	const char *md5;    /* hex; NULL: unknown */
 	const char *sha256; /* hex */
 	const char *content_type;
-	int64_t duration_s; /* -1 */
-	int channels;       /* 0 */
-	bool keep_lease;    /* purge follows: stay running-with-lease though stored */
+	const char *encryption; /* when REST told it; NULL: nothing new */
+	int64_t duration_s;     /* -1 */
+	int channels;           /* 0 */
+	bool keep_lease;        /* purge follows: stay running-with-lease though stored */
 };
 
 /* What the ledger knows of a recording that Twilio's list has; LEDGER_LACKING. */
@@ -215,9 +218,9 @@ struct ledger_reconcile {
 
 struct ledger_call {
 	struct sid call_sid;
-	char from[64];
-	char to[64];
-	char status[16];    /* Twilio's word: "completed"; mapped to call_status by the ledger */
+	char from[128];
+	char to[128];
+	char status[32];    /* Twilio's word: "completed"; mapped to call_status by the ledger */
 	int64_t duration_s; /* -1 */
 };
 

@@ -193,6 +193,7 @@ int ledger_postgres_send_stored_object(struct ledger_request *request, const cha
 	pg_bind_i64_or_null(batch, object->duration_s, -1);
 	pg_bind_i64_or_null(batch, object->channels, 0);
 	pg_bind_text(batch, detail);
+	pg_bind_text(batch, object->encryption);
 	return 0;
 }
 

@@ -39,22 +39,23 @@ void ledger_postgres_read_job(const struct pg_result *result, size_t row, struct
 	job->bytes = pg_i64(result, row, 14, 0);
 	pg_text(result, row, 15, job->sha256, sizeof(job->sha256));
 	pg_text(result, row, 16, job->url, sizeof(job->url));
+	pg_text(result, row, 17, job->encryption, sizeof(job->encryption));
 }
 
 void ledger_postgres_read_recording(const struct pg_result *result, size_t row, struct ledger_recording *recording)
 {
 	ledger_postgres_read_job(result, row, &recording->job);
 	recording->stored_at_ms = pg_time(result, row, 13);
-	recording->status = read_status(result, row, 17);
-	recording->next_attempt_ms = pg_time(result, row, 18);
-	pg_text(result, row, 19, recording->lease_owner, sizeof(recording->lease_owner));
-	recording->lease_expires_ms = pg_time(result, row, 20);
-	pg_text(result, row, 21, recording->last_error, sizeof(recording->last_error));
-	pg_text(result, row, 22, recording->md5, sizeof(recording->md5));
-	pg_text(result, row, 23, recording->content_type, sizeof(recording->content_type));
-	recording->deleted_at_twilio_ms = pg_time(result, row, 24);
-	recording->error_code = pg_i64(result, row, 25, -1);
-	recording->received_at_ms = pg_time(result, row, 26);
+	recording->status = read_status(result, row, 18);
+	recording->next_attempt_ms = pg_time(result, row, 19);
+	pg_text(result, row, 20, recording->lease_owner, sizeof(recording->lease_owner));
+	recording->lease_expires_ms = pg_time(result, row, 21);
+	pg_text(result, row, 22, recording->last_error, sizeof(recording->last_error));
+	pg_text(result, row, 23, recording->md5, sizeof(recording->md5));
+	pg_text(result, row, 24, recording->content_type, sizeof(recording->content_type));
+	recording->deleted_at_twilio_ms = pg_time(result, row, 25);
+	recording->error_code = pg_i64(result, row, 26, -1);
+	recording->received_at_ms = pg_time(result, row, 27);
 }
 
 /* ---- counts ---- */

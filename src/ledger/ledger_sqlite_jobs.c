@@ -133,6 +133,7 @@ int ledger_sqlite_stored_object(struct ledger_run *run)
 	sqlite_bind_text(stmt, object->content_type);
 	sqlite_bind_i64_or_null(stmt, object->duration_s, -1);
 	sqlite_bind_i64_or_null(stmt, object->channels, 0);
+	sqlite_bind_text(stmt, object->encryption);
 	sqlite_bind_i64(stmt, run->now);
 	sqlite_bind_i64(stmt, run->now);
 	sqlite_bind_i64(stmt, found.id);

@@ -452,6 +452,11 @@ void pipeline_wake(struct pipeline *pipeline)
 	pipeline_work_soon(pipeline);
 }
 
+void pipeline_set_keys(struct pipeline *pipeline, const struct private_keys *keys)
+{
+	pipeline->options.keys = keys;
+}
+
 size_t pipeline_running(const struct pipeline *pipeline)
 {
 	return held_count(pipeline);

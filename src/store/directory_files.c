@@ -482,6 +482,20 @@ int directory_files_delete(struct directory_files *files, const char *key, struc
 	return errnum != 0 ? io_failed(error, files, "sync the directory of", key, errnum) : 0;
 }
 
+int directory_files_write(struct directory_files *files, const char *key, struct slice bytes, struct error *error)
+{
+	struct directory_temporary temporary;
+	int status = directory_temporary_open(files, &temporary, error);
+	if (status != 0)
+		return status;
+	status = directory_temporary_write(files, &temporary, bytes, error);
+	if (status == 0)
+		status = directory_temporary_publish(files, &temporary, key, (int64_t)bytes.len, error);
+	if (status != 0)
+		directory_temporary_remove(files, &temporary);
+	return status;
+}
+
 int directory_files_probe(struct directory_files *files, struct error *error)
 {
 	static const char bytes[] = "reeld can write here";

@@ -37,6 +37,8 @@ int directory_temporary_write(struct directory_files *files, struct directory_te
  */
 int directory_temporary_publish(struct directory_files *files, struct directory_temporary *temporary, const char *key,
 				int64_t length, struct error *error);
+/* A small file under `key`, whole and durable or not at all; replaces what was there. */
+int directory_files_write(struct directory_files *files, const char *key, struct slice bytes, struct error *error);
 /* Closes and deletes; nothing to do for fd -1. */
 void directory_temporary_remove(struct directory_files *files, struct directory_temporary *temporary);
 

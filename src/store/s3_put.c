@@ -113,6 +113,11 @@ static void take_object(struct s3_put *put, const struct store_object *object)
 	add_line(put, "x-amz-meta-channels", object->channels);
 	add_line(put, "x-amz-meta-source", object->source);
 	add_line(put, "x-amz-meta-start-time", object->start_time);
+	add_line(put, "x-amz-meta-encryption-type", object->encryption_type);
+	add_line(put, "x-amz-meta-encryption-public-key-sid", object->encryption_public_key_sid);
+	add_line(put, "x-amz-meta-encryption-iv", object->encryption_iv);
+	if (object->encryption_cek != NULL)
+		snprintf(put->cek_line, sizeof(put->cek_line), "x-amz-meta-encryption-encrypted-cek: %s", object->encryption_cek);
 	put->sha256_known = sha256.len == 64 && hex_decode(sha256, put->expected.sha256);
 	if (put->sha256_known)
 		snprintf(put->sha256_line, sizeof(put->sha256_line), "x-amz-meta-sha256: %s", object->sha256);
@@ -121,7 +126,8 @@ static void take_object(struct s3_put *put, const struct store_object *object)
 void s3_put_object_headers(const struct s3_put *put, struct s3_call *call)
 {
 	const struct s3_store *store = put->store;
-	const char *const more[] = {put->sha256_line, store->sse_line, store->sse_key_line, store->storage_class_line};
+	const char *const more[] = {put->cek_line, put->sha256_line, store->sse_line, store->sse_key_line,
+				    store->storage_class_line};
 	size_t count = 0;
 	for (size_t i = 0; i < put->line_count; i++)
 		call->headers[count++] = put->lines[i];

@@ -34,6 +34,11 @@ struct store_object {
 	const char *source;
 	const char *start_time;
 	const char *sha256;
+	/* Of an object that is a ciphertext: what it takes to decrypt it, besides the private key. All or none. */
+	const char *encryption_type;
+	const char *encryption_public_key_sid;
+	const char *encryption_cek;
+	const char *encryption_iv;
 };
 
 /* What the transfer knows about the bytes it wrote; the store compares it with what it holds. */
@@ -165,6 +170,7 @@ struct store {
  *
  * A put writes to `directory`/.tmp/put-… and renames: file synced, then named, then the directories synced. Commit compares
  * lengths (what was written, the digest's and the file's own); STORE_VERIFY reads the file again and compares its SHA-256.
+ * The encryption of an object goes into a file beside it, KEY.json, durable before the object is visible and deleted with it.
  * STORE_CLEAN may run beside other processes on the same directory: a temporary in use is locked by its writer (flock), and
  * what is not locked belongs to nobody. The process must ignore SIGXFSZ to be told of a file size limit.
  */

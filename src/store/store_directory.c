@@ -8,6 +8,8 @@
 #include "store/directory_files.h"
 #include "store/store_soon.h"
 
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -39,6 +41,7 @@ struct directory_put {
 	int64_t length;
 	int status;
 	struct error error;
+	char *encryption; /* JSON for the file beside a ciphertext; NULL: none */
 	char key[];
 };
 
@@ -110,6 +113,37 @@ static void note_status(struct directory_store *store, int status)
 
 /* ---- Put ---- */
 
+/* KEY.json beside KEY. False when that is too long for any file. */
+static bool beside(const char *key, char out[PATH_MAX])
+{
+	int len = snprintf(out, PATH_MAX, "%s.json", key);
+	return len > 0 && len < PATH_MAX;
+}
+
+/* The file beside it first: a ciphertext that can be seen has one, also after a crash. What an earlier ciphertext of this key left behind goes. */
+static int publish(struct directory_files *files, struct directory_put *op)
+{
+	char path[PATH_MAX];
+	int status = 0;
+	bool named = beside(op->key, path);
+	if (op->encryption != NULL)
+		status = named ? directory_files_write(files, path, slice_from_cstr(op->encryption), &op->error)
+			       : error_set(&op->error, ERR_LIMIT, "the name of %s is too long", op->key);
+	if (status == 0)
+		status = directory_temporary_publish(files, &op->temporary, op->key, op->length, &op->error);
+	if (status == 0 && op->encryption == NULL && named)
+		status = directory_files_delete(files, path, &op->error);
+	return status;
+}
+
+/* The object before the file beside it: what is left after a crash is no ciphertext that nobody can open. */
+static int delete_both(struct directory_files *files, const char *key, struct error *error)
+{
+	char path[PATH_MAX];
+	int status = directory_files_delete(files, key, error);
+	return status == 0 && beside(key, path) ? directory_files_delete(files, path, error) : status;
+}
+
 static void put_work(uv_work_t *work)
 {
 	struct directory_put *op = work->data;
@@ -122,7 +156,7 @@ static void put_work(uv_work_t *work)
 		op->status = directory_temporary_write(files, &op->temporary, op->bytes, &op->error);
 		break;
 	case PUT_COMMIT:
-		op->status = directory_temporary_publish(files, &op->temporary, op->key, op->length, &op->error);
+		op->status = publish(files, op);
 		break;
 	case PUT_ABORT:
 		directory_temporary_remove(files, &op->temporary);
@@ -147,6 +181,7 @@ static void put_worked(uv_work_t *work, int cancelled)
 	if (ended) {
 		store->open_puts--;
 		put->impl = NULL;
+		free(op->encryption);
 		free(op);
 	}
 	put->done(put, status); /* may free the put */
@@ -161,6 +196,21 @@ static void put_run(struct directory_put *op, enum put_step step)
 	REQUIRE(status == 0); /* fails only without a function */
 }
 
+/* The details as Twilio's callback has them, and of what. False when out of memory. */
+static bool describe_encryption(struct directory_put *op, const struct store_object *object)
+{
+	if (object->encryption_cek == NULL)
+		return true;
+	int len = asprintf(
+		&op->encryption,
+		"{\"type\":\"%s\",\"public_key_sid\":\"%s\",\"encrypted_cek\":\"%s\",\"iv\":\"%s\",\"recording_sid\":\"%s\"}\n",
+		object->encryption_type, object->encryption_public_key_sid, object->encryption_cek, object->encryption_iv,
+		object->recording_sid != NULL ? object->recording_sid : "");
+	if (len < 0)
+		op->encryption = NULL;
+	return len >= 0;
+}
+
 static void directory_put_open(struct store *base, struct store_put *put, const struct store_object *object)
 {
 	struct directory_store *store = store_of(base);
@@ -170,7 +220,8 @@ static void directory_put_open(struct store *base, struct store_put *put, const 
 	}
 	size_t key_size = strlen(object->key) + 1;
 	struct directory_put *op = calloc(1, sizeof(*op) + key_size);
-	if (op == NULL) {
+	if (op == NULL || !describe_encryption(op, object)) {
+		free(op);
 		error_set(&put->error, ERR_NOMEM, "out of memory for %s", object->key);
 		store_soon_put(&store->soon, put);
 		return;
@@ -228,7 +279,7 @@ static void request_work(uv_work_t *work)
 		op->status = directory_files_verify(files, op->key, &op->request->digest, &op->error);
 		break;
 	case STORE_DELETE:
-		op->status = directory_files_delete(files, op->key, &op->error);
+		op->status = delete_both(files, op->key, &op->error);
 		break;
 	case STORE_PROBE:
 		op->status = directory_files_probe(files, &op->error);

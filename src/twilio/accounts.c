@@ -292,6 +292,17 @@ size_t twilio_accounts_count(const struct twilio_accounts *accounts)
 	return accounts->count;
 }
 
+struct sid *twilio_accounts_sids(const struct twilio_accounts *accounts, size_t *count)
+{
+	struct sid *sids = calloc(accounts->count + 1, sizeof(*sids));
+	*count = 0;
+	for (size_t i = 0; sids != NULL && i < accounts->count; i++) {
+		if (sid_is_set(&accounts->by_sid[i]->sid))
+			sids[(*count)++] = accounts->by_sid[i]->sid;
+	}
+	return sids;
+}
+
 static bool account_verify(const struct account *account, struct reeld_signature_request *request, const char *signature,
 			   size_t signature_len)
 {

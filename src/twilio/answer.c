@@ -78,21 +78,27 @@ static bool is_about(const json_t *root, const struct sid *sid)
 	return slice_equal(text_of(root, "sid"), slice_from_cstr(sid->text));
 }
 
-/* Twilio's own URL has the recording's path, on whatever host; that of an external storage is somebody else's. */
-static bool is_external(struct slice url, const struct sid *account_sid, const struct sid *recording_sid)
+/* Twilio's own URL has the recording's path, on whatever host and scheme (its examples say http); that of an external storage is
+ * somebody else's. */
+static bool is_external(struct slice url, const struct sid *account_sid, const struct sid *recording_sid, char *host, size_t size)
 {
 	char path[160];
 	if (url.len == 0)
 		return false;
 	int len = snprintf(path, sizeof(path), "/2010-04-01/Accounts/%s/Recordings/%s", account_sid->text, recording_sid->text);
-	const char *host = memmem(url.ptr, url.len, "://", 3);
-	if (host == NULL)
-		return true;
-	host += 3;
-	const char *start = memchr(host, '/', url.len - (size_t)(host - url.ptr));
+	const char *start = memmem(url.ptr, url.len, "://", 3);
 	if (start == NULL)
 		return true;
-	return !slice_starts_with(slice_make(start, url.len - (size_t)(start - url.ptr)), slice_make(path, (size_t)len));
+	start += 3;
+	struct slice rest = slice_make(start, url.len - (size_t)(start - url.ptr));
+	const char *slash = memchr(rest.ptr, '/', rest.len);
+	size_t host_len = slash == NULL ? rest.len : (size_t)(slash - rest.ptr);
+	if (slash != NULL && slice_starts_with(slice_make(slash, rest.len - host_len), slice_make(path, (size_t)len)))
+		return false;
+	/* Neither half a name nor credentials. */
+	if (host_len < size && memchr(rest.ptr, '@', host_len) == NULL)
+		keep_text(host, size, slice_make(rest.ptr, host_len));
+	return true;
 }
 
 static void read_recording(const json_t *root, const struct sid *account_sid, const struct sid *recording_sid,
@@ -108,7 +114,9 @@ static void read_recording(const json_t *root, const struct sid *account_sid, co
 	out->start_time_ms = time_of(root, "start_time");
 	sid_parse(text_of(root, "call_sid"), "CA", &out->call_sid);
 	sid_parse(text_of(root, "conference_sid"), "CF", &out->conference_sid);
-	out->external = is_external(text_of(root, "media_url"), account_sid, recording_sid);
+	out->external = is_external(text_of(root, "media_url"), account_sid, recording_sid, out->media_host,
+				    sizeof(out->media_host));
+	out->encrypted = twilio_encryption_from_json(json_object_get(root, "encryption_details"), &out->encryption, NULL) == 0;
 }
 
 int twilio_answer_recording(struct slice body, const struct sid *account_sid, const struct sid *recording_sid,
@@ -321,6 +329,29 @@ out:
 		XML_ParserFree(parser);
 }
 
+/* The number at the end of ".../errors/20404", which is how `type` names a problem that has no `code`. */
+static int64_t code_of_type(struct slice type)
+{
+	static const char marker[] = "/errors/";
+	const char *at = type.len > 0 ? memmem(type.ptr, type.len, marker, sizeof(marker) - 1) : NULL;
+	if (at == NULL)
+		return 0;
+	int64_t code = 0;
+	for (at += sizeof(marker) - 1; at < type.ptr + type.len && *at >= '0' && *at <= '9' && code < 100000000; at++)
+		code = code * 10 + (*at - '0');
+	return at == type.ptr + type.len ? code : 0;
+}
+
+static void read_json_error(const json_t *root, struct twilio_answer_error *out)
+{
+	static const char *const texts[] = {"message", "detail", "title"};
+	out->code = number_of(root, "code", 0);
+	if (out->code == 0)
+		out->code = code_of_type(text_of(root, "type"));
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]) && out->message[0] == '\0'; i++)
+		keep_text(out->message, sizeof(out->message), text_of(root, texts[i]));
+}
+
 void twilio_answer_error(struct slice body, struct twilio_answer_error *out)
 {
 	*out = (struct twilio_answer_error){0};
@@ -335,7 +366,6 @@ void twilio_answer_error(struct slice body, struct twilio_answer_error *out)
 	json_t *root = load_object(body);
 	if (root == NULL)
 		return;
-	out->code = number_of(root, "code", 0);
-	keep_text(out->message, sizeof(out->message), text_of(root, "message"));
+	read_json_error(root, out);
 	json_decref(root);
 }

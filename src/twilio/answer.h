@@ -8,6 +8,7 @@
 
 #include "base/sid.h"
 #include "base/slice.h"
+#include "twilio/encryption.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,8 +22,11 @@ struct twilio_answer_recording {
 	char source[32];
 	struct sid call_sid;
 	struct sid conference_sid;
-	int64_t error_code; /* 0: none */
-	bool external;      /* media_url is not under this recording's own path */
+	int64_t error_code;  /* 0: none */
+	bool external;       /* media_url is not under this recording's own path */
+	char media_host[64]; /* whose it is then, with its port; "": none, or too long */
+	bool encrypted;      /* `encryption_details` is there and readable */
+	struct twilio_encryption encryption;
 };
 /* 0, or ERR_PROTOCOL: no JSON object, or about another recording. */
 int twilio_answer_recording(struct slice body, const struct sid *account_sid, const struct sid *recording_sid,
@@ -69,7 +73,10 @@ struct twilio_answer_error {
 	int64_t code; /* 20404, …; 0: none */
 	char message[160];
 };
-/* {"code":…,"message":…} or <RestException><Code>…<Message>…; what cannot be read leaves the fields empty. */
+/*
+ * {"code":…,"message":…}, problem details of RFC 9457 ({"type":"…/errors/20404","title":…,"detail":…}, with or without a code) or
+ * <RestException><Code>…<Message>…; what cannot be read leaves the fields empty.
+ */
 void twilio_answer_error(struct slice body, struct twilio_answer_error *out);
 
 #endif

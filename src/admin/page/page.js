@@ -2,7 +2,7 @@
 // The page of the private listener. Nothing from the data becomes markup: text goes in as text nodes only. No request leaves this origin but audio from the store.
 "use strict";
 
-const POLL_MS = 5000, STATS_MS = 60000, HOUR_MS = 3600000, GAP_MS = 20000, PAGE_SIZE = 50, DEAD_SIZE = 20, LEFT = 52;
+const POLL_MS = 5000, STATS_MS = 60000, HOUR_MS = 3600000, GAP_MS = 20000, PAGE_SIZE = 50, DEAD_SIZE = 20, LEFT = 52, WAVE_BYTES = 16e6;
 const SVG = "http://www.w3.org/2000/svg";
 const STATUSES = ["pending", "running", "stored", "skipped", "absent", "failed", "dead", "deleted"];
 const LOOKS = {stored: "ok-text", running: "run-text", dead: "bad-text", failed: "bad-text"};
@@ -285,6 +285,12 @@ function addSamples(reply) {
 	hour.samples = hour.samples.concat(reply.samples.filter(sample => sample[0] > last)).filter(sample => sample[0] > now - HOUR_MS - 60000);
 }
 
+// A young process has less than an hour to show: [what the plots show, between two labels], in minutes.
+function span() {
+	const minutes = hour.samples.length > 0 ? (hour.now - hour.samples[0][0]) / 60000 : 0;
+	return [[10, 2], [20, 5], [30, 5], [60, 15]].find(([most]) => minutes <= most + .5 || most === 60).map(value => value * 60000);
+}
+
 const lastSample = () => hour.samples.length > 0 ? hour.samples[hour.samples.length - 1][0] : -1;
 
 // What a series shows at each sample: of counters the sum over the minute before, of gauges the value.
@@ -308,7 +314,7 @@ function niceStep(top, most) {
 
 class Chart {
 	constructor(title, unit, series, format, least) {
-		Object.assign(this, {title, unit, series, format, least, cursor: -1, width: 0, values: series.map(() => [])});
+		Object.assign(this, {title, unit, series, format, least, cursor: -1, width: 0, span: HOUR_MS, values: series.map(() => [])});
 		this.at = el("span.at");
 		const legend = el("p.legend");
 		series.forEach((line, i) => {
@@ -329,13 +335,15 @@ class Chart {
 	}
 
 	x(ms) {
-		return LEFT + (ms - hour.now + HOUR_MS) / HOUR_MS * (this.width - LEFT - 10);
+		return LEFT + (ms - hour.now + this.span) / this.span * (this.width - LEFT - 10);
 	}
 
 	draw() {
 		this.width = this.plot.clientWidth;
 		if (this.width === 0 || hour.now === 0)
 			return;
+		let tick;
+		[this.span, tick] = span();
 		this.values = this.series.map(values);
 		const height = this.plot.clientHeight, bottom = height - 20, nodes = [];
 		// Not by spreading: a function has a limit of arguments.
@@ -350,7 +358,7 @@ class Chart {
 		for (let value = 0; value <= top * 1.001; value += step)
 			nodes.push(svg("path", {d: `M${LEFT} ${y(value).toFixed(1)}H${this.width - 10}`, class: "grid"}),
 				svg("text", {x: LEFT - 6, y: (y(value) + 4).toFixed(1), "text-anchor": "end"}, this.format(value)));
-		for (let ms = Math.ceil((hour.now - HOUR_MS) / 900000) * 900000; ms <= hour.now; ms += 900000)
+		for (let ms = Math.ceil((hour.now - this.span) / tick) * tick; ms <= hour.now; ms += tick)
 			if (this.x(ms) > LEFT + 10 && this.x(ms) < this.width - 16)
 				nodes.push(svg("path", {d: `M${this.x(ms).toFixed(1)} 8V${bottom}`, class: "grid"}),
 					svg("text", {x: this.x(ms).toFixed(1), y: height - 5, "text-anchor": "middle"}, minutes.format(ms)));
@@ -400,7 +408,7 @@ class Chart {
 	}
 
 	point(x) {
-		this.read(hour.now - HOUR_MS + (x - LEFT) / Math.max(1, this.width - LEFT - 10) * HOUR_MS);
+		this.read(hour.now - this.span + (x - LEFT) / Math.max(1, this.width - LEFT - 10) * this.span);
 	}
 
 	key(event) {
@@ -625,8 +633,66 @@ function showAudio(row, item) {
 			setText(error, "The audio cannot be played here.");
 	});
 	row.audio = audio;
-	row.player.replaceChildren(audio, save, error);
+	row.player.replaceChildren(audio, el("p.bar", null, save, item.bytes <= WAVE_BYTES ? waveButton(row, audio) : null), error);
 	link(0);
+}
+
+// Only on request, and of what is small and lies here: the whole file is read. 8000 Hz are enough to see who speaks when.
+function waveButton(row, audio) {
+	const button = el("button.small", {type: "button"}, "Show waveform");
+	button.addEventListener("click", async () => {
+		button.setAttribute("aria-disabled", "true");
+		try {
+			const file = await fetch(audio.src, {redirect: "error", signal: AbortSignal.timeout(30000)});
+			if (!file.ok)
+				throw new Error("status " + file.status);
+			const sound = await new OfflineAudioContext(1, 1, 8000).decodeAudioData(await file.arrayBuffer());
+			if (audio.isConnected) {
+				audio.before(wave(sound, audio));
+				audio.focus();
+				button.remove();
+			}
+		} catch (problem) {
+			notice("No waveform: " + problem.message);
+			button.removeAttribute("aria-disabled");
+		}
+	});
+	// From another origin it cannot be read.
+	audio.addEventListener("loadedmetadata", () => {
+		button.hidden = new URL(audio.src).origin !== location.origin;
+	});
+	return button;
+}
+
+// The loudest of each column, in parts of the loudest of all; a band for each channel; a click seeks.
+function wave(sound, audio) {
+	const width = 500, band = 36, bands = sound.numberOfChannels;
+	const peaks = new Float32Array(width * bands);
+	for (let channel = 0; channel < bands; channel++) {
+		const data = sound.getChannelData(channel);
+		for (let i = 0; i < data.length; i++) {
+			const column = channel * width + Math.floor(i / data.length * width);
+			peaks[column] = Math.max(peaks[column], Math.abs(data[i]));
+		}
+	}
+	const loudest = Math.max(.01, ...peaks);
+	let path = "";
+	peaks.forEach((peak, i) => {
+		const half = Math.max(.5, peak / loudest * (band / 2 - 1)), middle = band * (Math.floor(i / width) + .5);
+		path += `M${i % width + .5} ${(middle - half).toFixed(1)}V${(middle + half).toFixed(1)}`;
+	});
+	const played = svg("rect", {x: 0, y: 0, width: 0, height: band * bands, class: "played"});
+	const picture = svg("svg", {viewBox: `0 0 ${width} ${band * bands}`, preserveAspectRatio: "none", role: "img", class: "wave",
+		"aria-label": "Waveform, " + plural(bands, "channel", "channels") + ", " + duration(sound.duration)});
+	picture.append(played, svg("path", {d: path}));
+	const follow = () => played.setAttribute("width", (audio.currentTime / audio.duration * width || 0).toFixed(1));
+	audio.addEventListener("timeupdate", follow);
+	follow();
+	picture.addEventListener("click", event => {
+		const box = picture.getBoundingClientRect();
+		audio.currentTime = (event.clientX - box.left) / box.width * audio.duration;
+	});
+	return picture;
 }
 
 function retryButton(item, label) {
@@ -772,7 +838,7 @@ async function loadDead(total) {
 	const page = await ask("/api/recordings?" + new URLSearchParams({status: "dead", limit: DEAD_SIZE}));
 	const items = page.recordings;
 	deadRows.show(items);
-	setText($("dead-count"), items.length === 0 ? "" : "(" + count(Math.max(total || 0, items.length)) + (page.nextCursor && !total ? " or more" : "") + ")");
+	setText($("dead-count"), items.length === 0 ? "" : "(" + (page.nextCursor ? total > items.length ? count(total) : items.length + " or more" : count(items.length)) + ")");
 	$("dead-table").hidden = items.length === 0;
 	$("dead-none").hidden = items.length > 0;
 	$("dead-more").hidden = !page.nextCursor;

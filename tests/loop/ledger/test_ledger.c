@@ -363,14 +363,141 @@ Test(ledger, a_call_goes_forward_through_its_life_and_never_back)
 
 Test(ledger, twilio_words_become_call_statuses)
 {
-	static const char *const rows[][2] = {{"queued", "RINGING"},      {"ringing", "RINGING"}, {"in-progress", "IN_PROGRESS"},
-					      {"completed", "COMPLETED"}, {"busy", "NO_ANSWER"},  {"no-answer", "NO_ANSWER"},
-					      {"failed", "FAILED"},       {"canceled", "FAILED"}, {"something-new", "RINGING"}};
+	static const char *const rows[][2] = {{"queued", "RINGING"},          {"ringing", "RINGING"},
+					      {"in-progress", "IN_PROGRESS"}, {"completed", "COMPLETED"},
+					      {"busy", "NO_ANSWER"},          {"no-answer", "NO_ANSWER"},
+					      {"failed", "FAILED"},           {"canceled", "FAILED"},
+					      {"something-new", "RINGING"},   {"", "RINGING"}};
 	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct event event = call_event(100 + i, EVENT_CALL_STATUS, rows[i][0], -1);
+		struct event event = call_event(100 + i, EVENT_CALL_INCOMING, rows[i][0], -1);
 		forward(&event, 1, 0, NULL);
 		cr_expect_str_eq(call_column("status", 100 + i), rows[i][1], "%s", rows[i][0]);
 	}
+}
+
+Test(ledger, a_call_status_that_nobody_knows_changes_nothing_and_makes_no_call)
+{
+	struct event events[] = {call_event(1, EVENT_CALL_STATUS, "parked", 9), call_event(1, EVENT_CALL_STATUS, "", 9),
+				 call_event(2, EVENT_CALL_STATUS, "parked", 9), recording_event(3, RECORDING_COMPLETED)};
+	add_call(1, "ringing", -1);
+	cr_expect_eq(forward(events, 3, 0, NULL), 0);
+	cr_expect_eq(last_duplicates, 3);
+	cr_expect_eq(forward(events, 4, 1, NULL), 1, "the rest of the batch goes its way");
+	cr_expect_eq(last_duplicates, 3);
+	cr_expect_str_eq(call_column("status || '' || coalesce(duration, -1)", 1), "RINGING-1");
+	cr_expect_str_eq(factory_sql("SELECT count(*) FROM calls"), "1");
+}
+
+Test(ledger, a_call_in_one_batch_in_any_order_ends_the_same)
+{
+	/* incoming, in-progress, completed and a duplicate of each; with recordings between them */
+	static const char *const words[] = {"ringing", "in-progress", "completed"};
+	static const unsigned orders[][6] = {
+		{0, 1, 2, 0, 1, 2}, {2, 1, 0, 2, 1, 0}, {1, 0, 2, 2, 0, 1}, {2, 0, 1, 0, 2, 1}, {0, 2, 1, 1, 2, 0}};
+	for (unsigned n = 0; n < sizeof(orders) / sizeof(orders[0]); n++) {
+		struct event events[9];
+		for (size_t i = 0; i < 6; i++) {
+			unsigned at = orders[n][i];
+			events[i + i / 2] = call_event(n, at == 0 ? EVENT_CALL_INCOMING : EVENT_CALL_STATUS, words[at],
+						       at == 2 ? 17 : -1);
+		}
+		events[2] = recording_event(n, RECORDING_IN_PROGRESS);
+		events[5] = recording_event(n, RECORDING_COMPLETED);
+		events[8] = recording_event(n, RECORDING_COMPLETED);
+		cr_expect_eq(forward(events, 9, 4, NULL), 1);
+		cr_expect_str_eq(call_column("status || '' || duration || from_number || to_number", n),
+				 "COMPLETED17+15005550006+15005550001");
+		cr_expect_eq(status_of(n), LEDGER_RUNNING);
+	}
+	cr_expect_str_eq(factory_sql("SELECT count(*) FROM calls"), "5");
+}
+
+Test(ledger, the_duration_that_comes_with_the_end_of_a_call_counts)
+{
+	struct ledger_job job;
+	struct event end = call_event(1, EVENT_CALL_STATUS, "completed", 40);
+	/* The recording is archived while the call goes on: its 31 s are all that is known. */
+	add_call(1, "in-progress", -1);
+	forward_one(1, RECORDING_COMPLETED, &job);
+	cr_expect_eq(store_by(ledger, &job, false), 0);
+	cr_expect_str_eq(call_column("duration", 1), "31");
+	forward(&end, 1, 0, NULL);
+	cr_expect_str_eq(call_column("status || '' || duration", 1), "COMPLETED40");
+	forward(&end, 1, 0, NULL);
+	cr_expect_eq(last_duplicates, 1);
+	/* The call's row was fetched when it had ended, without a duration; the status comes last. */
+	struct ledger_request create = {.op = LEDGER_CREATE_CALL,
+					.call = {.call_sid = make_sid("CA", 2), .status = "completed", .duration_s = -1}};
+	cr_expect_eq(wait_for(ledger, &create), 0);
+	ledger_request_release(&create);
+	forward_one(2, RECORDING_COMPLETED, &job);
+	cr_expect_eq(store_by(ledger, &job, false), 0);
+	end = call_event(2, EVENT_CALL_STATUS, "completed", 40);
+	forward(&end, 1, 0, NULL);
+	cr_expect_str_eq(call_column("duration || from_number || to_number", 2), "40+15005550006+15005550001");
+	/* Neither another end nor an earlier word changes it. */
+	end = call_event(2, EVENT_CALL_STATUS, "failed", 1);
+	forward(&end, 1, 0, NULL);
+	end = call_event(2, EVENT_CALL_STATUS, "in-progress", 2);
+	forward(&end, 1, 0, NULL);
+	cr_expect_eq(last_duplicates, 1);
+	cr_expect_str_eq(call_column("status || '' || duration", 2), "COMPLETED40");
+}
+
+Test(ledger, who_called_is_kept_as_twilio_says_it)
+{
+	static const char *const callers[] = {"+4930123456", "client:earl", "sip:earl@example.com;transport=tls", "anonymous",
+					      ""};
+	for (unsigned n = 0; n < sizeof(callers) / sizeof(callers[0]); n++) {
+		struct event event = call_event(n, EVENT_CALL_INCOMING, "ringing", -1);
+		snprintf(event.from, sizeof(event.from), "%s", callers[n]);
+		memset(event.to, 'x', sizeof(event.to) - 1);
+		forward(&event, 1, 0, NULL);
+		cr_expect_str_eq(call_column("from_number", n), callers[n]);
+		cr_expect_str_eq(call_column("length(to_number)", n), "127");
+	}
+}
+
+Test(ledger, what_ended_a_recording_is_said_in_words)
+{
+	static const enum recording_status before[] = {RECORDING_UNKNOWN, RECORDING_IN_PROGRESS};
+	for (unsigned n = 0; n < 2; n++) {
+		struct event event = recording_event(n, RECORDING_FAILED);
+		event.error_code = n == 0 ? 16111 : 16999;
+		snprintf(event.unknown, sizeof(event.unknown), "New=x");
+		add_call(n, "completed", 1);
+		if (before[n] != RECORDING_UNKNOWN)
+			forward_one(n, before[n], NULL);
+		forward(&event, 1, 1, NULL);
+		const char *error = n == 0 ? "failed at Twilio, error 16111: lost by Twilio's external storage"
+					   : "failed at Twilio, error 16999, see https://www.twilio.com/docs/api/errors/16999";
+		struct ledger_recording recording = get(n);
+		cr_expect_eq(strncmp(recording.last_error, error, strlen(error)), 0, "%s", recording.last_error);
+		cr_expect_null(strstr(recording.last_error, "New"));
+		const char *notes = call_column("notes", n);
+		cr_expect_not_null(strstr(notes, recording.last_error), "%s", notes);
+		cr_expect_not_null(strstr(notes, make_sid("RE", n).text), "%s", notes);
+		char detail[300];
+		snprintf(detail, sizeof(detail), "%s; also sent: New=x", recording.last_error);
+		cr_expect_str_eq(factory_sql("SELECT detail FROM recording_events ORDER BY recording_id DESC, n DESC LIMIT 1"),
+				 detail);
+	}
+}
+
+Test(ledger, parameters_that_nobody_knows_are_kept_in_the_trail)
+{
+	struct event event = recording_event(1, RECORDING_IN_PROGRESS);
+	snprintf(event.unknown, sizeof(event.unknown), "RecordingMood=blue");
+	forward(&event, 1, 1, NULL);
+	cr_expect_str_eq(factory_sql("SELECT detail FROM recording_events"), "in-progress; also sent: RecordingMood=blue");
+	event = recording_event(1, RECORDING_COMPLETED);
+	event.error_code = 16107;
+	snprintf(event.unknown, sizeof(event.unknown), "RecordingMood=red");
+	forward(&event, 1, 1, NULL);
+	const char *detail = factory_sql("SELECT detail FROM recording_events WHERE n = 2");
+	cr_expect_eq(strncmp(detail, "completed, error 16107: encrypted with another public key", 57), 0, "%s", detail);
+	cr_expect_not_null(strstr(detail, "; also sent: RecordingMood=red"), "%s", detail);
+	cr_expect_str_eq(get(1).last_error, "", "it is no failure");
 }
 
 Test(ledger, lookup_knows_a_call_only_after_it_was_created)

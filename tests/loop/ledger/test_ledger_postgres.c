@@ -401,7 +401,14 @@ Test(ledger_postgres, many_stored_ones_are_counted_by_the_planners_estimate)
 
 static void drop_schema(void)
 {
-	factory_sql("DROP TABLE recording_events, recordings, call_segments, calls, schema_migrations; DROP TYPE call_status");
+	factory_sql("DO $$ DECLARE thing text; BEGIN"
+		    " FOR thing IN SELECT format('TABLE %I', relname) FROM pg_class WHERE relnamespace = "
+		    "current_schema()::regnamespace AND relkind = 'r'"
+		    " UNION ALL SELECT format('FUNCTION %I', proname) FROM pg_proc WHERE pronamespace = "
+		    "current_schema()::regnamespace"
+		    " UNION ALL SELECT format('TYPE %I', typname) FROM pg_type WHERE typnamespace = "
+		    "current_schema()::regnamespace AND typtype = 'e'"
+		    " LOOP EXECUTE 'DROP ' || thing || ' CASCADE'; END LOOP; END $$");
 }
 
 Test(ledger_postgres, several_processes_starting_at_once_apply_each_migration_once)

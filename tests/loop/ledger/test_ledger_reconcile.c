@@ -148,7 +148,8 @@ Test(ledger_reconcile, healing_says_so_in_the_trail)
 	absent.error_code = 16104;
 	cr_assert_eq(forward(absent, true, 0), 1);
 	first_trail(4, 1, text, sizeof(text));
-	cr_assert_str_eq(text, "received: absent, Twilio error 16104, reconciled");
+	cr_assert_str_eq(text, "received: absent at Twilio, error 16104: not stored: encrypting it with the account's public key "
+			       "failed, reconciled");
 	cr_assert_eq(standing(4), LEDGER_STANDING_ENDED);
 	forward(recording_event(5, RECORDING_COMPLETED), false, 0);
 	first_trail(5, 0, text, sizeof(text));

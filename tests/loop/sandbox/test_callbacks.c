@@ -64,14 +64,16 @@ Test(callbacks, the_fragment_of_the_target_is_neither_sent_nor_signed)
 
 Test(callbacks, duplicates_and_late_in_progress_events_come_as_planned)
 {
+	struct fault_plan plan = {.attempts = 1};
 	unsigned extra = 0;
 	bool reordered = false;
 	start("dup,reorder");
+	cr_assert_eq(fault_plan_parse(&plan, SLICE("dup,reorder"), NULL), 0);
 	cr_assert_eq(deliver(&fixture, (struct callbacks_delivery){.from = CALLBACKS_FROM_NEW, .count = 100, .concurrency = 1}),
 		     0);
 	run_until_done(&fixture);
 	for (uint64_t i = 0; i < 100; i++) {
-		unsigned copies = fault_duplicates(sandbox_faults(fixture.sandbox), 3, i);
+		unsigned copies = fault_duplicates(&plan, 3, i);
 		cr_assert_eq(received(i, "completed"), 1 + copies);
 		cr_assert_eq(received(i, "in-progress"), 1);
 		extra += copies;

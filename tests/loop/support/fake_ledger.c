@@ -87,6 +87,9 @@ static int stored_object(struct fake_row *row, const struct ledger_request *requ
 	snprintf(row->job.sha256, sizeof(row->job.sha256), "%s", object->sha256);
 	snprintf(row->md5, sizeof(row->md5), "%s", object->md5);
 	row->job.bytes = object->bytes;
+	if (object->encryption != NULL)
+		snprintf(row->job.encryption, sizeof(row->job.encryption), "%s", object->encryption);
+	snprintf(row->content_type, sizeof(row->content_type), "%s", object->content_type);
 	row->recorded += !row->job.stored; /* after a lost reply it is told again */
 	row->job.stored = true;
 	row->status = object->keep_lease ? LEDGER_RUNNING : LEDGER_STORED;

@@ -405,6 +405,135 @@ Test(twiml, at_most_64_kB)
 	}
 }
 
+/* ---- Beside the twilio package: the same elements, attributes and text, however they are spelled ---- */
+
+struct canonical {
+	char text[8192];
+	size_t len;
+};
+
+static void add(struct canonical *c, const char *format, const char *a, const char *b)
+{
+	c->len += (size_t)snprintf(c->text + c->len, sizeof(c->text) - c->len, format, a, b);
+	cr_assert_lt(c->len, sizeof(c->text));
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void XMLCALL canonical_start(void *user, const XML_Char *name, const XML_Char **attributes)
+{
+	const char *pairs[32][2];
+	size_t count = 0;
+
+	for (; attributes[count * 2] != NULL; count++) {
+		cr_assert_lt(count, 32);
+		pairs[count][0] = attributes[count * 2];
+		pairs[count][1] = attributes[count * 2 + 1];
+	}
+	qsort(pairs, count, sizeof(*pairs), by_name);
+	add(user, "<%s%s", name, "");
+	for (size_t i = 0; i < count; i++)
+		add(user, "|%s=%s", pairs[i][0], pairs[i][1]);
+	add(user, ">%s%s", "", "");
+}
+
+static void XMLCALL canonical_end(void *user, const XML_Char *name)
+{
+	add(user, "</%s>%s", name, "");
+}
+
+static void XMLCALL canonical_text(void *user, const XML_Char *text, int len)
+{
+	char copy[1024];
+
+	(void)snprintf(copy, sizeof(copy), "%.*s", len, text);
+	add(user, "%s%s", copy, "");
+}
+
+static void canonicalize(const char *xml, size_t len, struct canonical *canonical)
+{
+	XML_Parser parser = XML_ParserCreate(NULL);
+
+	*canonical = (struct canonical){0};
+	XML_SetUserData(parser, canonical);
+	XML_SetElementHandler(parser, canonical_start, canonical_end);
+	XML_SetCharacterDataHandler(parser, canonical_text);
+	cr_assert_eq(XML_Parse(parser, xml, (int)len, 1), XML_STATUS_OK, "%s", XML_ErrorString(XML_GetErrorCode(parser)));
+	XML_ParserFree(parser);
+}
+
+static void expect_as_package(const char *name)
+{
+	char path[512], xml[4096];
+	struct canonical ours, theirs;
+
+	(void)snprintf(path, sizeof(path), "%s/twiml/%s.xml", TEST_DATA_DIR, name);
+	FILE *file = fopen(path, "r");
+	cr_assert_not_null(file, "%s", path);
+	size_t len = fread(xml, 1, sizeof(xml), file);
+	(void)fclose(file);
+	cr_assert_eq(reeld_twiml_end(&doc.t, &doc.len), REELD_TWIML_OK, "%s: %s", name, doc.t.what);
+	canonicalize(xml, len, &theirs);
+	canonicalize(doc.out, doc.len, &ours);
+	cr_expect_str_eq(ours.text, theirs.text, "%s: %s, not %s", name, ours.text, theirs.text);
+}
+
+/* The files are made by tests/unit/data/twiml/make.js. */
+Test(twiml, as_the_twilio_package)
+{
+	static const char escapes[] =
+		"1 < 2 & 3 > 2 ]]> \"q\" 'a' &amp; <Hangup/>\tz\xc3\xbcrich \xe2\x82\xac \xf0\x9f\x93\x9e\nnext line\r\nend";
+	const struct reeld_twiml_record record = {
+		.action = "/next?x=1&y=2",
+		.method = "GET",
+		.timeout_s = 7,
+		.max_length_s = 120,
+		.finish_on_key = "#*0",
+		.play_beep = "false",
+		.trim = "do-not-trim",
+		.callback = "https://example.com/cb?a=1&b=2",
+		.callback_method = "POST",
+		.events = "in-progress completed absent",
+		.transcribe = "true",
+		.transcribe_callback = "https://example.com/text",
+	};
+	const struct reeld_twiml_recording recording = {
+		.name = "main \"call\" <1>",
+		.callback = "https://user:pw@example.com/cb?a=1&b=%20#rc=5&rp=all",
+		.method = "POST",
+		.events = "completed absent",
+		.channels = "dual",
+		.track = "both",
+		.trim = "trim-silence",
+	};
+	const struct reeld_twiml_parameter parameters[] = {
+		{"token", "a&b<c>\"d\"'e'"},
+		{"lines", "tab\there\nnext\rback"},
+		{"empty", ""},
+	};
+
+	begin();
+	expect_as_package("empty");
+	reeld_twiml_say(begin(), "Hello, World", 12, NULL, NULL);
+	expect_as_package("say");
+	reeld_twiml_say(begin(), escapes, sizeof(escapes) - 1, "Polly.Joanna-Neural", "en-US");
+	expect_as_package("say_escapes");
+	reeld_twiml_record(begin(), &record);
+	expect_as_package("record");
+	reeld_twiml_start_recording(begin(), &recording);
+	expect_as_package("start_recording");
+	reeld_twiml_connect_stream(begin(), "wss://media.example.com:8443/stream", "inbound_track", parameters, 3);
+	expect_as_package("connect_stream");
+	struct reeld_twiml *t = begin();
+	reeld_twiml_say(t, "Welcome", 7, NULL, NULL);
+	reeld_twiml_start_recording(t, &(struct reeld_twiml_recording){.callback = "/cb"});
+	reeld_twiml_connect_stream(t, "wss://example.com/s", NULL, NULL, 0);
+	expect_as_package("greet_record_stream");
+}
+
 Test(twiml, messages)
 {
 	for (int result = REELD_TWIML_BAD_VALUE; result <= REELD_TWIML_OK; result++)
