@@ -4,7 +4,6 @@ A proxy stands in for a network that misbehaves, a steady load for Twilio."""
 import contextlib
 import hashlib
 import http.client
-import json
 import os
 import re
 import shutil
@@ -96,18 +95,7 @@ class Space:
 
     def rows(self, sql, *arguments):
         """Rows of the ledger as dicts; `?` stands for an argument."""
-        parts = sql.split("?")
-        assert len(parts) == len(arguments) + 1
-        text = parts[0]
-        for argument, part in zip(arguments, parts[1:]):
-            text += "'" + str(argument).replace("'", "''") + "'" + part
-        try:
-            return json.loads(self.postgres.psql(f"SELECT coalesce(json_agg(x), '[]') FROM ({text}) x", database=self.name))
-        except RuntimeError as error:
-            # The daemon is ready before its migrations are done.
-            if "does not exist" in str(error):
-                return []
-            raise
+        return self.postgres.rows(sql, *arguments, database=self.name)
 
     def tables(self):
         return {row["t"] for row in self.rows("SELECT table_name AS t FROM information_schema.tables WHERE table_schema = 'public'")}

@@ -375,6 +375,8 @@ def test_unexpected_error(site, recording):
         assert site.trail(recording) == ["received", "leased", "dead"]
         call = site.call(recording)
         assert call["recording_url"] is None and recording["sid"] in call["notes"] and "dead" in call["notes"]
+    if site.ack == "ledger":
+        return  # as for "accepted"; it takes a while until a daemon looks what people put back
     again = site.reeld.command("jobs", "retry", recording["sid"])
     assert again.returncode == 0, again
     row = site.check_archived(recording)
