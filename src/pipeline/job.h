@@ -16,7 +16,7 @@
 #include "pipeline/media.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/retry.h"
-#include "pipeline/soon.h"
+#include "base/soon.h"
 #include "pipeline/transfer.h"
 #include "pipeline/witness.h"
 #include "store/store.h"

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/slice.h"
 #include "base/metrics.h"
+#include "base/soon.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -58,6 +59,7 @@ struct store_put {
 	struct store *store;
 	store_put_cb *done;
 	void *impl;
+	struct soon_item refusal; /* an answer without an operation */
 };
 
 /* Starts an upload. */
@@ -94,6 +96,7 @@ struct store_request {
 	/* private */
 	struct store *store;
 	void *impl;
+	struct soon_item refusal;
 };
 void store_submit(struct store *store, struct store_request *request);
 

@@ -6,7 +6,6 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "store/directory_files.h"
-#include "store/store_soon.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -18,10 +17,10 @@ struct directory_store {
 	struct store store;
 	uv_loop_t *loop;
 	struct directory_files *files;
-	struct store_soon soon;
+	struct soon soon; /* refusals */
 	size_t open_puts;
 	size_t open_reads;
-	size_t running; /* pool visits */
+	size_t running; /* pool visits and refusals */
 	bool up;
 	bool closing;
 	bool handle_closed;
@@ -72,14 +71,13 @@ static void handle_closed(uv_handle_t *handle)
 	closed(data);
 }
 
-static void store_maybe_close(void *data)
+static void store_maybe_close(struct directory_store *store)
 {
-	struct directory_store *store = data;
-	bool busy = store->open_puts > 0 || store->open_reads > 0 || store->running > 0 || store_soon_is_busy(&store->soon);
+	bool busy = store->open_puts > 0 || store->open_reads > 0 || store->running > 0;
 	if (!store->closing || busy || store->handle_closed)
 		return;
 	store->handle_closed = true;
-	uv_close((uv_handle_t *)&store->soon.idle, handle_closed);
+	soon_close(&store->soon, handle_closed);
 }
 
 static void directory_close(struct store *base, void (*closed)(void *data), void *data)
@@ -100,6 +98,39 @@ static int refuse(const struct directory_store *store, const char *key, struct e
 	if (key != NULL && !store_key_is_valid(key))
 		return error_set(error, ERR_INVALID, "object key \"%s\" is not a path below the store", key);
 	return 0;
+}
+
+static void put_refused(struct soon_item *item)
+{
+	struct store_put *put = CONTAINER_OF(item, struct store_put, refusal);
+	struct directory_store *store = store_of(put->store);
+	put->done(put, put->error.code); /* may free the put */
+	store->running--;
+	store_maybe_close(store);
+}
+
+/* Answers with the put's error from the loop. */
+static void refuse_put(struct directory_store *store, struct store_put *put)
+{
+	store->running++;
+	soon_item_init(&put->refusal, put_refused);
+	soon_add(&store->soon, &put->refusal);
+}
+
+static void request_refused(struct soon_item *item)
+{
+	struct store_request *request = CONTAINER_OF(item, struct store_request, refusal);
+	struct directory_store *store = store_of(request->store);
+	request->done(request, request->error.code); /* may free the request */
+	store->running--;
+	store_maybe_close(store);
+}
+
+static void refuse_request(struct directory_store *store, struct store_request *request)
+{
+	store->running++;
+	soon_item_init(&request->refusal, request_refused);
+	soon_add(&store->soon, &request->refusal);
 }
 
 /* Which failures are the store's and not the object's. */
@@ -215,7 +246,7 @@ static void directory_put_open(struct store *base, struct store_put *put, const 
 {
 	struct directory_store *store = store_of(base);
 	if (refuse(store, object->key, &put->error) != 0) {
-		store_soon_put(&store->soon, put);
+		refuse_put(store, put);
 		return;
 	}
 	size_t key_size = strlen(object->key) + 1;
@@ -223,7 +254,7 @@ static void directory_put_open(struct store *base, struct store_put *put, const 
 	if (op == NULL || !describe_encryption(op, object)) {
 		free(op);
 		error_set(&put->error, ERR_NOMEM, "out of memory for %s", object->key);
-		store_soon_put(&store->soon, put);
+		refuse_put(store, put);
 		return;
 	}
 	memcpy(op->key, object->key, key_size);
@@ -265,7 +296,7 @@ static void directory_put_abort(struct store_put *put)
 	}
 	/* The opening was refused: there is nothing to undo. */
 	put->error = (struct error){0};
-	store_soon_put(&store_of(put->store)->soon, put);
+	refuse_put(store_of(put->store), put);
 }
 
 /* ---- Requests ---- */
@@ -315,14 +346,14 @@ static void directory_submit(struct store *base, struct store_request *request)
 	bool keyed = request->op == STORE_VERIFY || request->op == STORE_DELETE;
 	const char *key = keyed ? request->key : NULL;
 	if (refuse(store, key, &request->error) != 0) {
-		store_soon_request(&store->soon, request);
+		refuse_request(store, request);
 		return;
 	}
 	size_t key_len = key != NULL ? strlen(key) : 0;
 	struct directory_request *op = calloc(1, sizeof(*op) + key_len + 1);
 	if (op == NULL) {
 		error_set(&request->error, ERR_NOMEM, "out of memory");
-		store_soon_request(&store->soon, request);
+		refuse_request(store, request);
 		return;
 	}
 	if (key != NULL)
@@ -463,7 +494,7 @@ int store_directory_open(struct store **ret, uv_loop_t *loop, const char *direct
 	store->store.ops = &directory_ops;
 	store->loop = loop;
 	store->up = true;
-	store_soon_init(&store->soon, loop, store_maybe_close, store);
+	soon_init(&store->soon, loop);
 	store->soon.idle.data = store;
 	*ret = &store->store;
 	return 0;

@@ -6,7 +6,7 @@
 #ifndef REELD_TESTS_LOOP_SUPPORT_FAKE_TWILIO_H
 #define REELD_TESTS_LOOP_SUPPORT_FAKE_TWILIO_H
 
-#include "pipeline/soon.h"
+#include "base/soon.h"
 #include "twilio/client.h"
 
 struct fake_answer {
