@@ -18,6 +18,8 @@ int cmd_migrate(const struct config *config, int argc, char **argv);
 int cmd_jobs(const struct config *config, int argc, char **argv);
 int cmd_reconcile(const struct config *config, int argc, char **argv);
 int cmd_recordings(const struct config *config, int argc, char **argv);
+/* reeld recordings decrypt; argv[0] is "decrypt". */
+int cmd_recordings_decrypt(const struct config *config, int argc, char **argv);
 int cmd_healthcheck(const struct config *config, int argc, char **argv);
 int cmd_sign(const struct config *config, int argc, char **argv);
 

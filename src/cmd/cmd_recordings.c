@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char usage[] = "reeld recordings list [--prefix P] | url SID | delete SID";
+static const char usage[] = "reeld recordings list [--prefix P] | url SID | delete SID | decrypt FILE [DETAILS.json]";
 
 #define LINK_VALID_S 3600
 
@@ -125,8 +125,10 @@ int cmd_recordings(const struct config *config, int argc, char **argv)
 	struct sid sid = {""};
 	const char *prefix = NULL;
 	if (argc < 2)
-		return cmd_usage_error("recordings", usage, "what? list, url or delete");
+		return cmd_usage_error("recordings", usage, "what? list, url, delete or decrypt");
 	const char *verb = argv[1];
+	if (strcmp(verb, "decrypt") == 0)
+		return cmd_recordings_decrypt(config, argc - 1, argv + 1);
 	bool list = strcmp(verb, "list") == 0;
 	bool remove = strcmp(verb, "delete") == 0;
 	if (!list && !remove && strcmp(verb, "url") != 0)

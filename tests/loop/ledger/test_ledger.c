@@ -184,6 +184,81 @@ Test(ledger, a_completed_recording_comes_back_leased_with_all_that_was_said_abou
 	cr_expect_str_eq(factory_sql("SELECT recording_sid FROM recordings"), make_sid("RE", 1).text);
 }
 
+/* The form of an event, raw as in the journal. */
+static struct event encrypted_event(unsigned n, enum recording_status status, const char *params)
+{
+	struct event event = recording_event(n, status);
+	event.encrypted = true;
+	event.params = slice_from_cstr(params);
+	return event;
+}
+
+#define CEK_OF_256_BYTES                                                                                   \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA%3D%3D"
+#define ENCRYPTED_FORM                                                                                            \
+	"A=b&EncryptionDetails=%7B%22iv%22%3A%22AAECAwQFBgcICQoL%22%2C%22encrypted_cek%22%3A%22" CEK_OF_256_BYTES \
+	"%22%2C%22public_key_sid%22%3A%22CR0123456789abcdef0123456789abcdef%22%2C%22type%22%3A%22rsa-aes%22%7D&c=d"
+
+static void expect_encryption(const char *text)
+{
+	struct twilio_encryption encryption;
+	cr_assert_eq(twilio_encryption_parse(slice_from_cstr(text), &encryption, NULL), 0, "%s", text);
+	cr_expect_str_eq(encryption.public_key_sid.text, "CR0123456789abcdef0123456789abcdef");
+	cr_expect_str_eq(encryption.iv_text, "AAECAwQFBgcICQoL");
+	cr_expect_eq(encryption.sealed_len, 256);
+}
+
+Test(ledger, how_a_recording_is_encrypted_stays_with_it)
+{
+	struct ledger_job job;
+	struct event events[] = {
+		encrypted_event(1, RECORDING_COMPLETED, ENCRYPTED_FORM),
+		recording_event(2, RECORDING_COMPLETED),
+		encrypted_event(3, RECORDING_COMPLETED, "EncryptionDetails=%7B%22type%22%3A%22new%01%FFthing%22%7D"),
+	};
+	cr_expect_eq(forward(events, 3, 1, &job), 1);
+	expect_encryption(job.encryption);
+	expect_encryption(get(1).job.encryption);
+	cr_expect_str_eq(get(2).job.encryption, "");
+	cr_expect_str_eq(get(3).job.encryption, "{\"type\":\"new??thing\"}", "kept, though nobody can read it");
+	cr_expect_eq(get(1).status, LEDGER_RUNNING);
+	cr_expect_str_eq(get(1).lease_owner, "a", "the columns behind it are where they were");
+	cr_expect_eq(claim_by(ledger, 1, &job, NULL), 1);
+	cr_expect_eq(finish(&job, LEDGER_OUTCOME_RELEASE, 0, NULL), 0);
+	/* Told by the second event only, and leased with it. */
+	cr_expect_eq(forward_one(4, RECORDING_IN_PROGRESS, NULL), 0);
+	struct event late = encrypted_event(4, RECORDING_COMPLETED, ENCRYPTED_FORM);
+	cr_expect_eq(forward(&late, 1, 1, &job), 1);
+	expect_encryption(job.encryption);
+}
+
+Test(ledger, what_rest_said_about_the_encryption_is_kept_with_the_object)
+{
+	struct ledger_job job;
+	forward_one(1, RECORDING_COMPLETED, &job);
+	struct ledger_request request = {.op = LEDGER_STORED_OBJECT,
+					 .recording_sid = job.recording_sid,
+					 .epoch = job.epoch,
+					 .object = {.key = "k.wav",
+						    .url = "file:///k.wav",
+						    .bytes = 1,
+						    .sha256 = "00",
+						    .content_type = "application/octet-stream",
+						    .encryption = "{\"a\":1}",
+						    .duration_s = -1}};
+	cr_assert_eq(wait_for(ledger, &request), 0, "%s", request.error.detail);
+	ledger_request_release(&request);
+	cr_expect_str_eq(get(1).job.encryption, "{\"a\":1}");
+	cr_expect_str_eq(get(1).content_type, "application/octet-stream");
+	struct event event = encrypted_event(2, RECORDING_COMPLETED, ENCRYPTED_FORM);
+	cr_expect_eq(forward(&event, 1, 1, &job), 1);
+	cr_expect_eq(store_by(ledger, &job, false), 0);
+	expect_encryption(get(2).job.encryption);
+}
+
 Test(ledger, only_lease_max_of_a_batch_are_leased_and_the_rest_is_pending_for_anybody)
 {
 	struct event events[5];

@@ -211,6 +211,54 @@ Test(store_directory, delete_is_harmless_twice)
 	cr_assert_eq(submit(&request, STORE_DELETE, KEY), 0);
 }
 
+static const struct store_object ciphertext = {
+	.key = KEY,
+	.length = 6,
+	.content_type = "application/octet-stream",
+	.recording_sid = "RE0123",
+	.encryption_type = "rsa-aes",
+	.encryption_public_key_sid = "CR0123",
+	.encryption_cek = "QUJD",
+	.encryption_iv = "REVG",
+};
+#define BESIDE                                                                                                              \
+	"{\"type\":\"rsa-aes\",\"public_key_sid\":\"CR0123\",\"encrypted_cek\":\"QUJD\",\"iv\":\"REVG\",\"recording_sid\":" \
+	"\"RE0123\"}\n"
+
+Test(store_directory, what_it_takes_to_decrypt_a_ciphertext_lies_beside_it)
+{
+	struct put put = {0};
+	struct request request = {0};
+	cr_assert_eq(put_open_object(&put, &ciphertext), 0);
+	cr_assert_eq(put_write_text(&put, "secret"), 0);
+	cr_assert(!exists(KEY ".json"));
+	cr_assert_eq(put_commit_bytes(&put, 6), 0);
+	cr_assert(file_is(KEY, "secret"));
+	cr_assert(file_is(KEY ".json", BESIDE));
+	cr_assert_eq(submit(&request, STORE_DELETE, KEY), 0);
+	cr_assert(!exists(KEY));
+	cr_assert(!exists(KEY ".json"));
+}
+
+Test(store_directory, audio_in_the_place_of_a_ciphertext_has_nothing_beside_it)
+{
+	struct put first = {0}, second = {0}, third = {0};
+	cr_assert_eq(put_open_object(&first, &ciphertext), 0);
+	cr_assert_eq(put_write_text(&first, "secret"), 0);
+	cr_assert_eq(put_commit_bytes(&first, 6), 0);
+	cr_assert_eq(put_open(&second, KEY, 5), 0);
+	cr_assert_eq(put_write_text(&second, "audio"), 0);
+	cr_assert_eq(put_commit_bytes(&second, 5), 0);
+	cr_assert(file_is(KEY, "audio"));
+	cr_assert(!exists(KEY ".json"));
+	/* One that is given up leaves nothing. */
+	cr_assert_eq(put_open_object(&third, &ciphertext), 0);
+	cr_assert_eq(put_write_text(&third, "sec"), 0);
+	cr_assert_eq(put_abort(&third), 0);
+	cr_assert(file_is(KEY, "audio"));
+	cr_assert(!exists(KEY ".json"));
+}
+
 Test(store_directory, probe_leaves_nothing_and_tells_when_it_cannot_write)
 {
 	struct request request = {0};

@@ -182,6 +182,37 @@ Test(event, takes_whatever_a_real_callback_may_hold)
 					 "&RecordingStatus=completed&Brand.New%5B0%5D=x&NoValue&=&EncryptionDetails=%7B%22type"
 					 "%22%3A%22rsa-aes%22%2C%22public_key_sid%22%3A%22CR1%22%7D");
 	cr_expect_eq(unknown.status, RECORDING_COMPLETED);
+	cr_expect(unknown.encrypted);
+	cr_expect_not(absent.encrypted);
+	cr_expect_not(recording(REQUIRED "&EncryptionDetails=").encrypted);
+}
+
+/* What the ledger keeps of it: see also the ledger's suite. */
+static void expect_encryption(const char *params, const char *expected)
+{
+	char text[TWILIO_ENCRYPTION_TEXT_SIZE];
+	struct event event = recording(params);
+	event.params = slice_from_cstr(params);
+	event_encryption(&event, text);
+	cr_expect_str_eq(text, expected);
+}
+
+Test(event, encryption_that_cannot_be_read_is_kept_as_it_came)
+{
+	expect_encryption(REQUIRED, "");
+	expect_encryption(REQUIRED "&EncryptionDetails=", "");
+	expect_encryption(REQUIRED "&EncryptionDetails=%7B%22type%22%3A%22x%22%7D", "{\"type\":\"x\"}");
+	expect_encryption(REQUIRED "&EncryptionDetails=a%01b%ff", "a?b?");
+	char long_one[5000] = REQUIRED "&EncryptionDetails=";
+	memset(long_one + strlen(long_one), 'x', 1100);
+	struct event event = recording(long_one);
+	char text[TWILIO_ENCRYPTION_TEXT_SIZE];
+	event.params = slice_from_cstr(long_one);
+	event_encryption(&event, text);
+	cr_expect_eq(strlen(text), sizeof(text) - 1);
+	event.params.len = 0;
+	event_encryption(&event, text);
+	cr_expect_str_eq(text, "unreadable", "whatever happened, it is not forgotten");
 }
 
 Test(event, reads_the_status_in_any_case_and_keeps_unknown_words)
