@@ -188,6 +188,8 @@ static void on_done(struct reconcile_run *run, int status)
 	struct session *session = session_of(run);
 	session->done = true;
 	session->status = status;
+	/* It may come from a timer, behind which UV_RUN_ONCE would go on to wait for something to happen. */
+	uv_stop(&session->ledger.loop);
 }
 
 static void on_signal(uv_signal_t *signal, int number)
@@ -202,6 +204,7 @@ static void on_tick(uv_timer_t *timer)
 {
 	struct session *session = timer->data;
 	session->tick = true;
+	uv_stop(timer->loop);
 }
 
 static void pause_for(struct session *session, uint64_t ms)
