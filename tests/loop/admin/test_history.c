@@ -122,15 +122,66 @@ Test(history, what_the_ledger_did_not_say_is_unknown)
 	json_decref(json);
 }
 
-/* The loop's time is what the history goes by; a test cannot turn it, but may wait for the timer that is there. */
-Test(history, the_first_counts_are_asked_for_at_once_and_again_when_they_came)
+/* uv_now() until the loop turns again. */
+static void let_pass(uint64_t ms)
+{
+	fixture.loop.time += ms;
+}
+
+Test(history, counts_grow_old)
+{
+	history_counted(history, counts);
+	let_pass(HISTORY_COUNTS_MS);
+	history_sample(history);
+	let_pass(1);
+	history_sample(history);
+	json_t *json = history_json(-1);
+	assert_sample(json, 0, "[0,0,0,17,7,3,2,0]");
+	assert_sample(json, 1, "[0,0,0,17,null,null,null,0]");
+	cr_assert(json_is_null(json_object_get(json, "counts")));
+	json_decref(json);
+}
+
+Test(history, the_first_counts_are_asked_for_at_once)
 {
 	TURN_UNTIL(asked == 1);
+	cr_assert_eq(collected, 1, "but no sample is taken");
+}
+
+Test(history, a_ledger_that_counts_slowly_is_asked_less_often)
+{
 	history_sample(history);
-	cr_assert_eq(asked, 2, "still under way: whoever asks knows that");
-	history_counted(history, counts);
-	fixture_turn();
-	TURN_UNTIL((history_sample(history), asked > 2));
+	cr_assert_eq(asked, 1);
+	let_pass(200);
+	history_counted(history, counts); /* took 200 ms, so for 10 s not again */
+	let_pass(9999);
+	history_sample(history);
+	cr_assert_eq(asked, 1);
+	let_pass(1);
+	history_sample(history);
+	cr_assert_eq(asked, 2);
+	let_pass(3600000);
+	history_counted(history, NULL); /* an outage is no slow count: at most half a minute */
+	let_pass(HISTORY_COUNTS_MS / 2 - 1);
+	history_sample(history);
+	cr_assert_eq(asked, 2);
+	let_pass(1);
+	history_sample(history);
+	cr_assert_eq(asked, 3);
+}
+
+Test(history, the_timer_takes_samples)
+{
+	size_t taken = 0;
+	TURN_UNTIL(asked == 1);
+	uint64_t end = uv_hrtime() + UINT64_C(30000000000);
+	while (taken == 0 && uv_hrtime() < end) {
+		fixture_turn();
+		json_t *json = history_json(-1);
+		taken = json_array_size(json_object_get(json, "samples"));
+		json_decref(json);
+	}
+	cr_assert_eq(taken, 1);
 }
 
 Test(history, the_ring_holds_an_hour_and_forgets_the_oldest)
