@@ -206,8 +206,9 @@ static size_t listed(const char *query)
 
 Test(rest, the_list_is_filtered_by_date_as_documented_and_as_the_sdks_do)
 {
-	/* 2026-11-24 00:00:00, one recording a second */
-	struct sandbox_options options = {.seed = 3, .bytes_min = 10000, .existing = 20, .base_ms = INT64_C(1795478400000)};
+	/* From 2026-11-24 00:00:00 on one begins each second, lasts one, and is created when it ends. */
+	struct sandbox_options options = {
+		.seed = 3, .bytes_min = 10000, .channels = 1, .existing = 20, .base_ms = INT64_C(1795478400000)};
 	fixture_start(&fixture, options);
 	cr_assert_eq(listed("DateCreated=2026-11-24"), 20);
 	cr_assert_eq(listed("DateCreated=2026-11-23"), 0);
@@ -215,7 +216,7 @@ Test(rest, the_list_is_filtered_by_date_as_documented_and_as_the_sdks_do)
 	cr_assert_eq(listed("DateCreated%3E=2026-11-25"), 0);
 	cr_assert_eq(listed("DateCreated%3C=2026-11-23"), 0);
 	cr_assert_eq(listed("DateCreated%3C=2026-11-24"), 20);
-	cr_assert_eq(listed("DateCreated%3E=2026-11-24T00:00:05Z"), 15);
+	cr_assert_eq(listed("DateCreated%3E=2026-11-24T00:00:05Z"), 16);
 	cr_assert_eq(listed("DateCreated%3E=2026-11-24T00:00:05Z&DateCreated%3C=2026-11-24T00:00:09Z"), 5);
 	expect_error(get(&fixture, "@/Recordings.json?DateCreated=yesterday"), 400, "20001");
 	expect_error(get(&fixture, "@/Recordings.json?PageSize=0"), 400, "20001");
