@@ -401,7 +401,13 @@ Test(ledger_postgres, many_stored_ones_are_counted_by_the_planners_estimate)
 
 static void drop_schema(void)
 {
-	factory_sql("DROP TABLE recording_events, recordings, call_segments, calls, schema_migrations; DROP TYPE call_status");
+	/* All that migrations made, whatever it is. */
+	factory_sql("DO $$ DECLARE name text; BEGIN "
+		    "FOR name IN SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' LOOP "
+		    "EXECUTE 'DROP TABLE ' || name || ' CASCADE'; END LOOP; "
+		    "FOR name IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = current_schema()::regnamespace AND p.prokind = 'f' LOOP "
+		    "EXECUTE 'DROP FUNCTION ' || name || ' CASCADE'; END LOOP; "
+		    "DROP TYPE IF EXISTS call_status CASCADE; END $$");
 }
 
 Test(ledger_postgres, several_processes_starting_at_once_apply_each_migration_once)
