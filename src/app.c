@@ -65,6 +65,13 @@ static void app_requeued(void *data)
 	app_forwarded(data, 1);
 }
 
+static void app_answer_lost(void *data)
+{
+	struct app *app = data;
+	if (!app->stopping)
+		pipeline_reclaim(app->pipeline);
+}
+
 static void app_committed(void *data, uint64_t sequence)
 {
 	struct app *app = data;
@@ -220,6 +227,7 @@ static int app_open_pipeline(struct app *app, struct error *error)
 		.capacity = app_capacity,
 		.leased = app_leased,
 		.forwarded = app_forwarded,
+		.answer_lost = app_answer_lost,
 		.committed = app_committed,
 		/* Where answers wait for the ledger there is nothing to yield to and nothing to gather for. */
 		.prompt = config->ack != CONFIG_ACK_ACCEPTED,

@@ -10,6 +10,10 @@
  *
  * Leases: a leased recording carries {owner, epoch, expiry}. Time is the database's. Every lease raises the epoch; a finish or heartbeat
  * with an old epoch changes nothing and reports ERR_LEASE_LOST.
+ *
+ * A FORWARD or CLAIM that failed may have been committed all the same, with leases that nobody was told of. RECLAIM hands those back to their owner, prolonged
+ * and with the epoch they have: who is given one twice (by an answer that was on its way, too) sees that it is the same. An expired lease is not handed back: anybody
+ * may have it by CLAIM.
  */
 #ifndef REELD_LEDGER_LEDGER_H
 #define REELD_LEDGER_LEDGER_H
@@ -132,6 +136,7 @@ enum ledger_op {
 	LEDGER_FORWARD,   /* events in, some come back leased */
 	LEDGER_CLAIM,     /* due pending recordings and expired leases */
 	LEDGER_HEARTBEAT, /* prolong leases */
+	LEDGER_RECLAIM,   /* leases of this owner that the caller does not hold: their answer was lost */
 	LEDGER_LOOKUP_CALL,
 	LEDGER_CREATE_CALL,
 	LEDGER_STORED_OBJECT, /* the step RECORD */
@@ -235,8 +240,8 @@ struct ledger_request {
 	/* in (by op) */
 	const struct event *events; /* FORWARD: `count` of them */
 	size_t count;
-	size_t lease_max;              /* FORWARD, CLAIM: lease at most so many to this replica */
-	const struct ledger_job *jobs; /* HEARTBEAT: `count` of them (sid, epoch) */
+	size_t lease_max;              /* FORWARD, CLAIM, RECLAIM: lease at most so many to this replica */
+	const struct ledger_job *jobs; /* HEARTBEAT, RECLAIM: `count` of them (sid, epoch), those that are held */
 	struct sid recording_sid; /* STORED_OBJECT, FINISH, GET, RETRY, DROP, DELETED_OBJECT, LOOKUP_CALL (event's recording) */
 	int64_t epoch;            /* STORED_OBJECT, FINISH */
 	struct sid call_sid;      /* LOOKUP_CALL, and for the note of FINISH */
@@ -255,7 +260,7 @@ struct ledger_request {
 	const char *by; /* RETRY, DELETED_OBJECT: who asked, for the trail ("api"); NULL: "request" */
 
 	/* out (by op) */
-	struct ledger_job *leased; /* FORWARD, CLAIM */
+	struct ledger_job *leased; /* FORWARD, CLAIM, RECLAIM */
 	size_t leased_count;
 	bool *lost;        /* HEARTBEAT: per job, true when the lease is not ours any more */
 	size_t duplicates; /* FORWARD: events that changed nothing */

@@ -50,6 +50,7 @@ static const struct {
 	[LEDGER_FORWARD] = {ledger_sqlite_forward, true},
 	[LEDGER_CLAIM] = {ledger_sqlite_claim, true},
 	[LEDGER_HEARTBEAT] = {ledger_sqlite_heartbeat, true},
+	[LEDGER_RECLAIM] = {ledger_sqlite_reclaim, true},
 	[LEDGER_LOOKUP_CALL] = {ledger_sqlite_lookup_call, false},
 	[LEDGER_CREATE_CALL] = {ledger_sqlite_create_call, true},
 	[LEDGER_STORED_OBJECT] = {ledger_sqlite_stored_object, true},

@@ -65,6 +65,12 @@ void pipeline_drain(struct pipeline *pipeline, void (*drained)(void *data), void
 /* Cut what still runs (released, not charged) and close. The ledger must still be open. */
 void pipeline_close(struct pipeline *pipeline, void (*closed)(void *data), void *data);
 
+/*
+ * The ledger may have leased recordings to this process whose answer was lost: it is asked for those that are not held here, as soon as there is room for
+ * them. The pipeline does so by itself after a claim that failed.
+ */
+void pipeline_reclaim(struct pipeline *pipeline);
+
 /* Dependency states as seen by the breakers. */
 bool pipeline_twilio_up(const struct pipeline *pipeline);
 bool pipeline_store_up(const struct pipeline *pipeline);

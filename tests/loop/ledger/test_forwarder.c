@@ -133,6 +133,17 @@ static void close_journal(void)
 	journal = NULL;
 }
 
+/* How often the forwarder said that an answer was lost, and how many requests it had made by then. */
+static unsigned lost_told;
+static unsigned lost_told_after;
+
+static void take_answer_lost(void *data)
+{
+	(void)data;
+	lost_told++;
+	lost_told_after = gate.requests;
+}
+
 static struct forwarder_options options(void)
 {
 	return (struct forwarder_options){.journal = journal,
@@ -141,7 +152,8 @@ static struct forwarder_options options(void)
 					  .metrics = metrics,
 					  .capacity = take_capacity,
 					  .leased = take_leased,
-					  .forwarded = take_forwarded};
+					  .forwarded = take_forwarded,
+					  .answer_lost = take_answer_lost};
 }
 
 static void start_with(struct forwarder_options with)
@@ -438,6 +450,7 @@ Test(forwarder, a_commit_whose_answer_was_lost_is_forwarded_again_without_harm)
 	start_with(options());
 	wait_drained();
 	cr_expect_eq(gate.requests, 2);
+	cr_expect(lost_told == 1 && lost_told_after == 2, "told once, when the ledger had answered");
 	cr_expect_str_eq(rows(), "10");
 	cr_expect_eq(counter(METRIC_DUPLICATES, "ledger"), 10);
 	cr_expect_str_eq(factory_sql("SELECT max(lease_epoch) FROM recordings"), "1");

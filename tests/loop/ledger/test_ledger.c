@@ -763,6 +763,64 @@ Test(ledger, a_dead_replicas_work_is_taken_over_and_its_late_writes_change_nothi
 	close_ledger(other);
 }
 
+static size_t reclaim_by(struct ledger *by, const struct ledger_job *held, size_t count, size_t max, struct ledger_job *jobs)
+{
+	struct ledger_request request = {.op = LEDGER_RECLAIM, .jobs = held, .count = count, .lease_max = max};
+	cr_assert_eq(wait_for(by, &request), 0, "%s", request.error.detail);
+	size_t found = request.leased_count;
+	cr_assert_leq(found, max);
+	for (size_t i = 0; i < found; i++)
+		jobs[i] = request.leased[i];
+	ledger_request_release(&request);
+	return found;
+}
+
+Test(ledger, an_owner_is_handed_its_leases_that_it_does_not_hold)
+{
+	struct ledger *other = factory_open(&loop, "b");
+	struct ledger_job held[2];
+	struct ledger_job found[8];
+	for (unsigned n = 1; n <= 4; n++)
+		forward_one(n, RECORDING_COMPLETED, n <= 2 ? &held[n - 1] : &found[0]);
+	forward_one(5, RECORDING_COMPLETED, NULL); /* pending */
+	forward_one(6, RECORDING_COMPLETED, &found[0]);
+	cr_assert_eq(store_by(ledger, &found[0], false), 0);
+	cr_expect_eq(reclaim_by(other, NULL, 0, 8, found), 0, "another's leases");
+	cr_expect_eq(reclaim_by(ledger, held, 2, 1, found), 1, "as many as there is room for");
+	factory_pass_time(LEDGER_LEASE_MS / 2);
+	cr_assert_eq(reclaim_by(ledger, held, 2, 8, found), 2);
+	unsigned mask = 0;
+	for (size_t i = 0; i < 2; i++) {
+		for (unsigned n = 3; n <= 4; n++)
+			mask |= strcmp(found[i].recording_sid.text, make_sid("RE", n).text) == 0 ? 1u << n : 0;
+		cr_expect_eq(found[i].epoch, 1, "the lease that was given, not another");
+	}
+	cr_expect_eq(mask, 1u << 3 | 1u << 4);
+	/* Prolonged: the others' run out before. */
+	factory_pass_time(LEDGER_LEASE_MS / 2 + 1000);
+	cr_expect_eq(reclaim_by(ledger, NULL, 0, 8, found), 2, "what has run out is nobody's");
+	struct ledger_job taken;
+	cr_expect_eq(claim_by(other, 8, &taken, NULL), 3, "the two that ran out, and the pending one");
+	/* An epoch that is not the row's is not held. */
+	struct ledger_job stale = found[0];
+	stale.epoch = 7;
+	cr_expect_eq(reclaim_by(ledger, &stale, 1, 8, found), 2);
+	/* And what was handed back can be ended. */
+	cr_expect_eq(store_by(ledger, &found[0], false), 0);
+	cr_expect_eq(get(3).job.attempts, 0);
+	close_ledger(other);
+}
+
+Test(ledger, a_lease_kept_for_the_purge_is_handed_back_as_stored)
+{
+	struct ledger_job job, found;
+	forward_one(1, RECORDING_COMPLETED, &job);
+	cr_assert_eq(store_by(ledger, &job, true), 0);
+	cr_assert_eq(reclaim_by(ledger, NULL, 0, 1, &found), 1);
+	cr_expect(found.stored && found.epoch == 1);
+	cr_expect_str_eq(found.url, "file:///x/RE.wav");
+}
+
 Test(ledger, a_heartbeat_keeps_the_lease)
 {
 	struct ledger *other = factory_open(&loop, "b");

@@ -165,6 +165,67 @@ Test(ledger_postgres, a_connection_that_breaks_at_any_turn_leaves_one_effect)
 	close_ledger(ledger);
 }
 
+/* The batch was committed and its answer cut off: its sender gets the leases at once, nobody else does, and each of them once. */
+Test(ledger_postgres, leases_whose_answer_was_cut_off_come_back_to_their_owner)
+{
+	enum { TURNS = 24 };
+	struct ledger *ledger = open_by("a", false);
+	struct ledger *other = open_by("b", false);
+	unsigned orphans = 0;
+	wait_up(other, true);
+	for (unsigned turns = 0; turns < TURNS; turns++) {
+		struct event event = recording_event(turns, RECORDING_COMPLETED);
+		struct ledger_request forward = {.op = LEDGER_FORWARD, .events = &event, .count = 1, .lease_max = 1};
+		struct waited waited = {.submitted = true};
+		wait_up(ledger, true);
+		forward.done = waited_done;
+		forward.data = &waited;
+		ledger_submit(ledger, &forward);
+		for (unsigned turn = 0; turn < turns; turn++)
+			uv_run(&loop, UV_RUN_NOWAIT);
+		proxy_cut(proxy);
+		while (!waited.done)
+			uv_run(&loop, UV_RUN_ONCE);
+		unsigned told = (unsigned)forward.leased_count;
+		ledger_request_release(&forward);
+		/* As the forwarder does it: the same batch again, which waits for what the cut connection had begun. */
+		while (waited.status != 0) {
+			waited.status = wait_for(ledger, &forward);
+			told += (unsigned)forward.leased_count;
+			ledger_request_release(&forward);
+		}
+		struct ledger_job job = {.recording_sid = event.recording_sid, .epoch = 1};
+		int status;
+		do { /* the other lane was cut as well */
+			struct ledger_request reclaim = {
+				.op = LEDGER_RECLAIM, .jobs = &job, .count = told > 0 ? 1 : 0, .lease_max = 8};
+			status = wait_for(ledger, &reclaim);
+			if (status == 0) {
+				cr_expect_eq(reclaim.leased_count, 1 - told, "turn %u: told of %u", turns, told);
+				orphans += (unsigned)reclaim.leased_count;
+			}
+			ledger_request_release(&reclaim);
+			if (status == 0) {
+				reclaim = (struct ledger_request){.op = LEDGER_RECLAIM, .lease_max = 8};
+				wait_up(other, true);
+				if (wait_for(other, &reclaim) == 0)
+					cr_expect_eq(reclaim.leased_count, 0);
+				ledger_request_release(&reclaim);
+			}
+		} while (status != 0);
+		struct ledger_request finish = {.op = LEDGER_FINISH,
+						.recording_sid = job.recording_sid,
+						.epoch = 1,
+						.finish = {.outcome = LEDGER_OUTCOME_SKIPPED}};
+		cr_expect_eq(wait_for(ledger, &finish), 0, "%s", finish.error.detail);
+		ledger_request_release(&finish);
+	}
+	cr_expect_str_eq(factory_sql("SELECT count(*) FROM recordings WHERE lease_epoch <> 1 OR attempts <> 0"), "0");
+	cr_expect_gt(orphans, 0, "no cut fell between a commit and its answer");
+	close_ledger(ledger);
+	close_ledger(other);
+}
+
 /* ---- the rules, in SQL ---- */
 
 static const enum recording_status words[] = {RECORDING_UNKNOWN, RECORDING_IN_PROGRESS, RECORDING_COMPLETED, RECORDING_ABSENT,
