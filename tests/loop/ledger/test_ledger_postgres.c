@@ -477,8 +477,9 @@ Test(ledger_postgres, the_documented_rights_suffice)
 		 "GRANT SELECT, INSERT, UPDATE ON calls, recordings, call_days TO r_%d; "
 		 "GRANT SELECT, INSERT, UPDATE, DELETE ON recording_events TO r_%d; "
 		 "GRANT SELECT, DELETE ON call_deltas TO r_%d; GRANT SELECT ON schema_migrations, call_segments TO r_%d; "
+		 "GRANT SELECT, UPDATE ON reconcile TO r_%d; GRANT SELECT, INSERT, UPDATE, DELETE ON reconcile_progress TO r_%d; "
 		 "GRANT SELECT, UPDATE, DELETE ON calls TO p_%d",
-		 (int)getpid(), (int)getpid(), (int)getpid(), (int)getpid(), (int)getpid());
+		 (int)getpid(), (int)getpid(), (int)getpid(), (int)getpid(), (int)getpid(), (int)getpid(), (int)getpid());
 	factory_sql(sql);
 	const char *url = factory_postgres_url(0);
 	const char *at = strchr(url, '@');
@@ -491,10 +492,15 @@ Test(ledger_postgres, the_documented_rights_suffice)
 	cr_expect_eq(forward_by(ledger, events, 2, 1, &job), 0);
 	snprintf(sql, sizeof(sql), "SET ROLE p_%d; UPDATE calls SET duration = 8; RESET ROLE", (int)getpid());
 	factory_sql(sql);
-	static const enum ledger_op asked[] = {LEDGER_STATS, LEDGER_COUNTS,         LEDGER_LIST, LEDGER_GET,
-					       LEDGER_RETRY, LEDGER_DELETED_OBJECT, LEDGER_STATS};
+	static const enum ledger_op asked[] = {
+		LEDGER_STATS,          LEDGER_COUNTS,         LEDGER_LIST,         LEDGER_GET,
+		LEDGER_RETRY,          LEDGER_DELETED_OBJECT, LEDGER_STATS,        LEDGER_RECONCILE_BEGIN,
+		LEDGER_RECONCILE_SAVE, LEDGER_RECONCILE_LOAD, LEDGER_RECONCILE_END};
 	for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
-		struct ledger_request request = {.op = asked[i], .recording_sid = make_sid("RE", 1), .status_filter = -1};
+		struct ledger_request request = {.op = asked[i],
+						 .recording_sid = make_sid("RE", 1),
+						 .status_filter = -1,
+						 .reconcile = {.epoch = 1, .account_sid = make_sid("AC", 1)}};
 		cr_expect_eq(wait_for(ledger, &request), 0, "%d: %s", (int)asked[i], request.error.detail);
 		if (asked[i] == LEDGER_STATS && request.stats != NULL)
 			cr_expect_eq(request.stats->seconds, 8);
