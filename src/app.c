@@ -102,6 +102,10 @@ int app_build_accounts(const struct config *config, struct twilio_accounts **ret
 					  config->twilio_auth_token, config->twilio_api_key, config->twilio_api_secret, error);
 	if (err == 0 && config->twilio_accounts_file != NULL)
 		err = twilio_accounts_load(accounts, config->twilio_accounts_file, error);
+	/* The token is in the file, the key is not. */
+	if (err == 0 && config->twilio_auth_token == NULL && config->twilio_api_key != NULL)
+		err = twilio_accounts_set_key(accounts, config->twilio_account_sid, config->twilio_api_key,
+					      config->twilio_api_secret, error);
 	if (err != 0) {
 		twilio_accounts_free(&accounts);
 		return err;
