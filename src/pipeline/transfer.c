@@ -4,11 +4,7 @@
  * to run soon; the pump alone starts operations. So no library is called from inside its own callback, and what may start when is
  * decided in one place.
  *
- * Chunks are numbered from 0 and live at number % TRANSFER_CHUNKS:
- *
- * A chunk is decrypted in place before it is hashed; then written ≤ hashed holds too.
- *
- *      hashed ≤ filled      written ≤ filled      filled - min(hashed, written) < TRANSFER_CHUNKS while one is being filled
+ * A chunk of an encrypted recording is decrypted in place, then hashed, then written: written ≤ hashed holds too then.
  */
 #include "pipeline/transfer.h"
 
@@ -16,6 +12,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "pipeline/decrypt.h"
+#include "pipeline/ring.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,14 +47,7 @@ struct transfer {
 	bool decrypting;
 	bool authentic; /* the tag was right */
 
-	/* the ring */
-	char *ring;
-	size_t chunk_size;
-	size_t lens[TRANSFER_CHUNKS];
-	uint64_t filled;
-	uint64_t hashed;
-	uint64_t written;
-	size_t fill;          /* bytes in chunk number `filled` */
+	struct ring ring;
 	size_t refused_taken; /* of the block that was refused with PAUSE, these were taken: they come again */
 	int64_t received;
 
@@ -104,37 +94,10 @@ static void transfer_fail(struct transfer *transfer, enum transfer_side side, in
 	transfer->result.error.code = code;
 }
 
-static char *chunk_bytes(const struct transfer *transfer, uint64_t number)
+/* Takes as much as there is room for. */
+static size_t transfer_take(struct transfer *transfer, const char *bytes, size_t len)
 {
-	return transfer->ring + (size_t)(number % TRANSFER_CHUNKS) * transfer->chunk_size;
-}
-
-static bool ring_has_room(const struct transfer *transfer)
-{
-	uint64_t oldest = transfer->hashed < transfer->written ? transfer->hashed : transfer->written;
-	return transfer->filled - oldest < TRANSFER_CHUNKS;
-}
-
-static void ring_close_chunk(struct transfer *transfer)
-{
-	transfer->lens[transfer->filled % TRANSFER_CHUNKS] = transfer->fill;
-	transfer->filled++;
-	transfer->fill = 0;
-}
-
-/* Copies as much as there is room for. */
-static size_t ring_fill(struct transfer *transfer, const char *bytes, size_t len)
-{
-	size_t taken = 0;
-	while (taken < len && ring_has_room(transfer)) {
-		size_t room = transfer->chunk_size - transfer->fill;
-		size_t part = len - taken < room ? len - taken : room;
-		memcpy(chunk_bytes(transfer, transfer->filled) + transfer->fill, bytes + taken, part);
-		taken += part;
-		transfer->fill += part;
-		if (transfer->fill == transfer->chunk_size)
-			ring_close_chunk(transfer);
-	}
+	size_t taken = ring_fill(&transfer->ring, slice_make(bytes, len));
 	transfer->received += (int64_t)taken;
 	if (transfer->options.bytes_in != NULL)
 		transfer->options.bytes_in->value += (double)taken;
@@ -147,7 +110,7 @@ static size_t ring_fill(struct transfer *transfer, const char *bytes, size_t len
 static void transfer_judge(struct transfer *transfer, size_t available)
 {
 	size_t len = available < MEDIA_PROBE_SIZE ? available : MEDIA_PROBE_SIZE;
-	struct slice first = slice_make(transfer->ring, len);
+	struct slice first = slice_make(transfer->ring.bytes, len);
 	const char *content_type = transfer->request.http.content_type;
 	struct error error = {0};
 	int rc = transfer->encrypted && !transfer->decrypting
@@ -179,7 +142,7 @@ static size_t download_receive(struct twilio_request *request, const char *bytes
 		return len;
 	}
 	size_t skip = transfer->refused_taken;
-	size_t taken = skip + ring_fill(transfer, bytes + skip, len - skip);
+	size_t taken = skip + transfer_take(transfer, bytes + skip, len - skip);
 	transfer_prove(transfer, false);
 	transfer_pump_soon(transfer);
 	if (transfer->status != 0)
@@ -207,8 +170,8 @@ static void download_end(struct transfer *transfer)
 		transfer_fail(transfer, TRANSFER_SOURCE, rc, &error);
 		return;
 	}
-	if (transfer->fill > 0)
-		ring_close_chunk(transfer);
+	if (transfer->ring.fill > 0)
+		ring_close_chunk(&transfer->ring);
 	transfer->downloaded = true;
 }
 
@@ -286,8 +249,8 @@ static void put_written(struct store_put *put, int status)
 	if (!store_answered(transfer, status))
 		return;
 	if (transfer->options.bytes_out != NULL)
-		transfer->options.bytes_out->value += (double)transfer->lens[transfer->written % TRANSFER_CHUNKS];
-	transfer->written++;
+		transfer->options.bytes_out->value += (double)*ring_len(&transfer->ring, transfer->ring.written);
+	transfer->ring.written++;
 }
 
 static void put_committed(struct store_put *put, int status)
@@ -319,7 +282,7 @@ static int stored_channels(const struct transfer *transfer)
 /* The next chunk is there, and nothing of it is still to be decrypted. */
 static bool transfer_may_write(const struct transfer *transfer)
 {
-	return transfer->written < (transfer->decrypting ? transfer->hashed : transfer->filled);
+	return transfer->ring.written < (transfer->decrypting ? transfer->ring.hashed : transfer->ring.filled);
 }
 
 static void transfer_open(struct transfer *transfer)
@@ -356,14 +319,15 @@ static void transfer_open(struct transfer *transfer)
 static void transfer_write(struct transfer *transfer)
 {
 	/* The last chunk of an encrypted recording may be nothing but (a part of) the tag. */
-	if (transfer->lens[transfer->written % TRANSFER_CHUNKS] == 0) {
-		transfer->written++;
+	if (*ring_len(&transfer->ring, transfer->ring.written) == 0) {
+		transfer->ring.written++;
 		transfer_pump_soon(transfer);
 		return;
 	}
 	transfer->storing = true;
 	store_put_write(&transfer->put,
-			slice_make(chunk_bytes(transfer, transfer->written), transfer->lens[transfer->written % TRANSFER_CHUNKS]),
+			slice_make(ring_chunk(&transfer->ring, transfer->ring.written),
+				   *ring_len(&transfer->ring, transfer->ring.written)),
 			put_written);
 }
 
@@ -409,8 +373,8 @@ static void transfer_commit(struct transfer *transfer)
 static void hash_work(uv_work_t *work)
 {
 	struct transfer *transfer = work->data;
-	char *bytes = chunk_bytes(transfer, transfer->hashed);
-	size_t *len = &transfer->lens[transfer->hashed % TRANSFER_CHUNKS];
+	char *bytes = ring_chunk(&transfer->ring, transfer->ring.hashed);
+	size_t *len = ring_len(&transfer->ring, transfer->ring.hashed);
 	transfer->hash_error = (struct error){0};
 	transfer->hash_status = transfer->decrypting ? decrypt_chunk(transfer->decrypt, bytes, len, &transfer->hash_error) : 0;
 	if (transfer->hash_status == 0)
@@ -427,9 +391,9 @@ static void hash_done(uv_work_t *work, int status)
 	else if (transfer->hash_status != 0)
 		transfer_fail(transfer, TRANSFER_NEITHER, transfer->hash_status, &transfer->hash_error);
 	else
-		transfer->hashed++;
-	if (transfer->status == 0 && transfer->decrypting && transfer->hashed == 1)
-		transfer_judge(transfer, transfer->lens[0]);
+		transfer->ring.hashed++;
+	if (transfer->status == 0 && transfer->decrypting && transfer->ring.hashed == 1)
+		transfer_judge(transfer, *ring_len(&transfer->ring, 0));
 	transfer_pump_soon(transfer);
 }
 
@@ -495,14 +459,14 @@ static void transfer_pump(struct soon_item *item)
 		transfer_open(transfer);
 	else if (!transfer->storing && transfer->opened && transfer_may_write(transfer))
 		transfer_write(transfer);
-	if (!transfer->hashing && transfer->hashed < transfer->filled)
+	if (!transfer->hashing && transfer->ring.hashed < transfer->ring.filled)
 		transfer_hash(transfer);
-	if (transfer->paused && ring_has_room(transfer)) {
+	if (transfer->paused && ring_has_room(&transfer->ring)) {
 		transfer->paused = false;
 		twilio_resume(&transfer->request);
 	}
-	if (transfer->downloaded && transfer->opened && !transfer->storing && transfer->written == transfer->filled &&
-	    transfer->hashed == transfer->filled)
+	if (transfer->downloaded && transfer->opened && !transfer->storing && transfer->ring.written == transfer->ring.filled &&
+	    transfer->ring.hashed == transfer->ring.filled)
 		transfer_commit(transfer);
 }
 
@@ -514,15 +478,15 @@ int transfer_new(struct transfer **ret, const struct transfer_options *options, 
 	if (transfer == NULL)
 		return error_set(error, ERR_NOMEM, "a transfer");
 	transfer->options = *options;
-	transfer->chunk_size = options->buffer / TRANSFER_CHUNKS;
-	if (transfer->chunk_size < MIN_CHUNK_SIZE)
-		transfer->chunk_size = MIN_CHUNK_SIZE;
-	else if (transfer->chunk_size > MAX_CHUNK_SIZE)
-		transfer->chunk_size = MAX_CHUNK_SIZE;
+	transfer->ring.chunk_size = options->buffer / RING_CHUNKS;
+	if (transfer->ring.chunk_size < MIN_CHUNK_SIZE)
+		transfer->ring.chunk_size = MIN_CHUNK_SIZE;
+	else if (transfer->ring.chunk_size > MAX_CHUNK_SIZE)
+		transfer->ring.chunk_size = MAX_CHUNK_SIZE;
 	soon_item_init(&transfer->pump, transfer_pump);
 	int rc = crypto_digest_new(&transfer->hash, error);
-	if (rc == 0 && (transfer->ring = malloc(transfer->chunk_size * TRANSFER_CHUNKS)) == NULL)
-		rc = error_set(error, ERR_NOMEM, "%zu bytes of transfer buffer", transfer->chunk_size * TRANSFER_CHUNKS);
+	if (rc == 0 && (transfer->ring.bytes = malloc(transfer->ring.chunk_size * RING_CHUNKS)) == NULL)
+		rc = error_set(error, ERR_NOMEM, "%zu bytes of transfer buffer", transfer->ring.chunk_size * RING_CHUNKS);
 	if (rc != 0) {
 		transfer_free(&transfer);
 		return rc;
@@ -541,7 +505,7 @@ void transfer_free(struct transfer **ref)
 	soon_cancel(&transfer->pump);
 	crypto_digest_free(&transfer->hash);
 	decrypt_free(&transfer->decrypt);
-	free(transfer->ring);
+	free(transfer->ring.bytes);
 	free(transfer);
 }
 
@@ -552,8 +516,7 @@ static void transfer_clear(struct transfer *transfer)
 		.options = transfer->options,
 		.hash = transfer->hash,
 		.decrypt = transfer->decrypt,
-		.ring = transfer->ring,
-		.chunk_size = transfer->chunk_size,
+		.ring = {.bytes = transfer->ring.bytes, .chunk_size = transfer->ring.chunk_size},
 	};
 	*transfer = kept;
 	soon_item_init(&transfer->pump, transfer_pump);

@@ -33,8 +33,6 @@
 #include <stdint.h>
 #include <uv.h>
 
-#define TRANSFER_CHUNKS 4
-
 struct transfer_options {
 	uv_loop_t *loop;
 	struct soon *soon;

@@ -289,6 +289,11 @@ void sandbox_set_faults(struct sandbox *sandbox, const struct fault_plan *faults
 	sandbox->faults = *faults;
 }
 
+const struct fault_plan *sandbox_faults(const struct sandbox *sandbox)
+{
+	return &sandbox->faults;
+}
+
 struct model *sandbox_model(struct sandbox *sandbox)
 {
 	return sandbox->model;

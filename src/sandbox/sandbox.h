@@ -86,6 +86,8 @@ int sandbox_start_callbacks(struct sandbox *sandbox, const struct callbacks_deli
 void sandbox_stop_callbacks(struct sandbox *sandbox);
 
 void sandbox_set_faults(struct sandbox *sandbox, const struct fault_plan *faults);
+/* The plan in force; what a test expects follows from it. */
+const struct fault_plan *sandbox_faults(const struct sandbox *sandbox);
 
 /* "" when nothing is encrypted. */
 const char *sandbox_public_key_sid(const struct sandbox *sandbox);

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import threading
 from pathlib import Path
 
@@ -409,3 +410,20 @@ def test_stats_are_the_contract(stored):
         if row["from_number"]:
             assert call["fromNumber"] == "*" * (len(row["from_number"]) - 4) + row["from_number"][-4:]
     assert stored.daemon.stop() == 0
+
+
+def test_the_examples_of_the_documentation_work_as_pasted(sandbox, daemon, tmp_path):
+    _, reeld, _ = archive(sandbox, daemon, ADMIN_TOKEN=TOKEN)
+    text = Path(__file__).parents[2].joinpath("docs", "api.md").read_text(encoding="utf-8")
+    script = "\n".join(re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S))
+    assert script.count("curl") >= 8
+    env = {"PATH": os.environ["PATH"], "API": f"http://127.0.0.1:{reeld.admin_port}", "TOKEN": TOKEN}
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stderr == "", done
+    api = Api(reeld, TOKEN)
+    whole = (tmp_path / "recording.wav").read_bytes()
+    assert hashlib.sha256(whole).hexdigest() in {item["sha256"] for page in api.pages() for item in page}
+    assert (tmp_path / "header.bin").read_bytes() == whole[:44]
+    assert '"recordings":[' in done.stdout and "received" in done.stdout and "?ticket=" in done.stdout and '"totalCalls": ' in done.stdout
+    assert done.stdout.count('{"error":"no recording RE' + "0" * 32) == 2, done.stdout
+    assert reeld.stop() == 0
