@@ -5,7 +5,7 @@ import shutil
 import tempfile
 
 import pytest
-from enginelib import secrets_in
+from enginelib import Proxy, log_events, secrets_in
 from reeldlib import TOKEN, Daemon, Oracle, callback_params, wait_until
 from servers.postgres import Postgres, Standby, make_authority
 
@@ -108,6 +108,37 @@ def test_the_wrong_authority_is_an_outage_that_ends_with_the_right_one(sandbox, 
     assert reeld.ledger()["up"] and not secrets_in(reeld.process.output(), SECRET, TOKEN)
     assert reeld.stop() == 0
     secured.psql("TRUNCATE recordings, calls CASCADE")
+
+
+# ---- answers that are lost ----
+
+def test_leases_whose_answer_was_lost_come_back_at_once(sandbox, tmp_path, started, engines):
+    """The server commits the batch, with leases, and its answer never arrives."""
+    server = engines.postgres
+    server.psql("CREATE DATABASE unheard", database="postgres")
+
+    class Unheard(Shared):
+        def query(self, sql, *arguments):
+            return server.rows(sql, *arguments, database="unheard")
+    peer = sandbox(count=5)
+    proxy = started(Proxy(server.port))
+    reeld = started(Unheard(tmp_path, peer.url, server, f"postgresql://reeld@127.0.0.1:{proxy.port}/unheard", MAX_ATTEMPTS="1")).start()
+    oracle = Oracle(reeld, peer)
+    first, *others = oracle.recordings
+    assert oracle.post(first).status == 200
+    oracle.settle()
+    proxy.mute()
+    for sid in others:
+        assert oracle.post(sid).status == 200
+    leased = wait_until(lambda: reeld.query("SELECT * FROM recordings WHERE status = 'running'"), "the server to commit what reeld does not know of")
+    proxy.cut(0)
+    proxy.mend()
+    oracle.settle()
+    oracle.check()
+    rows = reeld.query("SELECT lease_epoch, attempts FROM recordings")
+    assert {(row["lease_epoch"], row["attempts"]) for row in rows} == {(1, 0)}, "nobody waited for a lease to run out"
+    assert sum(line["recordings"] for line in log_events(reeld, "lease.reclaimed")) == len(leased) >= 1
+    assert reeld.stop() == 0
 
 
 # ---- failover ----
