@@ -27,6 +27,7 @@ struct app {
 	struct storage *storage;
 	struct pipeline *pipeline;
 	struct forwarder *forwarder;
+	struct reconcile_schedule *reconcile; /* NULL: off */
 	struct tls_context *tls;
 	struct webhook *webhook;
 	struct admin *admin;

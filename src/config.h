@@ -27,6 +27,8 @@ struct config {
 	char *tls_key;
 	char *data_dir;
 	char *public_url;
+	char *greeting;
+	char *stream_url;
 	char *trusted_proxies;
 	char *twilio_account_sid;
 	char *twilio_auth_token;
@@ -58,6 +60,8 @@ struct config {
 	int64_t ack_timeout_ms;
 	enum config_unknown_call unknown_call;
 	bool delete_from_twilio;
+	int64_t reconcile_every_ms; /* 0: off */
+	int64_t reconcile_window_ms;
 	uint64_t journal_max;
 	uint64_t journal_segment;
 	uint64_t max_transfers;
@@ -75,8 +79,6 @@ struct config {
 	uint64_t workers;
 	int log_level;  /* enum log_level */
 	int log_format; /* enum log_format */
-	const char *
-		absent; /* "GREETING: TwiML for incoming calls": the first variable set that this build does not have; static, or NULL */
 };
 
 /*
@@ -87,7 +89,7 @@ int config_load(struct config *config, const char *env_file, struct error *error
 /* What only the daemon needs: an auth token (fail closed), engines that this build has. 0 or ERR_CONFIG with the one line. */
 int config_require_serve(const struct config *config, struct error *error);
 /*
- * The value of a variable that is not in the table: of the environment, else of the env-file; NULL when unset or empty. Of AWS's variables that are in
+ * The text of a variable, in the table or not: of the environment, else of the env-file; NULL when unset or empty. Of AWS's variables that are in
  * the table the value that counts here, so that AWS_SECRET_ACCESS_KEY_FILE works too. Good until config_free.
  */
 const char *config_variable(const struct config *config, const char *name);

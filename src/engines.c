@@ -99,12 +99,6 @@ static bool wants_s3(struct storage *storage)
 	return storage->config->s3_bucket != NULL || aws_credentials_can(&options, NULL);
 }
 
-bool engines_use_s3(const struct config *config)
-{
-	struct storage probe = {.config = config};
-	return wants_s3(&probe);
-}
-
 static int open_credentials(struct storage *storage, uv_loop_t *loop, struct error *error)
 {
 	struct aws_credentials_options options = credentials_options(storage);

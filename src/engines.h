@@ -17,8 +17,6 @@
 
 /* Postgres with a DATABASE_URL, else SQLite in DATA_DIR. */
 bool engines_use_postgres(const struct config *config);
-/* S3 when a bucket is named or AWS credentials are configured, else a directory. Blocking: may read profile files. */
-bool engines_use_s3(const struct config *config);
 
 /*
  * `owner` names this process in leases. `daemon`: migrates as configured and holds the data directory's lock; a command changes no

@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -30,6 +29,8 @@ static const struct command commands[] = {
 	{"migrate", cmd_migrate, "apply database migrations", "reeld migrate", NULL},
 	{"jobs", cmd_jobs, "what is pending, running or dead; put it back or drop it",
 	 "reeld jobs list | show SID | retry SID | retry --all-dead | drop SID", NULL},
+	{"reconcile", cmd_reconcile, "archive what Twilio's list has and the ledger lacks",
+	 "reeld reconcile [--since 7d|2026-05-01] [--dry-run] [--restart]", cmd_reconcile_help},
 	{"recordings", cmd_recordings, "what is stored; a link to it; delete it; decrypt it",
 	 "reeld recordings list [--prefix P] | url SID | delete SID | decrypt FILE [DETAILS.json]", NULL},
 	{"healthcheck", cmd_healthcheck, "ask the local /healthz (for containers)", "reeld healthcheck", NULL},
@@ -114,8 +115,7 @@ static int run_command(const struct command *command, const struct arguments *ar
 		return CMD_FAILED;
 	}
 	/* The daemon's log is its output; of the other commands something else is to be seen, unless asked otherwise. */
-	const char *level = getenv("LOG_LEVEL");
-	bool quiet = command->run != cmd_serve && (level == NULL || level[0] == '\0') && config.log_level < LOG_ERROR;
+	bool quiet = command->run != cmd_serve && config_variable(&config, "LOG_LEVEL") == NULL && config.log_level < LOG_ERROR;
 	log_configure(quiet ? LOG_ERROR : (enum log_level)config.log_level, (enum log_format)config.log_format);
 	int status = command->run(&config, argc, argv);
 	config_free(&config);

@@ -114,14 +114,6 @@ static struct civil civil_from_wall(int64_t wall_ms)
 	return civil;
 }
 
-void clock_utc_date(int64_t wall_ms, int *year, int *month, int *day)
-{
-	struct civil civil = civil_from_wall(wall_ms);
-	*year = (int)civil.year;
-	*month = civil.month;
-	*day = civil.day;
-}
-
 /* Writes `value` as `width` digits: faster than snprintf for the one thing every log line does, and free of its size doubts. */
 static char *put_digits(char *out, int64_t value, int width)
 {

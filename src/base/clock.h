@@ -34,7 +34,4 @@ int clock_parse_rfc2822(const char *text, size_t len, int64_t *wall_ms);
 #define CLOCK_RFC2822_SIZE 32
 void clock_format_rfc2822(int64_t wall_ms, char out[CLOCK_RFC2822_SIZE]);
 
-/* UTC calendar date of an instant. */
-void clock_utc_date(int64_t wall_ms, int *year, int *month, int *day);
-
 #endif

@@ -23,6 +23,7 @@
 #include <math.h>
 #include <poll.h>
 #include <pthread.h>
+#include <reeld/phone.h>
 #include <unistd.h>
 
 #define LOG_HALF_SIZE (256 * 1024)
@@ -367,33 +368,7 @@ uint64_t log_dropped(void)
 	return dropped;
 }
 
-bool log_level_parse(struct slice text, enum log_level *level)
-{
-	for (int i = LOG_DEBUG; i <= LOG_OFF; i++) {
-		if (slice_equal(text, slice_from_cstr(level_names[i]))) {
-			*level = (enum log_level)i;
-			return true;
-		}
-	}
-	return false;
-}
-
-bool log_format_parse(struct slice text, enum log_format *format)
-{
-	bool json = slice_equal(text, SLICE("json"));
-	if (!json && !slice_equal(text, SLICE("text")))
-		return false;
-	*format = json ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT;
-	return true;
-}
-
 void log_mask_phone(const char *number, char *out, size_t size)
 {
-	if (size == 0)
-		return;
-	size_t len = strlen(number);
-	size_t i = 0;
-	for (; i < len && i + 1 < size; i++)
-		out[i] = i + 4 < len ? '*' : number[i];
-	out[i] = '\0';
+	reeld_phone_mask(number, strlen(number), out, size);
 }

@@ -89,10 +89,6 @@ void log_detach(void);
 /* Lines dropped because the reader was too slow, since start. */
 uint64_t log_dropped(void);
 
-/* Parses "debug", "info", "warn", "error", "off" / "json", "text". False when it is none of them. */
-bool log_level_parse(struct slice text, enum log_level *level);
-bool log_format_parse(struct slice text, enum log_format *format);
-
 /* Writes a phone number or address into out, cut to fit, all but its last 4 characters replaced by '*'. */
 void log_mask_phone(const char *number, char *out, size_t size);
 

@@ -41,6 +41,7 @@ const char cmd_sandbox_help[] =
 	"only there to fetch\n"
 	"  --count N             how many recordings (10; 0 with --target: until stopped)\n"
 	"  --existing N          further ones that are there without a callback\n"
+	"  --days N              recordings are spread over the last N days (1)\n"
 	"  --rate N              callbacks a second (0: as fast as they are answered)\n"
 	"  --concurrency N       callbacks under way at once (64)\n"
 	"  --retry               try a callback again like Twilio with #rc=5&rp=all\n"
@@ -56,7 +57,7 @@ const char cmd_sandbox_help[] =
 	"  --fault LIST          name[:RATE],…  A rate between 0 and 1 holds for its name and for those before it that have "
 	"none; the last ones\n"
 	"                        without get 1. Names: 404-first 429 500 reset stall slow truncate wrong-length xml-body "
-	"redirect dup reorder\n"
+	"redirect dup reorder lost trunk\n"
 	"  --fault-attempts N    only the first N requests of a kind for a recording are hit (2; 0: every one)\n"
 	"  --stall DURATION      how long a stalled download stands still (60s)\n";
 
@@ -78,8 +79,8 @@ struct sandbox_command {
 
 /* What came from the command line as text. */
 struct sandbox_texts {
-	const char *count, *existing, *rate, *concurrency, *size, *channels, *format, *seed, *fault, *fault_attempts, *stall,
-		*encrypted;
+	const char *count, *existing, *days, *rate, *concurrency, *size, *channels, *format, *seed, *fault, *fault_attempts,
+		*stall, *encrypted;
 };
 
 static int take_numbers(struct sandbox_command *command, const struct sandbox_texts *texts)
@@ -94,6 +95,7 @@ static int take_numbers(struct sandbox_command *command, const struct sandbox_te
 	} numbers[] = {
 		{"--count", texts->count, MODEL_MAX_RECORDINGS, &command->count},
 		{"--existing", texts->existing, MODEL_MAX_RECORDINGS, &options->existing},
+		{"--days", texts->days, 4000, &options->days},
 		{"--rate", texts->rate, 1000000, &rate},
 		{"--concurrency", texts->concurrency, CALLBACKS_MAX_CONCURRENCY, &concurrency},
 		{"--channels", texts->channels, 2, &channels},
@@ -149,6 +151,7 @@ static int take_arguments(struct sandbox_command *command, int argc, char **argv
 		{"--target", &command->options.target, NULL},
 		{"--count", &texts.count, NULL},
 		{"--existing", &texts.existing, NULL},
+		{"--days", &texts.days, NULL},
 		{"--rate", &texts.rate, NULL},
 		{"--concurrency", &texts.concurrency, NULL},
 		{"--retry", NULL, &command->delivery.retry},

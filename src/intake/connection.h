@@ -58,9 +58,8 @@ int server_listen(struct server *server, const char *address, struct error *erro
 int server_port(const struct server *server);
 /* Stop accepting and reading new requests; idle connections are closed, busy ones after their reply ("Connection: close"). */
 void server_drain(struct server *server);
-/* Requests whose reply was not given or not handed to the kernel yet, and open connections. */
+/* Requests whose reply was not given or not handed to the kernel yet. */
 size_t server_busy(const struct server *server);
-size_t server_connections(const struct server *server);
 /* Close everything; `closed` when the last handle is closed and every outstanding reply was given; the server is freed then. */
 void server_close(struct server *server, void (*closed)(void *data), void *data);
 
@@ -73,8 +72,6 @@ const struct request *connection_retain(struct connection *connection);
 /* The peer's address; family AF_UNSPEC when it is not known any more. */
 const struct sockaddr_storage *connection_peer(const struct connection *connection);
 bool connection_is_tls(const struct connection *connection);
-/* False once the peer has gone. A peer that only closed its sending side still gets its answer. */
-bool connection_is_open(const struct connection *connection);
 
 /*
  * A prepared answer: both variants (keep-alive and close) are formatted once, then sent with one write and no formatting. The
@@ -96,12 +93,6 @@ struct reply_fixed {
 int reply_fixed_build(struct reply_fixed *fixed, int status, const char *content_type, const char *headers, struct slice body);
 /* Sends the variant that fits the request; HEAD gets the headers only. `fixed` may be used again at once. */
 void reply_fixed_send(struct connection *connection, struct reply_fixed *fixed);
-
-/*
- * Complete bytes (status line, headers, blank line, body), sent as they are; not kept after the call. HEAD gets them up to the
- * blank line. `close_after` closes afterwards; else the connection goes on as the client asked.
- */
-void reply_prepared(struct connection *connection, struct slice bytes, bool close_after);
 
 struct reply {
 	int status;

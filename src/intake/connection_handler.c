@@ -27,11 +27,6 @@ bool connection_is_tls(const struct connection *connection)
 	return connection->tls != NULL;
 }
 
-bool connection_is_open(const struct connection *connection)
-{
-	return !connection->closing;
-}
-
 static struct slice copy_slice(char **to, struct slice from)
 {
 	if (from.ptr == NULL)

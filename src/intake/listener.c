@@ -397,11 +397,6 @@ size_t server_busy(const struct server *server)
 	return server->busy;
 }
 
-size_t server_connections(const struct server *server)
-{
-	return server->open;
-}
-
 static void stop_listening(struct server *server)
 {
 	for (size_t i = 0; i < server->listener_count; i++) {

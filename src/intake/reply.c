@@ -149,21 +149,6 @@ void reply_fixed_send(struct connection *connection, struct reply_fixed *fixed)
 	send_reply(connection, &buf, 1);
 }
 
-void reply_prepared(struct connection *connection, struct slice bytes, bool close_after)
-{
-	if (!reply_begin(connection))
-		return;
-	if (close_after)
-		connection->close_after = true;
-	if (connection->head) {
-		const char *blank = memmem(bytes.ptr, bytes.len, "\r\n\r\n", 4);
-		if (blank != NULL)
-			bytes.len = (size_t)(blank - bytes.ptr) + 4;
-	}
-	uv_buf_t buf = uv_buf_init((char *)bytes.ptr, (unsigned)bytes.len);
-	send_reply(connection, &buf, 1);
-}
-
 /* ---- formatted ---- */
 
 void reply_format_head(struct connection *connection, int status, const char *content_type, const char *headers, int64_t length,

@@ -80,6 +80,8 @@ void ledger_sqlite_read_recording(struct sqlite_stmt *stmt, struct ledger_record
 	sqlite_column_text(stmt, 23, recording->md5, sizeof(recording->md5));
 	sqlite_column_text(stmt, 24, recording->content_type, sizeof(recording->content_type));
 	recording->deleted_at_twilio_ms = sqlite_column_i64(stmt, 25, -1);
+	recording->error_code = sqlite_column_i64(stmt, 26, -1);
+	recording->received_at_ms = sqlite_column_i64(stmt, 27, -1);
 }
 
 int ledger_sqlite_load_job(struct ledger_run *run, int64_t id, struct ledger_job *job)

@@ -16,7 +16,7 @@
 #include "pipeline/media.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/retry.h"
-#include "pipeline/soon.h"
+#include "base/soon.h"
 #include "pipeline/transfer.h"
 #include "pipeline/witness.h"
 #include "store/store.h"
@@ -127,8 +127,7 @@ typedef enum step_result step_fn(struct job *job);
 #undef STEP
 
 const char *job_step_name(enum job_step step);
-/* "transfer", …; "store" for the storing half of a transfer: where the first failure happened. The label of retries and the
- * argument of on_outcome. */
+/* "transfer", …; "store" for the storing half of a transfer: where the first failure happened. The label of retries. */
 const char *job_failed_where(const struct job *job);
 
 /* Makes a job of leased work, in QUEUE. Nothing runs before job_start. */

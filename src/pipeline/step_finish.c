@@ -99,6 +99,16 @@ static void count_finished(const struct job *job, const char *outcome)
 	metrics_get(job->env->options->metrics, METRIC_JOBS_FINISHED, outcome)->value++;
 }
 
+/* For who waits for the outcome: a job that was turned away before it began failed where it could not have gone on. */
+static const char *failed_side(const struct job *job)
+{
+	if (job->failed_step == STEP_QUEUE && job->failed_at == DEPENDENCY_STORE)
+		return "store";
+	if (job->failed_step == STEP_QUEUE && job->failed_at == DEPENDENCY_TWILIO)
+		return job_step_name(STEP_TRANSFER);
+	return job_failed_where(job);
+}
+
 static void report(struct job *job)
 {
 	switch (job->outcome) {
@@ -134,7 +144,7 @@ static void report(struct job *job)
 	const struct pipeline_options *options = job->env->options;
 	if (options->on_outcome != NULL)
 		options->on_outcome(options->data, &job->work.recording_sid, job->outcome, job->status,
-				    job->status == 0 ? NULL : job_failed_where(job),
+				    job->status == 0 ? NULL : failed_side(job),
 				    job->outcome == LEDGER_OUTCOME_DONE ? job->work.url : NULL);
 }
 

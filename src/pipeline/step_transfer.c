@@ -3,7 +3,7 @@
  * TRANSFER: Twilio's media into the store, verified (transfer.h).
  *
  * Needs: nothing; the key depends on the recording alone, so that doing it twice writes the same bytes to the same place. Waits
- * for: the transfer. Success: RECORD. Failure: FINISH, and nothing is visible in the store; DESCRIBE when the media answered 404,
+ * for: the transfer. Success: RECORD. Failure: FINISH, and nothing is visible in the store; DESCRIBE when the media answered 404 or 410,
  * to learn why.
  */
 #include "pipeline/job.h"
@@ -86,7 +86,7 @@ static void step_transfer_done(struct transfer *transfer, void *data, int status
 		job->stored_channels = result.channels;
 		job->ciphertext = result.ciphertext;
 		job_resume(job, STEP_RECORD);
-	} else if (result.side == TRANSFER_SOURCE && status == ERR_HTTP_NOT_FOUND && !cut) {
+	} else if (result.side == TRANSFER_SOURCE && (status == ERR_HTTP_NOT_FOUND || status == ERR_HTTP_GONE) && !cut) {
 		job->describe = DESCRIBE_RECORDING;
 		job_resume(job, STEP_DESCRIBE);
 	} else if (looks_encrypted(job, &result, status) && !cut) {

@@ -184,7 +184,7 @@ static void download_done(struct twilio_request *request, int status)
 	transfer->result.http_status = request->http.http_status;
 	if (transfer->status == 0 && status == 0) {
 		download_end(transfer);
-	} else if (transfer->status == 0 && transfer->asked_channels == 2 && request->http.http_status == 400) {
+	} else if (transfer->status == 0 && transfer->asked_channels == 2 && status == ERR_MEDIA_CHANNELS) {
 		/* "Recordings with one channel answer 400; retry with RequestedChannels=1": Twilio's error 16113. */
 		transfer->asked_channels = 1;
 		transfer->restart = true;

@@ -24,7 +24,7 @@
 #include "base/metrics.h"
 #include "ledger/ledger.h"
 #include "pipeline/media.h"
-#include "pipeline/soon.h"
+#include "base/soon.h"
 #include "store/store.h"
 #include "twilio/client.h"
 

@@ -114,7 +114,11 @@ static bool cursor_take_here(struct callbacks *callbacks, struct callback_event 
 	struct callback_cursor *cursor = &callbacks->cursor;
 	const struct callbacks_options *options = &callbacks->options;
 	uint64_t index = cursor->order[cursor->position];
-	unsigned copies = 1 + fault_duplicates(options->faults, options->seed, index);
+	if (fault_trunk(options->faults, options->seed, index))
+		return false;
+	unsigned copies = fault_lost(options->faults, options->seed, index)
+				  ? 0
+				  : 1 + fault_duplicates(options->faults, options->seed, index);
 	while (cursor->copy < copies) {
 		unsigned copy = cursor->copy++;
 		bool late = copy > 0 && fault_duplicate_late(options->seed, index, copy - 1);

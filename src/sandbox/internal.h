@@ -54,6 +54,9 @@ struct slice query_get(const struct query *query, const char *name);
 bool query_number(const struct query *query, const char *name, uint64_t fallback, uint64_t max, uint64_t *value);
 bool slice_number(struct slice text, uint64_t max, uint64_t *value);
 
+/* Recording `index`, as the faults of the moment make it: one of a trunk has its source. */
+void sandbox_recording(const struct sandbox *sandbox, uint64_t index, struct model_recording *recording);
+
 /* Requests under /2010-04-01/ and under /sandbox/. */
 void routes_handle(struct sandbox *sandbox, struct connection *connection, struct request *request);
 void control_handle(struct sandbox *sandbox, struct connection *connection, struct request *request);

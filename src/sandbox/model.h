@@ -25,6 +25,7 @@ struct model_options {
 	uint64_t bytes_max;
 	int channels;    /* as created: 1, 2, or 0 for some of each */
 	int64_t base_ms; /* when recording 0 was made; each next one is a second later (and again from the start after a day) */
+	uint64_t days;   /* they are spread over the day of base_ms and so many less one before it; 0: 1 */
 	const char *account_sid;
 	const struct sealing *sealing; /* which recordings are encrypted; NULL: none. Borrowed */
 };
@@ -37,6 +38,7 @@ struct model_recording {
 	uint64_t bytes; /* of the file with `channels` channels */
 	uint64_t duration_s;
 	int64_t start_ms;
+	const char *source; /* "StartCallRecordingAPI" */
 };
 
 /* What happened to one recording; counters stop at their maximum. */
@@ -60,6 +62,8 @@ int model_grow(struct model *model, uint64_t extra);
 
 /* Recording `index`, which must be below the count. */
 void model_recording(const struct model *model, uint64_t index, struct model_recording *recording);
+/* Its date_created. */
+int64_t model_created_ms(const struct model_recording *recording);
 /* The number behind a SID ("RE…" or "CA…"); false when it is not one of ours. */
 bool model_find(const struct model *model, struct slice sid, const char prefix[2], uint64_t *index);
 

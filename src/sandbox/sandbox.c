@@ -108,6 +108,7 @@ static int build_model(struct sandbox *sandbox, struct error *error)
 		.bytes_max = sandbox->options.bytes_max,
 		.channels = sandbox->options.channels,
 		.base_ms = sandbox->options.base_ms,
+		.days = sandbox->options.days,
 		.account_sid = sandbox->account_sid,
 		.sealing = sandbox->sealing,
 	};
@@ -247,6 +248,13 @@ int sandbox_new(struct sandbox **ret, uv_loop_t *loop, const struct sandbox_opti
 	else
 		maybe_closed(sandbox);
 	return code;
+}
+
+void sandbox_recording(const struct sandbox *sandbox, uint64_t index, struct model_recording *recording)
+{
+	model_recording(sandbox->model, index, recording);
+	if (fault_trunk(&sandbox->faults, sandbox->options.seed, index))
+		recording->source = "Trunking";
 }
 
 int sandbox_port(const struct sandbox *sandbox)

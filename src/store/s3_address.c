@@ -15,23 +15,6 @@ bool s3_address_region_is_valid(const char *region)
 	return len > 0 && len < S3_REGION_SIZE && strspn(region, LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZ" DIGITS "-_") == len;
 }
 
-bool s3_addressing_parse(struct slice text, enum s3_addressing *addressing)
-{
-	static const struct {
-		struct slice name;
-		enum s3_addressing addressing;
-	} names[] = {{SLICE("auto"), S3_ADDRESSING_AUTO},
-		     {SLICE("path"), S3_ADDRESSING_PATH},
-		     {SLICE("virtual"), S3_ADDRESSING_VIRTUAL}};
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (!slice_equal(text, names[i].name))
-			continue;
-		*addressing = names[i].addressing;
-		return true;
-	}
-	return false;
-}
-
 /* What any server could have as a bucket's name and a URL can hold unencoded. AWS's own rules are narrower. */
 static int check_bucket(const char *bucket, struct error *error)
 {

@@ -51,7 +51,5 @@ int s3_address_public_url(const char *public_url, const char *key, struct buffer
 bool s3_address_region_of_host(struct slice host, char *region, size_t size);
 /* Letters, digits and '-' only: what may become a part of a host name. */
 bool s3_address_region_is_valid(const char *region);
-/* "auto", "path", "virtual". */
-bool s3_addressing_parse(struct slice text, enum s3_addressing *addressing);
 
 #endif

@@ -36,9 +36,9 @@ static void call_finish(struct s3_call *call, int status)
 	http_client_request_release(&http);
 }
 
-static void finish_later(struct s3_later *later)
+static void finish_later(struct soon_item *item)
 {
-	struct s3_call *call = CONTAINER_OF(later, struct s3_call, later);
+	struct s3_call *call = CONTAINER_OF(item, struct s3_call, later);
 	call_finish(call, call->status);
 }
 
@@ -48,7 +48,8 @@ static void call_fail_soon(struct s3_call *call, int status, const char *what)
 	call->status = status;
 	if (call->error.code == 0)
 		error_set(&call->error, status, "%s: %s", what, err_text(status));
-	s3_later_start(call->store, &call->later, 0, finish_later);
+	soon_item_init(&call->later, finish_later);
+	soon_add(&call->store->soon, &call->later);
 }
 
 /* ---- Signing ---- */
@@ -301,9 +302,9 @@ static void call_begin(struct s3_call *call)
 		call->waiting = true;
 }
 
-static void begin_later(struct s3_later *later)
+static void begin_later(struct soon_item *item)
 {
-	call_begin(CONTAINER_OF(later, struct s3_call, later));
+	call_begin(CONTAINER_OF(item, struct s3_call, later));
 }
 
 /* ---- The judgement ---- */
@@ -416,7 +417,8 @@ static bool again(struct s3_call *call)
 	bool patient = call->answer.retry_after_ms <= BACKOFF_MAX_MS; /* else the job waits, not its transfer */
 	if (call->tried >= tries || !patient || call->store->closing || !can_send_again(call))
 		return false;
-	s3_later_start(call->store, &call->later, backoff_ms(call), begin_later);
+	soon_item_init(&call->later, begin_later);
+	soon_add_after(&call->store->soon, &call->later, backoff_ms(call));
 	return true;
 }
 
@@ -518,7 +520,7 @@ void s3_call_cancel(struct s3_call *call)
 	} else if (call->in_flight) {
 		http_client_cancel(&call->http);
 	} else {
-		s3_later_cancel(&call->later);
+		soon_cancel(&call->later);
 		call->error = (struct error){0};
 		call_fail_soon(call, ERR_CANCELLED, "a request");
 	}

@@ -22,18 +22,11 @@
 #include "store/s3_address.h"
 #include "store/s3_answer.h"
 #include "store/store_s3.h"
-#include "store/store_soon.h"
 
 #include <reeld/sigv4.h>
 
 /* Keys whose object turned out to be another one than ours: the next put replaces it. */
 #define S3_REPLACE_MAX 64
-
-struct s3_later {
-	struct list link;
-	uint64_t due_ms;
-	void (*run)(struct s3_later *later);
-};
 
 struct s3_store {
 	struct store store;
@@ -76,23 +69,21 @@ struct s3_store {
 	uint64_t key_generation;
 	char *scratch; /* REELD_SIGV4_SCRATCH_SIZE bytes for one signature */
 
-	struct store_soon soon; /* refusals */
-	uv_timer_t timer;
-	struct list later; /* by due_ms */
-	size_t parts;      /* buffers in use */
+	struct soon soon; /* refusals, answers, pauses */
+	size_t parts;     /* buffers in use */
 	struct list part_waiters;
-	size_t busy; /* puts and requests that are not over */
+	size_t busy; /* puts and requests that are not over, refused ones too */
 	bool closing;
-	unsigned open_handles;
+	bool soon_closed;
 	void (*closed)(void *data);
 	void *closed_data;
 };
 
 /* ---- store_s3.c ---- */
 
-/* Runs `run` from the loop, after so long at the earliest. Not while it is waiting already. */
-void s3_later_start(struct s3_store *store, struct s3_later *later, uint64_t delay_ms, void (*run)(struct s3_later *later));
-void s3_later_cancel(struct s3_later *later);
+/* Answers with the error of the put or request, 0 or not, from the loop. */
+void s3_refuse_put(struct s3_store *store, struct store_put *put);
+void s3_refuse_request(struct s3_store *store, struct store_request *request);
 /* One put or request is over. */
 void s3_store_release(struct s3_store *store);
 /* What an operation's end says about the store. `detail` is for the log, once until it works again. */
@@ -144,7 +135,7 @@ struct s3_call {
 	/* private */
 	struct http_client_request http;
 	struct aws_credentials_request credentials;
-	struct s3_later later;
+	struct soon_item later;
 	char refusal[2048]; /* the beginning of an error's body, where the body is not collected */
 	size_t refusal_len;
 	uint64_t generation; /* of the credentials it was signed with */
@@ -225,7 +216,7 @@ enum s3_put_op { S3_PUT_IDLE, S3_PUT_OPEN, S3_PUT_WRITE, S3_PUT_COMMIT, S3_PUT_A
 struct s3_put {
 	struct s3_store *store;
 	struct store_put *put;
-	struct s3_later later;
+	struct soon_item answer;
 	enum s3_put_op op;
 	bool streaming; /* else in parts, or whole when it fits into one */
 	char *key;

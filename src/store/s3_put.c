@@ -49,9 +49,9 @@ static void put_free(struct s3_put *put)
 	free(put);
 }
 
-static void answer_later(struct s3_later *later)
+static void put_answer(struct soon_item *item)
 {
-	struct s3_put *put = CONTAINER_OF(later, struct s3_put, later);
+	struct s3_put *put = CONTAINER_OF(item, struct s3_put, answer);
 	struct s3_store *store = put->store;
 	struct store_put *base = put->put;
 	enum s3_put_op op = put->op;
@@ -74,9 +74,7 @@ static void answer_later(struct s3_later *later)
 void s3_put_answer(struct s3_put *put)
 {
 	REQUIRE(put->op != S3_PUT_IDLE);
-	if (!list_empty(&put->later.link))
-		return;
-	s3_later_start(put->store, &put->later, 0, answer_later);
+	soon_add(&put->store->soon, &put->answer);
 }
 
 static void put_fail_answer(struct s3_put *put, int status, const struct error *error, int64_t retry_after_ms)
@@ -163,7 +161,7 @@ static bool refuse(struct s3_store *store, struct store_put *put, const char *ke
 		error_set(&put->error, ERR_INVALID, "object key \"%.100s\" is not a path below the store", key);
 	else
 		return false;
-	store_soon_put(&store->soon, put);
+	s3_refuse_put(store, put);
 	return true;
 }
 
@@ -176,13 +174,13 @@ void s3_put_open(struct store *base, struct store_put *put, const struct store_o
 	if (op == NULL || (op->key = strdup(object->key)) == NULL) {
 		free(op);
 		error_set(&put->error, ERR_NOMEM, "out of memory for %.100s", object->key);
-		store_soon_put(&store->soon, put);
+		s3_refuse_put(store, put);
 		return;
 	}
 	op->store = store;
 	op->put = put;
 	op->retry_after_ms = -1;
-	list_init(&op->later.link);
+	soon_item_init(&op->answer, put_answer);
 	list_init(&op->waiter);
 	buffer_init(&op->complete_body, COMPLETE_BYTES_MAX);
 	take_object(op, object);
@@ -403,7 +401,7 @@ void s3_put_abort(struct store_put *base)
 	if (base->impl == NULL) {
 		/* The opening was refused: there is nothing to undo. */
 		base->error = (struct error){0};
-		store_soon_put(&store_of(base->store)->soon, base);
+		s3_refuse_put(store_of(base->store), base);
 		return;
 	}
 	struct s3_put *put = put_opened(base, S3_PUT_ABORT);

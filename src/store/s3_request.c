@@ -333,7 +333,7 @@ void s3_submit(struct store *base, struct store_request *request)
 		op = NULL;
 	}
 	if (op == NULL) {
-		store_soon_request(&store->soon, request);
+		s3_refuse_request(store, request);
 		return;
 	}
 	store->busy++;

@@ -79,6 +79,9 @@ static inline struct text finish(struct writer *writer, const char *start)
 	return text;
 }
 
+/* In a shared library these are nobody else's. */
+#pragma GCC visibility push(hidden)
+
 /* Percent-encodes as reeld_sigv4_encode does. */
 void reeld_sigv4_put_encoded(struct writer *writer, struct text text, bool keep_slash);
 
@@ -94,5 +97,7 @@ bool reeld_sigv4_sha256(struct reeld_sigv4_key *key, const char *bytes, size_t l
 
 /* HMAC-SHA-256 of `text` with the signing key of that day ("20150830"), in hex. False when OpenSSL fails. */
 bool reeld_sigv4_mac(struct reeld_sigv4_key *key, const char *day, struct text text, char out[SHA256_HEX_SIZE]);
+
+#pragma GCC visibility pop
 
 #endif

@@ -6,20 +6,21 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "store/directory_files.h"
-#include "store/store_soon.h"
 
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct directory_store {
 	struct store store;
 	uv_loop_t *loop;
 	struct directory_files *files;
-	struct store_soon soon;
+	struct soon soon; /* refusals */
 	size_t open_puts;
-	size_t running; /* pool visits */
+	size_t open_reads;
+	size_t running; /* pool visits and refusals */
 	bool up;
 	bool closing;
 	bool handle_closed;
@@ -70,14 +71,13 @@ static void handle_closed(uv_handle_t *handle)
 	closed(data);
 }
 
-static void store_maybe_close(void *data)
+static void store_maybe_close(struct directory_store *store)
 {
-	struct directory_store *store = data;
-	bool busy = store->open_puts > 0 || store->running > 0 || store_soon_is_busy(&store->soon);
+	bool busy = store->open_puts > 0 || store->open_reads > 0 || store->running > 0;
 	if (!store->closing || busy || store->handle_closed)
 		return;
 	store->handle_closed = true;
-	uv_close((uv_handle_t *)&store->soon.idle, handle_closed);
+	soon_close(&store->soon, handle_closed);
 }
 
 static void directory_close(struct store *base, void (*closed)(void *data), void *data)
@@ -98,6 +98,39 @@ static int refuse(const struct directory_store *store, const char *key, struct e
 	if (key != NULL && !store_key_is_valid(key))
 		return error_set(error, ERR_INVALID, "object key \"%s\" is not a path below the store", key);
 	return 0;
+}
+
+static void put_refused(struct soon_item *item)
+{
+	struct store_put *put = CONTAINER_OF(item, struct store_put, refusal);
+	struct directory_store *store = store_of(put->store);
+	put->done(put, put->error.code); /* may free the put */
+	store->running--;
+	store_maybe_close(store);
+}
+
+/* Answers with the put's error from the loop. */
+static void refuse_put(struct directory_store *store, struct store_put *put)
+{
+	store->running++;
+	soon_item_init(&put->refusal, put_refused);
+	soon_add(&store->soon, &put->refusal);
+}
+
+static void request_refused(struct soon_item *item)
+{
+	struct store_request *request = CONTAINER_OF(item, struct store_request, refusal);
+	struct directory_store *store = store_of(request->store);
+	request->done(request, request->error.code); /* may free the request */
+	store->running--;
+	store_maybe_close(store);
+}
+
+static void refuse_request(struct directory_store *store, struct store_request *request)
+{
+	store->running++;
+	soon_item_init(&request->refusal, request_refused);
+	soon_add(&store->soon, &request->refusal);
 }
 
 /* Which failures are the store's and not the object's. */
@@ -213,7 +246,7 @@ static void directory_put_open(struct store *base, struct store_put *put, const 
 {
 	struct directory_store *store = store_of(base);
 	if (refuse(store, object->key, &put->error) != 0) {
-		store_soon_put(&store->soon, put);
+		refuse_put(store, put);
 		return;
 	}
 	size_t key_size = strlen(object->key) + 1;
@@ -221,7 +254,7 @@ static void directory_put_open(struct store *base, struct store_put *put, const 
 	if (op == NULL || !describe_encryption(op, object)) {
 		free(op);
 		error_set(&put->error, ERR_NOMEM, "out of memory for %s", object->key);
-		store_soon_put(&store->soon, put);
+		refuse_put(store, put);
 		return;
 	}
 	memcpy(op->key, object->key, key_size);
@@ -263,7 +296,7 @@ static void directory_put_abort(struct store_put *put)
 	}
 	/* The opening was refused: there is nothing to undo. */
 	put->error = (struct error){0};
-	store_soon_put(&store_of(put->store)->soon, put);
+	refuse_put(store_of(put->store), put);
 }
 
 /* ---- Requests ---- */
@@ -313,14 +346,14 @@ static void directory_submit(struct store *base, struct store_request *request)
 	bool keyed = request->op == STORE_VERIFY || request->op == STORE_DELETE;
 	const char *key = keyed ? request->key : NULL;
 	if (refuse(store, key, &request->error) != 0) {
-		store_soon_request(&store->soon, request);
+		refuse_request(store, request);
 		return;
 	}
 	size_t key_len = key != NULL ? strlen(key) : 0;
 	struct directory_request *op = calloc(1, sizeof(*op) + key_len + 1);
 	if (op == NULL) {
 		error_set(&request->error, ERR_NOMEM, "out of memory");
-		store_soon_request(&store->soon, request);
+		refuse_request(store, request);
 		return;
 	}
 	if (key != NULL)
@@ -332,6 +365,72 @@ static void directory_submit(struct store *base, struct store_request *request)
 	store->running++;
 	int status = uv_queue_work(store->loop, &op->work, request_work, request_worked);
 	REQUIRE(status == 0);
+}
+
+/* ---- Reading ---- */
+
+enum read_step { READ_OPEN, READ_AT, READ_CLOSE };
+
+static void read_work(uv_work_t *work)
+{
+	struct store_read *read = CONTAINER_OF(work, struct store_read, work);
+	struct directory_files *files = store_of(read->store)->files;
+	switch ((enum read_step)read->step) {
+	case READ_OPEN:
+		if (read->status == 0)
+			read->status = directory_files_open_object(files, read->key, &read->fd, &read->length, &read->error);
+		break;
+	case READ_AT:
+		read->status = directory_files_read(files, read->fd, read->offset, read->buffer, read->size, &read->len,
+						    &read->error);
+		break;
+	case READ_CLOSE:
+		close(read->fd);
+		read->status = 0;
+		break;
+	}
+}
+
+static void read_worked(uv_work_t *work, int cancelled)
+{
+	struct store_read *read = CONTAINER_OF(work, struct store_read, work);
+	struct directory_store *store = store_of(read->store);
+	(void)cancelled;
+	store->running--;
+	if ((read->step == READ_OPEN && read->status != 0) || read->step == READ_CLOSE)
+		store->open_reads--;
+	read->done(read, read->status); /* may free the read */
+	store_maybe_close(store);
+}
+
+static void read_run(struct store_read *read, enum read_step step)
+{
+	struct directory_store *store = store_of(read->store);
+	read->step = step;
+	store->running++;
+	int status = uv_queue_work(store->loop, &read->work, read_work, read_worked);
+	REQUIRE(status == 0);
+}
+
+static void directory_read_open(struct store *base, struct store_read *read)
+{
+	struct directory_store *store = store_of(base);
+	store->open_reads++;
+	read->fd = -1;
+	read->status = refuse(store, read->key, &read->error);
+	read_run(read, READ_OPEN);
+}
+
+static void directory_read_at(struct store_read *read)
+{
+	REQUIRE(read->fd >= 0);
+	read_run(read, READ_AT);
+}
+
+static void directory_read_close(struct store_read *read)
+{
+	REQUIRE(read->fd >= 0);
+	read_run(read, READ_CLOSE);
 }
 
 /* ---- Names ---- */
@@ -373,6 +472,9 @@ static const struct store_ops directory_ops = {
 	.put_commit = directory_put_commit,
 	.put_abort = directory_put_abort,
 	.submit = directory_submit,
+	.read_open = directory_read_open,
+	.read_at = directory_read_at,
+	.read_close = directory_read_close,
 	.url = directory_url,
 	.link = directory_link,
 	.up = directory_up,
@@ -392,7 +494,7 @@ int store_directory_open(struct store **ret, uv_loop_t *loop, const char *direct
 	store->store.ops = &directory_ops;
 	store->loop = loop;
 	store->up = true;
-	store_soon_init(&store->soon, loop, store_maybe_close, store);
+	soon_init(&store->soon, loop);
 	store->soon.idle.data = store;
 	*ret = &store->store;
 	return 0;

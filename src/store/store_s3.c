@@ -18,58 +18,6 @@
 #define CLEAN_AGE_MS ((int64_t)24 * 3600 * 1000)
 #define URL_BYTES_MAX 8192
 
-/* ---- Later ---- */
-
-static void timer_expired(uv_timer_t *timer);
-
-static void timer_set(struct s3_store *store)
-{
-	struct list *link = list_first(&store->later);
-	if (link == NULL) {
-		uv_timer_stop(&store->timer);
-		return;
-	}
-	uint64_t now = uv_now(store->loop);
-	uint64_t due = LIST_ENTRY(link, struct s3_later, link)->due_ms;
-	uv_timer_start(&store->timer, timer_expired, due > now ? due - now : 0, 0);
-}
-
-static void timer_expired(uv_timer_t *timer)
-{
-	struct s3_store *store = timer->data;
-	uint64_t now = uv_now(store->loop);
-	struct list due, *link;
-	list_init(&due);
-	while ((link = list_first(&store->later)) != NULL && LIST_ENTRY(link, struct s3_later, link)->due_ms <= now) {
-		list_remove(link);
-		list_append(&due, link);
-	}
-	/* What these start is for the next round. */
-	store->busy++;
-	while ((link = list_take(&due)) != NULL) {
-		struct s3_later *later = LIST_ENTRY(link, struct s3_later, link);
-		later->run(later);
-	}
-	timer_set(store);
-	s3_store_release(store);
-}
-
-void s3_later_start(struct s3_store *store, struct s3_later *later, uint64_t delay_ms, void (*run)(struct s3_later *later))
-{
-	later->due_ms = uv_now(store->loop) + delay_ms;
-	later->run = run;
-	struct list *at = store->later.prev;
-	while (at != &store->later && LIST_ENTRY(at, struct s3_later, link)->due_ms > later->due_ms)
-		at = at->prev;
-	list_append(at->next, &later->link); /* before the one behind it */
-	timer_set(store);
-}
-
-void s3_later_cancel(struct s3_later *later)
-{
-	list_remove(&later->link);
-}
-
 /* ---- What was learned ---- */
 
 static int make_address(struct s3_store *store, struct error *error)
@@ -249,21 +197,18 @@ static void store_free(struct s3_store *store)
 static void handle_closed(uv_handle_t *handle)
 {
 	struct s3_store *store = handle->data;
-	if (--store->open_handles > 0)
-		return;
 	void (*closed)(void *) = store->closed;
 	void *data = store->closed_data;
 	store_free(store);
 	closed(data);
 }
 
-static void store_maybe_close(void *data)
+static void store_maybe_close(struct s3_store *store)
 {
-	struct s3_store *store = data;
-	if (!store->closing || store->busy > 0 || store_soon_is_busy(&store->soon) || uv_is_closing((uv_handle_t *)&store->timer))
+	if (!store->closing || store->busy > 0 || store->soon_closed)
 		return;
-	uv_close((uv_handle_t *)&store->timer, handle_closed);
-	uv_close((uv_handle_t *)&store->soon.idle, handle_closed);
+	store->soon_closed = true;
+	soon_close(&store->soon, handle_closed);
 }
 
 void s3_store_release(struct s3_store *store)
@@ -271,6 +216,36 @@ void s3_store_release(struct s3_store *store)
 	REQUIRE(store->busy > 0);
 	store->busy--;
 	store_maybe_close(store);
+}
+
+static void put_refused(struct soon_item *item)
+{
+	struct store_put *put = CONTAINER_OF(item, struct store_put, refusal);
+	struct s3_store *store = CONTAINER_OF(put->store, struct s3_store, store);
+	put->done(put, put->error.code); /* may free the put */
+	s3_store_release(store);
+}
+
+void s3_refuse_put(struct s3_store *store, struct store_put *put)
+{
+	store->busy++;
+	soon_item_init(&put->refusal, put_refused);
+	soon_add(&store->soon, &put->refusal);
+}
+
+static void request_refused(struct soon_item *item)
+{
+	struct store_request *request = CONTAINER_OF(item, struct store_request, refusal);
+	struct s3_store *store = CONTAINER_OF(request->store, struct s3_store, store);
+	request->done(request, request->error.code); /* may free the request */
+	s3_store_release(store);
+}
+
+void s3_refuse_request(struct s3_store *store, struct store_request *request)
+{
+	store->busy++;
+	soon_item_init(&request->refusal, request_refused);
+	soon_add(&store->soon, &request->refusal);
 }
 
 static void s3_close(struct store *base, void (*closed)(void *data), void *data)
@@ -404,13 +379,9 @@ int store_s3_open(struct store **ret, uv_loop_t *loop, const struct store_s3_opt
 	store->checksums = !options->no_checksums;
 	store->etag_is_md5 = true;
 	store->up = true;
-	list_init(&store->later);
 	list_init(&store->part_waiters);
-	uv_timer_init(loop, &store->timer); /* cannot fail */
-	store_soon_init(&store->soon, loop, store_maybe_close, store);
-	store->timer.data = store;
+	soon_init(&store->soon, loop);
 	store->soon.idle.data = store;
-	store->open_handles = 2;
 	*ret = &store->store;
 	return 0;
 }

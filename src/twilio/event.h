@@ -28,10 +28,12 @@ enum recording_status {
 
 #define EVENT_MAX_FIELDS 128
 #define EVENT_HEADER_SIZE 16
+#define EVENT_UNKNOWN_SIZE 112
 
 struct event {
 	enum event_kind kind;
 	int64_t received_at_ms;
+	bool reconciled; /* made from Twilio's list, no webhook; never of a journal */
 	struct sid account_sid;
 	struct sid call_sid;
 	struct sid conference_sid;
@@ -48,9 +50,14 @@ struct event {
 	char source[32]; /* "DialVerb" */
 	char track[16];
 	/* call events */
-	char from[64];
-	char to[64];
-	char call_status[16];
+	char from[128]; /* "+15005550006", "client:earl", "sip:earl@example.com", "anonymous" */
+	char to[128];
+	char call_status[32];
+	/*
+	 * Of a recording event: the parameters that reeld does not know, "Name=value, Other=value", with "..." at the end when there
+	 * are more. Whole in `params`.
+	 */
+	char unknown[EVENT_UNKNOWN_SIZE];
 	bool encrypted;      /* EncryptionDetails was given: event_encryption */
 	struct slice params; /* raw, points into the decoded payload */
 };

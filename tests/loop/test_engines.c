@@ -80,7 +80,6 @@ Test(engines, without_any_variable_all_are_embedded)
 {
 	load();
 	cr_expect_not(engines_use_postgres(&f.config));
-	cr_expect_not(engines_use_s3(&f.config));
 	open_all("sqlite", "local", "directory", f.directory);
 }
 
@@ -94,7 +93,6 @@ Test(engines, each_variable_names_its_engine_and_no_server_has_to_be_there)
 	setenv("AWS_SECRET_ACCESS_KEY", "hunter2", 1);
 	load();
 	cr_expect(engines_use_postgres(&f.config));
-	cr_expect(engines_use_s3(&f.config));
 	open_all("postgres", "redis", "s3", "s3 bucket my-recordings, credentials from environment");
 }
 
@@ -126,7 +124,6 @@ Test(engines, credentials_without_a_bucket_mean_the_default_bucket)
 	setenv("AWS_ACCESS_KEY_ID", "id", 1);
 	setenv("AWS_SECRET_ACCESS_KEY", "hunter2", 1);
 	load();
-	cr_expect(engines_use_s3(&f.config));
 	open_all("sqlite", "local", "s3", "s3 bucket scamscrammer-recordings");
 }
 

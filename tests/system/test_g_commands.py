@@ -100,6 +100,18 @@ def test_env_file_is_read_and_the_environment_wins(tmp_path, sandbox):
     assert good.returncode == 0, good
 
 
+def test_a_command_logs_when_the_environment_or_the_env_file_asks_for_it(tmp_path):
+    env_file = tmp_path / "env"
+
+    def log(text, **env):
+        env_file.write_text(text)
+        return run("--env-file", str(env_file), "demo", "--count", "1", "--data-dir", str(tmp_path / "demo"), env=env).stderr
+
+    assert log("") == "" and log("LOG_LEVEL=\n") == ""
+    assert "journal.opened" in log("LOG_LEVEL=info\n") and "journal.opened" in log("", LOG_LEVEL="info")
+    assert log("LOG_LEVEL=info\n", LOG_LEVEL="") == "", "the environment wins"
+
+
 def test_check_reaches_everything_and_says_what_fails(tmp_path, sandbox):
     peer = sandbox(count=1)
     reeld = Daemon(tmp_path, peer.url)

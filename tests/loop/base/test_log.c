@@ -233,19 +233,6 @@ Test(log, many_threads_log_while_the_loop_turns_and_while_it_detaches)
 		cr_assert(line[0] == '{' && end[-1] == '}', "%.*s", (int)(end - line), line);
 }
 
-Test(log, parses_its_own_settings)
-{
-	enum log_level level;
-	enum log_format format;
-	cr_expect(log_level_parse(SLICE("debug"), &level) && level == LOG_DEBUG);
-	cr_expect(log_level_parse(SLICE("off"), &level) && level == LOG_OFF);
-	cr_expect_not(log_level_parse(SLICE("INFO"), &level));
-	cr_expect_not(log_level_parse(SLICE(""), &level));
-	cr_expect(log_format_parse(SLICE("text"), &format) && format == LOG_FORMAT_TEXT);
-	cr_expect(log_format_parse(SLICE("json"), &format) && format == LOG_FORMAT_JSON);
-	cr_expect_not(log_format_parse(SLICE("xml"), &format));
-}
-
 Test(log, masks_all_but_the_last_four)
 {
 	char out[32];

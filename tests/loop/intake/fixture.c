@@ -42,8 +42,6 @@ static void on_request(struct connection *connection, struct request *request, v
 		wait_for_answer(connection, NULL);
 	else if (slice_equal(request->path, SLICE("/retain")))
 		wait_for_answer(connection, connection_retain(connection));
-	else if (slice_equal(request->path, SLICE("/close")))
-		reply_prepared(connection, SLICE("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"), true);
 	else if (slice_equal(request->path, SLICE("/abort")))
 		reply_abort(connection);
 	else if (fixture.on_other != NULL)
@@ -134,6 +132,11 @@ void fixture_fini(void)
 void fixture_turn(void)
 {
 	uv_run(&fixture.loop, UV_RUN_ONCE);
+}
+
+size_t fixture_connections(void)
+{
+	return (size_t)fixture.gauge.value;
 }
 
 double fixture_closed_for(const char *reason)

@@ -4,7 +4,7 @@
  *
  *   /now       prepared answer at once            /later    answered by fixture_answer_next()
  *   /echo      method, target, host and body      /retain   as /later, from connection_retain()
- *   /close     answer, then close                 /abort    cut without an answer
+ *   /abort     cut without an answer
  */
 #ifndef TESTS_LOOP_INTAKE_FIXTURE_H
 #define TESTS_LOOP_INTAKE_FIXTURE_H
@@ -57,6 +57,8 @@ void fixture_turn(void);
 		}                                                                                \
 	} while (0)
 
+/* Open connections, as the metric has them. */
+size_t fixture_connections(void);
 /* How often a connection was closed for this reason. */
 double fixture_closed_for(const char *reason);
 

@@ -83,19 +83,19 @@ Test(listener, further_connections_are_told_and_closed)
 	fixture_start();
 	for (int i = 0; i < 3; i++)
 		raw_connect(&clients[i]);
-	TURN_UNTIL(server_connections(fixture.server) == 3);
+	TURN_UNTIL(fixture_connections() == 3);
 	for (int i = 0; i < 5; i++) {
 		raw_connect(&extra);
 		raw_expect_end(&extra, "HTTP/1.1 503 ");
 		cr_assert(raw_has(&extra, "Content-Length: 32\r\n") &&
 			  raw_has(&extra, "\r\n\r\n{\"error\":\"Too many connections\"}"));
 		raw_close(&extra);
-		cr_assert_eq(server_connections(fixture.server), 3);
+		cr_assert_eq(fixture_connections(), 3);
 	}
 	cr_assert_eq(fixture_closed_for("limit"), 5);
 	raw_expect(&clients[1], GET("/now"), "now");
 	raw_close(&clients[0]);
-	TURN_UNTIL(server_connections(fixture.server) == 2);
+	TURN_UNTIL(fixture_connections() == 2);
 	raw_connect(&extra);
 	raw_expect(&extra, GET("/now"), "now");
 	raw_close(&extra);
@@ -182,7 +182,7 @@ Test(listener, drain_closes_idle_ones_and_lets_busy_ones_finish)
 	TURN_UNTIL(idle.ended);
 	cr_assert_eq(idle.error, 0);
 	cr_assert_eq(fixture_closed_for("drain"), 1);
-	cr_assert_eq(server_connections(fixture.server), 2);
+	cr_assert_eq(fixture_connections(), 2);
 	cr_assert_eq(server_busy(fixture.server), 1);
 	raw_send_text(&half, "Host: t\r\n\r\n");
 	raw_expect_end(&half, "HTTP/1.1 200 OK\r\n");
@@ -193,7 +193,7 @@ Test(listener, drain_closes_idle_ones_and_lets_busy_ones_finish)
 	raw_close(&idle);
 	raw_close(&busy);
 	raw_close(&half);
-	TURN_UNTIL(server_connections(fixture.server) == 0);
+	TURN_UNTIL(fixture_connections() == 0);
 }
 
 Test(listener, closes_cleanly_at_every_turn)
@@ -282,7 +282,7 @@ Test(listener, idle_connections_cost_less_than_two_kilobytes_each)
 	raw_connect(&warm);
 	raw_expect(&warm, GET("/now"), "now");
 	raw_close(&warm);
-	TURN_UNTIL(server_connections(fixture.server) == 0);
+	TURN_UNTIL(fixture_connections() == 0);
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, control), 0);
 	size_t before = resident();
 	pid_t child = fork();
@@ -291,14 +291,14 @@ Test(listener, idle_connections_cost_less_than_two_kilobytes_each)
 		many_clients(server_port(fixture.server), COUNT, control[1]);
 	}
 	close(control[1]);
-	TURN_UNTIL(server_connections(fixture.server) == COUNT && fixture.requests == COUNT + 1);
+	TURN_UNTIL(fixture_connections() == COUNT && fixture.requests == COUNT + 1);
 	size_t each = (resident() - before) / COUNT;
 	cr_log_info("an idle connection costs %zu bytes", each);
 #if !defined(__SANITIZE_ADDRESS__)
 	cr_assert_lt(each, 2048, "%zu bytes each", each);
 #endif
 	close(control[0]);
-	TURN_UNTIL(server_connections(fixture.server) == 0);
+	TURN_UNTIL(fixture_connections() == 0);
 	int status;
 	cr_assert_eq(waitpid(child, &status, 0), child);
 	cr_assert_eq(status, 0);

@@ -279,7 +279,7 @@ Test(reply_stream, done_comes_once_when_the_peer_goes_in_the_middle)
 	raw_reset(&client);
 	TURN_UNTIL(source.done == 1);
 	cr_assert_not(source.complete);
-	TURN_UNTIL(server_connections(fixture.server) == 0);
+	TURN_UNTIL(fixture_connections() == 0);
 	cr_assert_eq(server_busy(fixture.server), 0);
 }
 
@@ -288,7 +288,7 @@ Test(reply_stream, done_comes_later_when_the_peer_went_before_it_began)
 	start((struct source){.announced = 10, .total = 10, .piece = 10}, GET("/later"));
 	TURN_UNTIL(fixture.waiting_count == 1);
 	raw_reset(&client);
-	TURN_UNTIL(!connection_is_open(fixture.waiting[0]));
+	TURN_UNTIL(fixture_closed_for("reset") == 1);
 	for (int i = 0; i < 5; i++)
 		fixture_turn();
 	fixture.waiting_count = 0;

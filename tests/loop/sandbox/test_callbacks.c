@@ -64,14 +64,16 @@ Test(callbacks, the_fragment_of_the_target_is_neither_sent_nor_signed)
 
 Test(callbacks, duplicates_and_late_in_progress_events_come_as_planned)
 {
+	struct fault_plan plan = {.attempts = 1};
 	unsigned extra = 0;
 	bool reordered = false;
 	start("dup,reorder");
+	cr_assert_eq(fault_plan_parse(&plan, SLICE("dup,reorder"), NULL), 0);
 	cr_assert_eq(deliver(&fixture, (struct callbacks_delivery){.from = CALLBACKS_FROM_NEW, .count = 100, .concurrency = 1}),
 		     0);
 	run_until_done(&fixture);
 	for (uint64_t i = 0; i < 100; i++) {
-		unsigned copies = fault_duplicates(sandbox_faults(fixture.sandbox), 3, i);
+		unsigned copies = fault_duplicates(&plan, 3, i);
 		cr_assert_eq(received(i, "completed"), 1 + copies);
 		cr_assert_eq(received(i, "in-progress"), 1);
 		extra += copies;
@@ -85,6 +87,32 @@ Test(callbacks, duplicates_and_late_in_progress_events_come_as_planned)
 	cr_assert_eq(stats().duplicates, extra);
 	cr_assert_eq(stats().in_progress, 100);
 	cr_assert_eq(fixture.event_count, 200 + extra);
+	fixture_stop(&fixture);
+}
+
+Test(callbacks, lost_ends_never_come_and_trunks_say_nothing_at_all)
+{
+	start("reorder,lost,trunk:0.5");
+	unsigned lost = 0, trunk = 0, sent = 0;
+	cr_assert_eq(deliver(&fixture, (struct callbacks_delivery){.from = CALLBACKS_FROM_NEW, .count = 200}), 0);
+	run_until_done(&fixture);
+	for (uint64_t i = 0; i < 200; i++) {
+		bool is_lost = fault_lost(sandbox_faults(fixture.sandbox), 3, i);
+		bool is_trunk = fault_trunk(sandbox_faults(fixture.sandbox), 3, i);
+		bool begun = fault_reordered(sandbox_faults(fixture.sandbox), 3, i) && !is_trunk;
+		cr_assert_eq(received(i, "completed"), !is_lost && !is_trunk);
+		cr_assert_eq(received(i, "in-progress"), begun);
+		lost += is_lost;
+		trunk += is_trunk;
+		sent += (!is_lost && !is_trunk) + begun;
+	}
+	cr_assert(lost > 50 && lost < 150 && trunk > 50 && trunk < 150, "%u %u", lost, trunk);
+	cr_assert_eq(stats().sent, sent);
+	fixture_stop(&fixture);
+	start("trunk,lost:1");
+	cr_assert_eq(deliver(&fixture, (struct callbacks_delivery){.from = CALLBACKS_FROM_NEW, .count = 10}), 0);
+	run_until_done(&fixture);
+	cr_assert_eq(fixture.event_count, 0);
 	fixture_stop(&fixture);
 }
 

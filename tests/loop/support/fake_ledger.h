@@ -7,7 +7,7 @@
 #define REELD_TESTS_LOOP_SUPPORT_FAKE_LEDGER_H
 
 #include "ledger/ledger.h"
-#include "pipeline/soon.h"
+#include "base/soon.h"
 
 struct fake_row {
 	struct ledger_job job;

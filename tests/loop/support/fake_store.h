@@ -6,7 +6,7 @@
 #ifndef REELD_TESTS_LOOP_SUPPORT_FAKE_STORE_H
 #define REELD_TESTS_LOOP_SUPPORT_FAKE_STORE_H
 
-#include "pipeline/soon.h"
+#include "base/soon.h"
 #include "store/store.h"
 
 enum fake_store_op { FAKE_OPEN, FAKE_WRITE, FAKE_COMMIT, FAKE_ABORT, FAKE_VERIFY };

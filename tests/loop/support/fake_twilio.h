@@ -6,7 +6,7 @@
 #ifndef REELD_TESTS_LOOP_SUPPORT_FAKE_TWILIO_H
 #define REELD_TESTS_LOOP_SUPPORT_FAKE_TWILIO_H
 
-#include "pipeline/soon.h"
+#include "base/soon.h"
 #include "twilio/client.h"
 
 struct fake_answer {
@@ -26,6 +26,8 @@ struct fake_answer {
 	/* JSON */
 	const char *recording_status;
 	bool external;
+	int64_t error_code;
+	bool foreign; /* a 404 that is not Twilio's */
 	const char *encryption; /* its details; NULL: none */
 };
 

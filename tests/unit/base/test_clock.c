@@ -72,15 +72,11 @@ Test(clock, agrees_with_the_c_library_on_every_day_of_nine_centuries)
 		time_t seconds = (time_t)(day * 86400);
 		struct tm tm;
 		gmtime_r(&seconds, &tm);
-		int year, month, day_of_month;
-		clock_utc_date(wall_ms, &year, &month, &day_of_month);
-		cr_assert(year == tm.tm_year + 1900 && month == tm.tm_mon + 1 && day_of_month == tm.tm_mday, "day %lld",
-			  (long long)day);
 		char expected[40];
 		char got[CLOCK_RFC2822_SIZE];
 		strftime(expected, sizeof(expected), "%a, %d %b %Y 23:59:59 +0000", &tm);
 		clock_format_rfc2822(wall_ms, got);
-		cr_assert_str_eq(got, expected);
+		cr_assert_str_eq(got, expected, "day %lld", (long long)day);
 		int64_t again;
 		cr_assert_eq(clock_parse_rfc2822(got, strlen(got), &again), 0);
 		cr_assert_eq(again, wall_ms - 999);

@@ -214,3 +214,52 @@ Test(form, decodes_whatever_was_encoded)
 		release(&p);
 	}
 }
+
+/*
+ * The inputs of web-platform-tests' url/resources/urlencoded-parser-data.json (3-Clause BSD License). Here names and values stay
+ * bytes, so what is no UTF-8 is not replaced; and where a browser keeps a malformed escape as text, it is an error.
+ */
+Test(form, as_browsers_but_stricter)
+{
+	static const char *const same[][2] = {
+		{"test", "test="},
+		{"\xef\xbb\xbftest=\xef\xbb\xbf", "\xef\xbb\xbftest=\xef\xbb\xbf"},
+		{"%EF%BB%BFtest=%EF%BB%BF", "\xef\xbb\xbftest=\xef\xbb\xbf"},
+		{"%EF%BF%BF=%EF%BF%BF", "\xef\xbf\xbf=\xef\xbf\xbf"},
+		{"%FE%FF", "\xfe\xff="},
+		{"%FF%FE", "\xff\xfe="},
+		{"\xe2\x80\xa0&\xe2\x80\xa0=x", "\xe2\x80\xa0=|\xe2\x80\xa0=x"},
+		{"%C2", "\xc2="},
+		{"%C2x", "\xc2x="},
+		{"_charset_=windows-1252&test=%C2x", "_charset_=windows-1252|test=\xc2x"},
+		{"", ""},
+		{"a", "a="},
+		{"a=b", "a=b"},
+		{"a=", "a="},
+		{"=b", "=b"},
+		{"&", ""},
+		{"&a", "a="},
+		{"a&", "a="},
+		{"a&a", "a=|a="},
+		{"a&b&c", "a=|b=|c="},
+		{"a=b&c=d", "a=b|c=d"},
+		{"a=b&c=d&", "a=b|c=d"},
+		{"&&&a=b&&&&c=d&", "a=b|c=d"},
+		{"a=a&a=b&a=c", "a=a|a=b|a=c"},
+		{"a==a", "a==a"},
+		{"a=a+b+c+d", "a=a b c d"},
+		{"%61=a", "a=a"},
+		{"%61+%4d%4D=", "a MM="},
+	};
+	static const char *const malformed[] = {
+		"%=a", "%a=a", "%a_=a", "id=0&value=%", "b=%2sf%2a", "b=%2%2af%2a", "b=%%2a",
+	};
+
+	for (size_t i = 0; i < sizeof(same) / sizeof(*same); i++)
+		expect_fields(same[i][0], same[i][1]);
+	for (size_t i = 0; i < sizeof(malformed) / sizeof(*malformed); i++) {
+		struct parsed p = parse(malformed[i]);
+		cr_expect_eq(p.result, REELD_FORM_BAD_ESCAPE, "%s", malformed[i]);
+		release(&p);
+	}
+}

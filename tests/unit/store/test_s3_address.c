@@ -151,13 +151,3 @@ Test(s3_address, regions_are_read_from_hosts_of_aws)
 			cr_expect_str_eq(region, cases[i].region);
 	}
 }
-
-Test(s3_address, styles_have_names)
-{
-	enum s3_addressing addressing;
-	cr_expect(s3_addressing_parse(SLICE("auto"), &addressing) && addressing == S3_ADDRESSING_AUTO);
-	cr_expect(s3_addressing_parse(SLICE("path"), &addressing) && addressing == S3_ADDRESSING_PATH);
-	cr_expect(s3_addressing_parse(SLICE("virtual"), &addressing) && addressing == S3_ADDRESSING_VIRTUAL);
-	cr_expect(!s3_addressing_parse(SLICE("Path"), &addressing));
-	cr_expect(!s3_addressing_parse(SLICE(""), &addressing));
-}

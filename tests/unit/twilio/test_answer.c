@@ -173,6 +173,26 @@ Test(twilio_answer, errors_are_read_from_json_and_xml)
 	cr_assert_str_eq(out.message, "Authenticate & retry");
 }
 
+/* https://www.rfc-editor.org/rfc/rfc9457 */
+Test(twilio_answer, problem_details_are_read_with_and_without_a_code)
+{
+	struct twilio_answer_error out;
+	twilio_answer_error(SLICE("{\"type\":\"https://www.twilio.com/docs/api/errors/20404\",\"title\":\"Not Found\","
+				  "\"status\":404,\"detail\":\"No such recording\",\"instance\":\"/x\"}"),
+			    &out);
+	cr_assert_eq(out.code, 20404);
+	cr_assert_str_eq(out.message, "No such recording");
+	twilio_answer_error(SLICE("{\"type\":\"about:blank\",\"title\":\"Too Many Requests\",\"code\":20429,\"detail\":null}"),
+			    &out);
+	cr_assert_eq(out.code, 20429);
+	cr_assert_str_eq(out.message, "Too Many Requests");
+	twilio_answer_error(SLICE("{\"type\":\"https://example.com/errors/20404x\",\"title\":7}"), &out);
+	cr_assert_eq(out.code, 0);
+	cr_assert_str_eq(out.message, "");
+	twilio_answer_error(SLICE("{\"type\":\"https://example.com/errors/99999999999999999999\"}"), &out);
+	cr_assert_eq(out.code, 0);
+}
+
 Test(twilio_answer, what_is_no_error_document_gives_no_code)
 {
 	struct twilio_answer_error out;

@@ -304,6 +304,53 @@ Test(event, reads_call_events_and_leaves_their_recording_aside)
 	expect_problem(EVENT_CALL_INCOMING, "From=%2B14158675309", EVENT_MISSING_FIELDS);
 }
 
+Test(event, keeps_the_parameters_that_it_does_not_know)
+{
+	static const char *const pairs[][2] = {
+		{"", ""},
+		{"&RecordingStatus=completed&RecordingUrl=https%3A%2F%2Fx&EncryptionDetails=%7B%7D&ErrorCode=0&From=1&"
+		 "RecordingTrack=both",
+		 ""},
+		{"&RecordingMood=blue", "RecordingMood=blue"},
+		{"&B=2&A=1&Empty", "B=2, A=1, Empty="},
+		{"&New%20%3D=%C3%A9%0A%FF+x", "New ==\xc3\xa9?? x"},
+		{"&recordingurl=x", "recordingurl=x"},
+	};
+	char form[400];
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+		snprintf(form, sizeof(form), REQUIRED "%s", pairs[i][0]);
+		cr_expect_str_eq(recording(form).unknown, pairs[i][1]);
+	}
+}
+
+Test(event, cuts_unknown_parameters_between_characters_and_says_so)
+{
+	/* From all that fits to far too much, with a two-byte character on every border. */
+	for (size_t n = 100; n < 125; n++) {
+		char form[512];
+		char all[160];
+		size_t at = (size_t)snprintf(form, sizeof(form), REQUIRED "&N=");
+		memset(form + at, 'x', n);
+		snprintf(form + at + n, sizeof(form) - at - n, "%%C3%%A9");
+		snprintf(all, sizeof(all), "N=%.*s\xc3\xa9", (int)n, form + at);
+		struct event e = recording(form);
+		size_t len = strlen(e.unknown);
+		cr_assert_lt(len, sizeof(e.unknown));
+		if (strcmp(e.unknown, all) == 0)
+			continue;
+		cr_assert_geq(len, (size_t)100);
+		cr_expect_str_eq(e.unknown + len - 3, "...", "%zu: %s", n, e.unknown);
+		cr_expect_eq(strncmp(e.unknown, all, len - 3), 0);
+		cr_expect((unsigned char)e.unknown[len - 4] != 0xC3, "%zu: half a character", n);
+	}
+	char form[1024] = REQUIRED;
+	for (int i = 0; i < 60; i++)
+		snprintf(form + strlen(form), sizeof(form) - strlen(form), "&P%d=%d", i, i);
+	struct event e = recording(form);
+	cr_expect_eq(strncmp(e.unknown, "P0=0, P1=1, P2=2, ", 18), 0);
+	cr_expect_str_eq(e.unknown + strlen(e.unknown) - 3, "...");
+}
+
 Test(event, has_a_message_for_every_problem)
 {
 	for (int problem = EVENT_OK; problem <= EVENT_BAD_CALL_DURATION; problem++)
