@@ -222,6 +222,7 @@ def test_archived_as_it_is_and_decrypted_by_hand(sandbox, daemon, pairs, keys, t
         path.write_bytes(data)
         (tmp_path / "keys" / f"{SECOND}.pem").unlink()
     assert [line for line in reeld.logs() if line.get("event") == "recording.wav_only"]
+    assert [line["encrypted"] for line in reeld.logs() if line.get("event") == "recording.stored"] == [True, True]
     # Deleted with what lies beside it.
     sid = next(iter(oracle.acknowledged))
     assert reeld.command("recordings", "delete", sid).returncode == 0
