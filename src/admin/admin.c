@@ -154,7 +154,6 @@ int admin_new(struct admin **ret, uv_loop_t *loop, const struct admin_options *o
 	admin->loop = loop;
 	list_init(&admin->waiting);
 	ticket_key_init(&admin->ticket_key);
-	admin_stats_init(&admin->stats);
 	struct server_options server_options = {
 		.on_request = admin_on_request,
 		.data = admin,
@@ -173,6 +172,7 @@ int admin_new(struct admin **ret, uv_loop_t *loop, const struct admin_options *o
 	REQUIRE(uv_timer_init(loop, &admin->timeout) == 0);
 	admin->timeout.data = admin;
 	admin->open_handles = 2;
+	admin_stats_init(admin);
 	*ret = admin;
 	if (options->history && !admin_open_history(admin))
 		return error_set(error, ERR_NOMEM, "private listener: out of memory");
@@ -239,5 +239,6 @@ void admin_close(struct admin *admin, void (*closed)(void *data), void *data)
 		history_close(admin->history, admin_server_closed, admin);
 		admin->history = NULL;
 	}
+	admin_stats_close(admin);
 	server_close(admin->server, admin_server_closed, admin);
 }

@@ -13,6 +13,7 @@
 
 /* api_stats.c: the answer kept for a moment, and those who wait for the next. */
 struct admin_stats {
+	uv_timer_t timer;
 	struct ledger_request request;
 	bool asking;
 	uint64_t asked_ms; /* uv_now() clock */
@@ -21,9 +22,6 @@ struct admin_stats {
 	bool fresh;
 	uint64_t until_ms;
 };
-void admin_stats_init(struct admin_stats *stats);
-void admin_stats_free(struct admin_stats *stats);
-
 struct admin {
 	struct admin_options options;
 	uv_loop_t *loop;
@@ -75,6 +73,11 @@ bool admin_is_closing(const struct admin *admin);
  * close it in admin_close with this callback.
  */
 void admin_handle_closed(uv_handle_t *handle);
+
+/* api_stats.c */
+void admin_stats_init(struct admin *admin);
+void admin_stats_close(struct admin *admin);
+void admin_stats_free(struct admin_stats *stats);
 
 /* scrape.c: answers every scrape that waits, with what is known. */
 void admin_answer_waiting(struct admin *admin);

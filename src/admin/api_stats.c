@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * GET /api/stats: one question to the ledger at a time, shared by all who wait, and its answer kept for a moment: for ten times as long as it took, so that
- * the database spends no more than a tenth of its time on it however many ask.
+ * the database spends no more than a tenth of its time on it however many ask. When nobody asks, this does once a minute: Postgres adds up what changed since
+ * whenever it is asked (STATS_FOLD), and so it never has much to add up.
  */
 #include "admin/admin_internal.h"
 
@@ -10,6 +11,7 @@
 
 #include <stdlib.h>
 
+#define STATS_ASK_MS 60000
 #define STATS_KEEP_MS 1000
 #define STATS_KEEP_MAX_MS 60000
 #define STATS_SIZE ((size_t)4 << 20)
@@ -18,17 +20,6 @@ struct stats_waiter {
 	struct list link;
 	struct connection *connection;
 };
-
-void admin_stats_init(struct admin_stats *stats)
-{
-	list_init(&stats->waiting);
-	buffer_init(&stats->body, STATS_SIZE);
-}
-
-void admin_stats_free(struct admin_stats *stats)
-{
-	buffer_free(&stats->body);
-}
 
 static void stats_answered(struct ledger_request *request, int status)
 {
@@ -57,13 +48,22 @@ static void stats_answered(struct ledger_request *request, int status)
 	admin_release(admin);
 }
 
+static void stats_ask(struct admin *admin)
+{
+	struct admin_stats *stats = &admin->stats;
+	stats->asking = true;
+	stats->asked_ms = uv_now(admin->loop);
+	admin_hold(admin);
+	stats->request = (struct ledger_request){.op = LEDGER_STATS, .done = stats_answered, .data = admin};
+	ledger_submit(admin->options.ledger, &stats->request);
+}
+
 void admin_on_stats(struct admin *admin, struct connection *connection, const struct request *request, const struct sid *sid)
 {
 	(void)request;
 	(void)sid;
 	struct admin_stats *stats = &admin->stats;
-	uint64_t now_ms = uv_now(admin->loop);
-	if (stats->fresh && now_ms < stats->until_ms) {
+	if (stats->fresh && uv_now(admin->loop) < stats->until_ms) {
 		admin_reply_json(connection, &stats->body);
 		return;
 	}
@@ -74,11 +74,34 @@ void admin_on_stats(struct admin *admin, struct connection *connection, const st
 	}
 	waiter->connection = connection;
 	list_append(&stats->waiting, &waiter->link);
-	if (stats->asking)
-		return;
-	stats->asking = true;
-	stats->asked_ms = now_ms;
-	admin_hold(admin);
-	stats->request = (struct ledger_request){.op = LEDGER_STATS, .done = stats_answered, .data = admin};
-	ledger_submit(admin->options.ledger, &stats->request);
+	if (!stats->asking)
+		stats_ask(admin);
+}
+
+static void stats_due(uv_timer_t *timer)
+{
+	struct admin *admin = timer->data;
+	if (!admin->stats.asking)
+		stats_ask(admin);
+}
+
+void admin_stats_init(struct admin *admin)
+{
+	struct admin_stats *stats = &admin->stats;
+	list_init(&stats->waiting);
+	buffer_init(&stats->body, STATS_SIZE);
+	REQUIRE(uv_timer_init(admin->loop, &stats->timer) == 0);
+	stats->timer.data = admin;
+	admin->open_handles++;
+	REQUIRE(uv_timer_start(&stats->timer, stats_due, STATS_ASK_MS, STATS_ASK_MS) == 0);
+}
+
+void admin_stats_close(struct admin *admin)
+{
+	uv_close((uv_handle_t *)&admin->stats.timer, admin_handle_closed);
+}
+
+void admin_stats_free(struct admin_stats *stats)
+{
+	buffer_free(&stats->body);
 }

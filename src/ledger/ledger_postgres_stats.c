@@ -10,6 +10,7 @@ int ledger_postgres_send_stats(struct ledger_request *request, const char *owner
 	request->stats = ledger_arena_alloc(request, 1, sizeof(*request->stats));
 	if (request->stats == NULL)
 		return error_set(&request->error, ERR_NOMEM, "out of memory for figures");
+	pg_query(batch, QUERY_STATS_FOLD);
 	pg_query(batch, QUERY_STATS_STATUS);
 	pg_query(batch, QUERY_STATS_DAYS);
 	pg_query(batch, QUERY_STATS_RATED);
@@ -47,18 +48,18 @@ int ledger_postgres_receive_stats(struct ledger_request *request, const struct p
 {
 	struct ledger_stats *stats = request->stats;
 	(void)count;
-	for (size_t row = 0; row < pg_rows(results[0]); row++) {
+	for (size_t row = 0; row < pg_rows(results[1]); row++) {
 		char name[16];
-		pg_text(results[0], row, 0, name, sizeof(name));
-		stats->calls_by_status[call_status_from_name(name)] += pg_i64(results[0], row, 1, 0);
-		stats->timed += pg_i64(results[0], row, 2, 0);
-		stats->seconds += pg_i64(results[0], row, 3, 0);
+		pg_text(results[1], row, 0, name, sizeof(name));
+		stats->calls_by_status[call_status_from_name(name)] += pg_i64(results[1], row, 1, 0);
+		stats->timed += pg_i64(results[1], row, 2, 0);
+		stats->seconds += pg_i64(results[1], row, 3, 0);
 	}
-	for (size_t row = 0; row < pg_rows(results[1]) && row < LEDGER_STATS_DAYS; row++) {
-		pg_text(results[1], row, 0, stats->days[row].date, sizeof(stats->days[row].date));
-		stats->days[row].calls = pg_i64(results[1], row, 1, 0);
+	for (size_t row = 0; row < pg_rows(results[2]) && row < LEDGER_STATS_DAYS; row++) {
+		pg_text(results[2], row, 0, stats->days[row].date, sizeof(stats->days[row].date));
+		stats->days[row].calls = pg_i64(results[2], row, 1, 0);
 	}
-	stats->top_rated_count = read_calls(results[2], stats->top_rated);
-	stats->longest_count = read_calls(results[3], stats->longest);
+	stats->top_rated_count = read_calls(results[3], stats->top_rated);
+	stats->longest_count = read_calls(results[4], stats->longest);
 	return 0;
 }

@@ -921,6 +921,45 @@ Test(ledger, figures_follow_what_becomes_of_calls)
 	expect_stats((const int64_t[]){0, 0, 0, 0, 0}, 0, 0);
 }
 
+static void start(struct ledger *on, struct ledger_request *request, struct waited *waited)
+{
+	*waited = (struct waited){0};
+	request->done = waited_done;
+	request->data = waited;
+	ledger_submit(on, request);
+	waited->submitted = true;
+}
+
+Test(ledger, figures_are_exact_while_others_write_and_ask)
+{
+	enum { ROUNDS = 40, CALLS = 5 };
+	struct ledger *other = factory_open(&loop, "b");
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		struct event events[CALLS];
+		struct ledger_request requests[3] = {
+			{.op = LEDGER_STATS}, {.op = LEDGER_FORWARD, .events = events, .count = CALLS}, {.op = LEDGER_STATS}};
+		struct waited waited[3];
+		for (unsigned i = 0; i < CALLS; i++)
+			events[i] = call_event(round * CALLS + i, EVENT_CALL_INCOMING, "completed", 1);
+		for (size_t i = 0; i < 3; i++)
+			start(i == 2 ? other : ledger, &requests[i], &waited[i]);
+		while (!waited[0].done || !waited[1].done || !waited[2].done)
+			uv_run(&loop, UV_RUN_ONCE);
+		for (size_t i = 0; i < 3; i++) {
+			cr_assert_eq(waited[i].status, 0, "%s", requests[i].error.detail);
+			if (i != 1) {
+				int64_t seen = requests[i].stats->calls_by_status[CALL_COMPLETED];
+				cr_expect(seen == round * CALLS || seen == (round + 1) * CALLS, "%lld in round %u",
+					  (long long)seen, round);
+				cr_expect_eq(requests[i].stats->seconds, seen);
+			}
+			ledger_request_release(&requests[i]);
+		}
+	}
+	expect_stats((const int64_t[]){0, 0, ROUNDS * CALLS, 0, 0}, ROUNDS * CALLS, ROUNDS * CALLS);
+	close_ledger(other);
+}
+
 Test(ledger, calls_are_counted_on_the_utc_day_they_were_created)
 {
 	static const int64_t day_ms = 86400000;

@@ -399,9 +399,63 @@ Test(ledger_postgres, many_stored_ones_are_counted_by_the_planners_estimate)
 
 /* ---- migrations ---- */
 
+/* The rights of docs/postgres.md, and a person's who may only change calls. */
+Test(ledger_postgres, the_documented_rights_suffice)
+{
+	char sql[1024];
+	char role_url[512];
+	struct ledger *ledger;
+	struct error error = {0};
+	struct ledger_job job;
+	snprintf(sql, sizeof(sql),
+		 "DO $$ BEGIN CREATE ROLE r_%d LOGIN; CREATE ROLE p_%d; EXECUTE 'GRANT USAGE ON SCHEMA ' || current_schema() || "
+		 "' TO r_%d, p_%d'; END $$",
+		 (int)getpid(), (int)getpid(), (int)getpid(), (int)getpid());
+	factory_sql(sql);
+	snprintf(sql, sizeof(sql),
+		 "GRANT SELECT, INSERT, UPDATE ON calls, recordings, call_days TO r_%d; "
+		 "GRANT SELECT, INSERT, UPDATE, DELETE ON recording_events TO r_%d; "
+		 "GRANT SELECT, DELETE ON call_deltas TO r_%d; GRANT SELECT ON schema_migrations, call_segments TO r_%d; "
+		 "GRANT SELECT, UPDATE, DELETE ON calls TO p_%d",
+		 (int)getpid(), (int)getpid(), (int)getpid(), (int)getpid(), (int)getpid());
+	factory_sql(sql);
+	const char *url = factory_postgres_url(0);
+	const char *at = strchr(url, '@');
+	snprintf(role_url, sizeof(role_url), "postgresql://r_%d%s", (int)getpid(), at);
+	cr_assert_eq(ledger_postgres_open(&ledger, &loop,
+					  &(struct ledger_postgres_options){.url = role_url, .owner = "a", .prepared = true},
+					  &error),
+		     0);
+	struct event events[2] = {call_event(1, EVENT_CALL_INCOMING, "completed", 7), recording_event(1, RECORDING_COMPLETED)};
+	cr_expect_eq(forward_by(ledger, events, 2, 1, &job), 0);
+	snprintf(sql, sizeof(sql), "SET ROLE p_%d; UPDATE calls SET duration = 8; RESET ROLE", (int)getpid());
+	factory_sql(sql);
+	static const enum ledger_op asked[] = {LEDGER_STATS, LEDGER_COUNTS,         LEDGER_LIST, LEDGER_GET,
+					       LEDGER_RETRY, LEDGER_DELETED_OBJECT, LEDGER_STATS};
+	for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+		struct ledger_request request = {.op = asked[i], .recording_sid = make_sid("RE", 1), .status_filter = -1};
+		cr_expect_eq(wait_for(ledger, &request), 0, "%d: %s", (int)asked[i], request.error.detail);
+		if (asked[i] == LEDGER_STATS && request.stats != NULL)
+			cr_expect_eq(request.stats->seconds, 8);
+		ledger_request_release(&request);
+	}
+	close_ledger(ledger);
+	snprintf(sql, sizeof(sql), "DROP OWNED BY r_%d, p_%d; DROP ROLE r_%d; DROP ROLE p_%d", (int)getpid(), (int)getpid(),
+		 (int)getpid(), (int)getpid());
+	factory_sql(sql);
+}
+
 static void drop_schema(void)
 {
-	factory_sql("DROP TABLE recording_events, recordings, call_segments, calls, schema_migrations; DROP TYPE call_status");
+	/* All that migrations made, whatever it is. */
+	factory_sql("DO $$ DECLARE name text; BEGIN "
+		    "FOR name IN SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace "
+		    "AND c.relkind = 'r' LOOP "
+		    "EXECUTE 'DROP TABLE ' || name || ' CASCADE'; END LOOP; "
+		    "FOR name IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = current_schema()::regnamespace "
+		    "AND p.prokind = 'f' LOOP "
+		    "EXECUTE 'DROP FUNCTION ' || name || ' CASCADE'; END LOOP; "
+		    "DROP TYPE IF EXISTS call_status CASCADE; END $$");
 }
 
 Test(ledger_postgres, several_processes_starting_at_once_apply_each_migration_once)
