@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Start order: metrics, accounts, journal, ledger, filter, http client, Twilio client, store, pipeline, forwarder, public listener, private listener.
+ * Start order: metrics, accounts, journal, ledger, filter, http client, Twilio client, store, pipeline, forwarder, reconciling, public listener, private listener.
  * Stop order: drain (listener and pipeline together, within the grace), then the listeners, which ask all others for their health, then the rest so that
  * nobody outlives what it uses. Each stage of stop_stages closes one room and calls
  * app_stage_closed when it is done; a room that was never opened is skipped.
@@ -23,9 +23,11 @@
 #include "ledger/forwarder.h"
 #include "ledger/idempotency.h"
 #include "pipeline/pipeline.h"
+#include "reconcile/schedule.h"
 #include "store/store.h"
 #include "twilio/accounts.h"
 #include "twilio/client.h"
+#include "twilio/private_keys.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -58,6 +60,18 @@ static void app_forwarded(void *data, size_t count)
 		pipeline_wake(app->pipeline);
 }
 
+static void app_requeued(void *data)
+{
+	app_forwarded(data, 1);
+}
+
+static void app_answer_lost(void *data)
+{
+	struct app *app = data;
+	if (!app->stopping)
+		pipeline_reclaim(app->pipeline);
+}
+
 static void app_committed(void *data, uint64_t sequence)
 {
 	struct app *app = data;
@@ -88,12 +102,31 @@ int app_build_accounts(const struct config *config, struct twilio_accounts **ret
 					  config->twilio_auth_token, config->twilio_api_key, config->twilio_api_secret, error);
 	if (err == 0 && config->twilio_accounts_file != NULL)
 		err = twilio_accounts_load(accounts, config->twilio_accounts_file, error);
+	/* The token is in the file, the key is not. */
+	if (err == 0 && config->twilio_auth_token == NULL && config->twilio_api_key != NULL)
+		err = twilio_accounts_set_key(accounts, config->twilio_account_sid, config->twilio_api_key,
+					      config->twilio_api_secret, error);
 	if (err != 0) {
 		twilio_accounts_free(&accounts);
 		return err;
 	}
 	*ret = accounts;
 	return 0;
+}
+
+static void warn_of_key(void *data, const char *name, const char *warning)
+{
+	const char *directory = data;
+	log_event(LOG_WARN, "keys.warning", LOG_STR("directory", directory), LOG_STR("file", name), LOG_STR("detail", warning));
+}
+
+/* *ret NULL when none are configured. */
+static int app_load_keys(const struct config *config, struct private_keys **ret, struct error *error)
+{
+	*ret = NULL;
+	if (config->twilio_encryption_keys == NULL)
+		return 0;
+	return private_keys_load(ret, config->twilio_encryption_keys, warn_of_key, config->twilio_encryption_keys, error);
 }
 
 /* For rooms that do not know which variable set what they refuse. */
@@ -183,6 +216,7 @@ static int app_open_pipeline(struct app *app, struct error *error)
 		.unknown_call = unknown_calls[config->unknown_call],
 		.delete_from_twilio = config->delete_from_twilio,
 		.key_prefix = storage_prefix(app->storage),
+		.keys = app->keys,
 		.on_outcome = app_pipeline_outcome,
 		.data = app,
 	};
@@ -197,6 +231,7 @@ static int app_open_pipeline(struct app *app, struct error *error)
 		.capacity = app_capacity,
 		.leased = app_leased,
 		.forwarded = app_forwarded,
+		.answer_lost = app_answer_lost,
 		.committed = app_committed,
 		/* Where answers wait for the ledger there is nothing to yield to and nothing to gather for. */
 		.prompt = config->ack != CONFIG_ACK_ACCEPTED,
@@ -209,6 +244,39 @@ static int app_open_pipeline(struct app *app, struct error *error)
 	if (app->forwarder == NULL)
 		return error_set(error, ERR_NOMEM, "forwarder: out of memory");
 	return 0;
+}
+
+static const struct twilio_accounts *app_accounts(void *data)
+{
+	const struct app *app = data;
+	return app->accounts;
+}
+
+static void app_reconciled(void *data)
+{
+	struct app *app = data;
+	if (!app->stopping)
+		pipeline_wake(app->pipeline);
+}
+
+static int app_open_reconcile(struct app *app, struct error *error)
+{
+	const struct config *config = app->config;
+	if (config->reconcile_every_ms == 0)
+		return 0;
+	const struct reconcile_schedule_options options = {
+		.reconcile = {.ledger = app->ledger,
+			      .twilio = app->twilio,
+			      .metrics = app->metrics,
+			      .put = app_reconciled,
+			      .data = app},
+		.every_ms = config->reconcile_every_ms,
+		.window_ms = config->reconcile_window_ms,
+		.accounts = app_accounts,
+		.data = app,
+	};
+	app->reconcile = reconcile_schedule_new(app->loop, &options);
+	return app->reconcile != NULL ? 0 : error_set(error, ERR_NOMEM, "reconciling: out of memory");
 }
 
 static int app_open_listeners(struct app *app, struct error *error)
@@ -228,6 +296,8 @@ static int app_open_listeners(struct app *app, struct error *error)
 		.tls = app->tls,
 		.public_url = config->public_url,
 		.trusted_proxies = config->trusted_proxies,
+		.greeting = config->greeting,
+		.stream_url = config->stream_url,
 		.validate_signature = config->validate_signature,
 		.ack_archived = config->ack == CONFIG_ACK_ARCHIVED,
 		.ack_ledger = config->ack == CONFIG_ACK_LEDGER,
@@ -248,6 +318,10 @@ static int app_open_listeners(struct app *app, struct error *error)
 		.listen = config->admin_listen,
 		.metrics = app->metrics,
 		.ledger = app->ledger,
+		.store = storage_store(app->storage),
+		.token = config->admin_token,
+		.requeued = app_requeued,
+		.history = true,
 		.collect = app_collect,
 		.health = app_health,
 		.data = app,
@@ -264,11 +338,15 @@ static int app_start(struct app *app, struct error *error)
 	metrics_get(app->metrics, METRIC_BUILD_INFO, REELD_VERSION)->value = 1;
 	int err = app_build_accounts(app->config, &app->accounts, error);
 	if (err == 0)
+		err = app_load_keys(app->config, &app->keys, error);
+	if (err == 0)
 		err = app_open_data(app, error);
 	if (err == 0)
 		err = app_open_clients(app, error);
 	if (err == 0)
 		err = app_open_pipeline(app, error);
+	if (err == 0)
+		err = app_open_reconcile(app, error);
 	if (err == 0)
 		err = app_open_listeners(app, error);
 	if (err != 0)
@@ -339,6 +417,37 @@ void app_on_outcome(struct app *app, app_outcome_cb *callback, void *data)
 
 /* ---- reload ---- */
 
+/* A token can be changed, but only a restart removes it: the listener may be one that must have one. */
+static void app_reload_admin(struct app *app, const struct config *fresh)
+{
+	if (app->admin == NULL)
+		return;
+	if (fresh->admin_token == NULL && app->config->admin_token != NULL) {
+		log_event(LOG_ERROR, "reload.failed", LOG_STR("detail", "ADMIN_TOKEN: is unset, but was set at the start"),
+			  LOG_STR("advice", "the old token stays in force until a restart"));
+		return;
+	}
+	if (admin_set_token(app->admin, fresh->admin_token) != 0)
+		log_event(LOG_ERROR, "reload.failed", LOG_STR("detail", "ADMIN_TOKEN: OpenSSL failed"),
+			  LOG_STR("advice", "the old token stays in force"));
+}
+
+static void app_reload_keys(struct app *app, const struct config *fresh)
+{
+	struct private_keys *keys = NULL;
+	struct error error = {0};
+	if (app_load_keys(fresh, &keys, &error) != 0) {
+		log_event(LOG_ERROR, "reload.failed", LOG_STR("detail", error.detail),
+			  LOG_STR("advice", "the old private keys stay in use"));
+		return;
+	}
+	pipeline_set_keys(app->pipeline, keys);
+	if (keys != NULL || app->keys != NULL)
+		log_event(LOG_INFO, "reload.keys", LOG_U64("keys", keys != NULL ? private_keys_count(keys) : 0));
+	private_keys_free(&app->keys);
+	app->keys = keys;
+}
+
 void app_reload(struct app *app)
 {
 	struct config fresh;
@@ -368,6 +477,8 @@ void app_reload(struct app *app)
 			log_event(LOG_ERROR, "reload.failed", LOG_STR("detail", error.detail),
 				  LOG_STR("advice", "the old certificate stays in use"));
 	}
+	app_reload_admin(app, &fresh);
+	app_reload_keys(app, &fresh);
 	config_free(&app->reloaded);
 	app->reloaded = fresh;
 	storage_reload(app->storage, &app->reloaded);
@@ -407,6 +518,7 @@ static void app_close_timers(struct app *app)
 		return true;                                    \
 	}
 APP_STAGE(webhook, webhook, webhook_close)
+APP_STAGE(reconcile, reconcile, reconcile_schedule_close)
 APP_STAGE(forwarder, forwarder, forwarder_close)
 APP_STAGE(pipeline, pipeline, pipeline_close)
 APP_STAGE(http, http, http_client_close)
@@ -423,8 +535,8 @@ static bool app_stop_timers(struct app *app)
 }
 
 static bool (*const stop_stages[])(struct app *app) = {
-	app_stop_webhook, app_stop_admin,  app_stop_forwarder, app_stop_pipeline, app_stop_http,
-	app_stop_store,   app_stop_filter, app_stop_ledger,    app_stop_journal,  app_stop_timers,
+	app_stop_webhook, app_stop_admin,  app_stop_reconcile, app_stop_forwarder, app_stop_pipeline, app_stop_http,
+	app_stop_store,   app_stop_filter, app_stop_ledger,    app_stop_journal,   app_stop_timers,
 };
 #define STOP_STAGES (sizeof(stop_stages) / sizeof(stop_stages[0]))
 
@@ -434,6 +546,7 @@ static void app_free(struct app *app)
 	void *data = app->stopped_data;
 	twilio_client_free(&app->twilio);
 	twilio_accounts_free(&app->accounts);
+	private_keys_free(&app->keys);
 	tls_context_free(&app->tls);
 	metrics_free(&app->metrics);
 	config_free(&app->reloaded);

@@ -14,6 +14,13 @@ static void append_dependency(struct buffer *body, const char *name, const char 
 	buffer_printf(body, "\"%s\":{\"kind\":\"%s\",\"up\":%s}%s", name, kind, up ? "true" : "false", last ? "" : ",");
 }
 
+/* Age of the oldest event that the ledger does not have yet. */
+static double inbox_age_s(const struct journal_stats *journal)
+{
+	double age = journal->events == 0 || journal->oldest_ms < 0 ? 0 : (double)(clock_wall_ms() - journal->oldest_ms) / 1000.0;
+	return age < 0 ? 0 : age;
+}
+
 bool app_health(void *data, struct buffer *body)
 {
 	struct app *app = data;
@@ -22,6 +29,7 @@ bool app_health(void *data, struct buffer *body)
 	bool ready = journal.accepting && !app->stopping;
 	buffer_printf(body, "{\"ready\":%s,\"stopping\":%s,\"inbox\":{\"writable\":%s,\"events\":%llu", ready ? "true" : "false",
 		      app->stopping ? "true" : "false", journal.accepting ? "true" : "false", (unsigned long long)journal.events);
+	buffer_printf(body, ",\"oldestSeconds\":%.3f", inbox_age_s(&journal));
 	if (!journal.accepting)
 		buffer_printf(body, ",\"reason\":\"%s\"", err_name(journal.last_error));
 	buffer_append_cstr(body, "},\"dependencies\":{");
@@ -38,9 +46,8 @@ void app_collect(void *data)
 	struct app *app = data;
 	struct journal_stats journal;
 	journal_stats(app->journal, &journal);
-	double oldest = journal.events == 0 || journal.oldest_ms < 0 ? 0 : (double)(clock_wall_ms() - journal.oldest_ms) / 1000.0;
 	metrics_get(app->metrics, METRIC_INBOX_EVENTS)->value = (double)journal.events;
-	metrics_get(app->metrics, METRIC_INBOX_OLDEST)->value = oldest < 0 ? 0 : oldest;
+	metrics_get(app->metrics, METRIC_INBOX_OLDEST)->value = inbox_age_s(&journal);
 	metrics_get(app->metrics, METRIC_LOG_DROPPED)->value = (double)log_dropped();
 	metrics_get(app->metrics, METRIC_DEPENDENCY_UP, "ledger")->value = ledger_up(app->ledger);
 	metrics_get(app->metrics, METRIC_DEPENDENCY_UP, "idempotency")->value = idempotency_up(app->filter);

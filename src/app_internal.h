@@ -18,6 +18,7 @@ struct app {
 	struct config reloaded; /* of the last SIGHUP: secrets are looked up in it */
 	struct metrics *metrics;
 	struct twilio_accounts *accounts;
+	struct private_keys *keys; /* NULL: encrypted recordings are not decrypted */
 	struct journal *journal;
 	struct ledger *ledger;
 	struct idempotency *filter;
@@ -26,6 +27,7 @@ struct app {
 	struct storage *storage;
 	struct pipeline *pipeline;
 	struct forwarder *forwarder;
+	struct reconcile_schedule *reconcile; /* NULL: off */
 	struct tls_context *tls;
 	struct webhook *webhook;
 	struct admin *admin;

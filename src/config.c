@@ -32,7 +32,9 @@ enum kind {
 	KIND_CIDRS,
 	KIND_PREFIX,
 	KIND_WORD,
-	KIND_TEXT_LAST = KIND_WORD,
+	KIND_SPEECH,
+	KIND_STREAM,
+	KIND_TEXT_LAST = KIND_STREAM,
 	KIND_CHOICE,
 	KIND_SWITCH,
 	KIND_DURATION,
@@ -50,25 +52,11 @@ struct setting {
 	const char *doc;
 };
 
-#define ABSENT(VARIABLE, harmless, doc)
 #define SETTING(KIND, VARIABLE, member, default_value, limits, example, doc) \
 	{KIND_##KIND, #VARIABLE, offsetof(struct config, member), default_value, limits, example, doc},
 static const struct setting settings[] = {
 #include "config.def"
 };
-#undef SETTING
-#undef ABSENT
-
-#define SETTING(KIND, VARIABLE, member, default_value, limits, example, doc)
-#define ABSENT(VARIABLE, harmless, doc) {#VARIABLE, harmless, #VARIABLE ": " doc},
-static const struct {
-	const char *variable;
-	const char *harmless;
-	const char *text;
-} absent_settings[] = {
-#include "config.def"
-};
-#undef ABSENT
 #undef SETTING
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
@@ -112,7 +100,7 @@ static void show_value(const char *value, char out[SHOWN_VALUE_MAX + 4])
 /* Also where a secret may stand by mistake: a token in place of a SID, a password in a URL. */
 static bool may_show(const struct setting *setting, const char *value)
 {
-	if (setting->kind == KIND_URL)
+	if (setting->kind == KIND_URL || setting->kind == KIND_STREAM)
 		return strchr(value, '@') == NULL;
 	return !is_secret(setting->kind) && setting->kind != KIND_SID;
 }
@@ -225,6 +213,10 @@ static const char *text_problem(const struct setting *setting, const char *value
 		return config_is_graphic(text) ? NULL : "has white space or a character that is not ASCII";
 	case KIND_WORD:
 		return config_is_graphic(text) ? NULL : "has white space or a character that is not ASCII";
+	case KIND_SPEECH:
+		return config_speech_valid(text) ? NULL : "is not UTF-8, has control characters or is longer than 4096 bytes";
+	case KIND_STREAM:
+		return config_stream_valid(text) ? NULL : "is not a wss:// URL without user, query and fragment";
 	case KIND_PREFIX:
 		return config_prefix_valid(text) ? NULL : "is not a relative path of letters, digits and ._-/";
 	default:
@@ -285,6 +277,11 @@ static bool parse_amount(enum kind kind, struct slice text, uint64_t *amount)
 static int set_amount(struct config *config, const struct setting *setting, const char *value, struct error *error)
 {
 	uint64_t amount;
+	/* A duration that is off unless it is set. */
+	if (setting->kind == KIND_DURATION && strcmp(setting->default_value, "off") == 0 && strcmp(value, "off") == 0) {
+		*(int64_t *)member_of(config, setting) = 0;
+		return 0;
+	}
 	if (!parse_amount(setting->kind, slice_from_cstr(value), &amount))
 		return bad_value(setting, value,
 				 setting->kind == KIND_DURATION ? "is not a duration (number and ms, s, m, h or d)"
@@ -349,15 +346,6 @@ static int apply_port(struct config *config, const struct env_file *file, struct
 	return 0;
 }
 
-static void find_absent(struct config *config, const struct env_file *file)
-{
-	for (size_t i = 0; i < COUNT_OF(absent_settings) && config->absent == NULL; i++) {
-		const char *value = get_variable(file, absent_settings[i].variable);
-		if (value != NULL && strcmp(value, absent_settings[i].harmless) != 0)
-			config->absent = absent_settings[i].text;
-	}
-}
-
 static int check_together(const struct config *config, struct error *error)
 {
 	struct slice host;
@@ -416,7 +404,6 @@ static int load_settings(struct config *config, const struct env_file *file, str
 	if (get_variable(file, "JOURNAL_SEGMENT") == NULL && config->journal_segment > config->journal_max / 4)
 		config->journal_segment = config->journal_max / 4 < JOURNAL_SEGMENT_MIN ? JOURNAL_SEGMENT_MIN
 											: config->journal_max / 4;
-	find_absent(config, file);
 	int rc = apply_port(config, file, error);
 	return rc != 0 ? rc : check_together(config, error);
 }
@@ -450,10 +437,17 @@ int config_require_serve(const struct config *config, struct error *error)
 				 "TWILIO_AUTH_TOKEN: is unset, so no webhook could be verified; set it, or TWILIO_ACCOUNTS_FILE "
 				 "(to try reeld "
 				 "without an account: reeld demo)");
+	if (config->reconcile_every_ms != 0 && config->twilio_account_sid == NULL && config->twilio_accounts_file == NULL)
+		return error_set(
+			error, ERR_CONFIG,
+			"RECONCILE_EVERY: needs TWILIO_ACCOUNT_SID or TWILIO_ACCOUNTS_FILE: whose recordings are to be listed?");
+	if (config->twilio_api_key != NULL && config->twilio_auth_token == NULL && config->twilio_accounts_file == NULL)
+		return error_set(
+			error, ERR_CONFIG,
+			"TWILIO_AUTH_TOKEN: is unset although TWILIO_API_KEY is set; set the token of that account too, since "
+			"an API key verifies no signatures");
 	if (config->workers != 1)
 		return error_set(error, ERR_CONFIG, "WORKERS: this build has one process; example: WORKERS=1");
-	if (config->absent != NULL)
-		return error_set(error, ERR_CONFIG, "%s is not in this build; unset it", config->absent);
 	return 0;
 }
 

@@ -27,6 +27,8 @@ struct config {
 	char *tls_key;
 	char *data_dir;
 	char *public_url;
+	char *greeting;
+	char *stream_url;
 	char *trusted_proxies;
 	char *twilio_account_sid;
 	char *twilio_auth_token;
@@ -34,6 +36,7 @@ struct config {
 	char *twilio_api_key;
 	char *twilio_api_secret;
 	char *twilio_api_base;
+	char *twilio_encryption_keys;
 	bool validate_signature;
 	char *database_url;
 	bool database_prepared;
@@ -57,6 +60,8 @@ struct config {
 	int64_t ack_timeout_ms;
 	enum config_unknown_call unknown_call;
 	bool delete_from_twilio;
+	int64_t reconcile_every_ms; /* 0: off */
+	int64_t reconcile_window_ms;
 	uint64_t journal_max;
 	uint64_t journal_segment;
 	uint64_t max_transfers;
@@ -74,8 +79,6 @@ struct config {
 	uint64_t workers;
 	int log_level;  /* enum log_level */
 	int log_format; /* enum log_format */
-	const char *
-		absent; /* "GREETING: TwiML for incoming calls": the first variable set that this build does not have; static, or NULL */
 };
 
 /*

@@ -2,7 +2,11 @@
 #include "config_value.h"
 
 #include <arpa/inet.h>
+#include <reeld/twiml.h>
 #include <stdlib.h>
+
+#define CONFIG_SPEECH_MAX ((size_t)4096)
+#define CONFIG_STREAM_MAX 2048
 
 struct unit {
 	const char *name;
@@ -202,6 +206,28 @@ bool config_url_valid(struct slice text)
 	if (authority.len > 2 && authority.ptr[0] == '[' && authority.ptr[authority.len - 1] == ']')
 		return address_family(slice_make(authority.ptr + 1, authority.len - 2), bytes) == 6;
 	return is_host_name(authority);
+}
+
+bool config_speech_valid(struct slice text)
+{
+	/* Whether XML has all of its characters, the writer knows. */
+	static const size_t room = 6 * CONFIG_SPEECH_MAX + 256;
+	struct reeld_twiml twiml;
+	size_t len;
+	char *out = text.len == 0 || text.len > CONFIG_SPEECH_MAX ? NULL : malloc(room);
+	if (out == NULL)
+		return false;
+	reeld_twiml_begin(&twiml, out, room);
+	reeld_twiml_say(&twiml, text.ptr, text.len, NULL, NULL);
+	bool valid = reeld_twiml_end(&twiml, &len) == REELD_TWIML_OK;
+	free(out);
+	return valid;
+}
+
+bool config_stream_valid(struct slice text)
+{
+	char url[CONFIG_STREAM_MAX + 1];
+	return copy_cstr(text, url, sizeof(url)) && reeld_twiml_stream_url_valid(url);
 }
 
 bool config_prefix_valid(struct slice text)

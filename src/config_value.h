@@ -27,6 +27,10 @@ bool config_host_is_loopback(struct slice host);
 bool config_cidrs_valid(struct slice text);
 /* http:// or https://, a host, no user, query or fragment, no white space. */
 bool config_url_valid(struct slice text);
+/* UTF-8 that XML can hold and Twilio can say, at most 4096 bytes. */
+bool config_speech_valid(struct slice text);
+/* A URL that Twilio can stream to: wss://, a host, no user, query or fragment; at most 2048 bytes. */
+bool config_stream_valid(struct slice text);
 /* Comma list without an empty entry: an empty token would be a key that everybody knows. */
 bool config_tokens_valid(struct slice text);
 /* Printable ASCII without blanks. What goes into a header or a line must not begin another one. */

@@ -48,8 +48,10 @@ static bool v6_is_private(const uint8_t address[16])
 		return v4_is_private(v4_at(address + 12));
 	if (address[0] == 0x20 && address[1] == 0x02) /* 2002::/16, 6to4 */
 		return v4_is_private(v4_at(address + 2));
-	if (address[0] == 0x20 && address[1] == 0x01 && address[2] == 0x0d &&
-	    address[3] == 0xb8) /* 2001:db8::/32, documentation */
+	/* 2001::/23, protocol assignments, of which Teredo wraps an IPv4 address; 2001:db8::/32 and 3fff::/20, documentation */
+	if (address[0] == 0x20 && address[1] == 0x01 && (address[2] < 0x02 || (address[2] == 0x0d && address[3] == 0xb8)))
+		return true;
+	if (address[0] == 0x3f && address[1] == 0xff && address[2] < 0x10)
 		return true;
 	/* Only 2000::/3 is global unicast: that leaves out ::, ::1, unique local, link-local, site-local and multicast. */
 	return (address[0] & 0xe0) != 0x20;

@@ -107,3 +107,8 @@ int crypto_digest_final(struct crypto_digest *digest, struct crypto_digest_resul
 		return ERR_IO;
 	return EVP_DigestFinal_ex(digest->sha256, result->sha256, NULL) == 1 ? 0 : ERR_IO;
 }
+
+int crypto_sha256(const void *bytes, size_t len, uint8_t out[CRYPTO_SHA256_SIZE])
+{
+	return EVP_Digest(bytes, len, out, NULL, EVP_sha256(), NULL) == 1 ? 0 : ERR_IO;
+}

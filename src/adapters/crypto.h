@@ -41,4 +41,7 @@ int crypto_digest_final(struct crypto_digest *digest, struct crypto_digest_resul
 /* Back to nothing yet, for the next use. 0 or ERR_IO. */
 int crypto_digest_reset(struct crypto_digest *digest);
 
+/* SHA-256 of one buffer. 0 or ERR_IO. */
+int crypto_sha256(const void *bytes, size_t len, uint8_t out[CRYPTO_SHA256_SIZE]);
+
 #endif

@@ -66,12 +66,6 @@ bool http_answer_split(struct slice line, struct slice *name, struct slice *valu
 	return true;
 }
 
-bool http_answer_is_location(struct slice line)
-{
-	struct slice name, value;
-	return http_answer_split(line, &name, &value) && value.len > 0 && slice_equal_nocase(name, SLICE("Location"));
-}
-
 int http_answer_header(struct http_client_request *request, struct slice line, int64_t now_wall_ms)
 {
 	struct slice name, value;
@@ -109,6 +103,8 @@ int http_status_error(long status)
 		return ERR_HTTP_NOT_FOUND;
 	case 408:
 		return ERR_TIMEOUT;
+	case 410:
+		return ERR_HTTP_GONE;
 	case 429:
 		return ERR_HTTP_THROTTLED;
 	default:

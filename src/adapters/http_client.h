@@ -11,7 +11,8 @@
  * What is sent and trusted: TLS 1.2 or later with the peer's certificate and name verified; no netrc, no cookies, no
  * compression (the bytes are hashed as they are), no "Expect: 100-continue" unless the caller's headers have it. Proxies:
  * as the environment says (http_proxy, https_proxy, all_proxy, no_proxy), since that is where operators of closed networks
- * put them; behind one the proxy decides which addresses can be reached (`direct` is the exception). HTTP/2 is used for requests whose answers are
+ * put them; behind one the proxy decides which addresses can be reached, except for what no_proxy sends past it (`direct`: no
+ * proxy). A proxy gets no credentials but its own, and what is https stays encrypted up to the server (CONNECT). HTTP/2 is used for requests whose answers are
  * collected; a body that streams (on_receive, on_send) has an HTTP/1.1 connection of its own, because with curl 7.88 one
  * paused stream stops every other of its HTTP/2 connection.
  *
@@ -56,7 +57,7 @@ enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_DELETE };
 
 typedef void http_client_cb(struct http_client_request *request, int status);
 
-#define HTTP_CLIENT_MAX_HEADERS 24
+#define HTTP_CLIENT_MAX_HEADERS 32
 
 struct http_client_request {
 	/* in; strings are copied by start() */
@@ -67,9 +68,11 @@ struct http_client_request {
 	const char *headers[HTTP_CLIENT_MAX_HEADERS]; /* "Name: value"; NULL ends */
 	/*
 	 * 0: a 3xx is an answer like any other. Else https only (http only when the request was http), no credentials to another
-	 * host, and private or loopback addresses refused unless the first host was one.
+	 * host, port or scheme, none that the Location brings along, and private addresses (adapters/address.h) refused unless
+	 * the first host was one. What is refused is ERR_REDIRECT.
 	 */
 	unsigned max_redirects;
+	bool public_only; /* not even the first host may be a private address: ERR_CONNECT. Without effect behind a proxy */
 	/* Name, TCP and TLS together: ERR_CONNECT. 0: 10 s. Waiting for one of max_connections does not count. */
 	uint32_t connect_timeout_ms;
 	uint32_t stall_timeout_ms; /* no byte either way for so long: ERR_TIMEOUT. 0: 30 s. Paused time does not count */
@@ -149,7 +152,7 @@ void http_client_cancel(struct http_client_request *request);
 void http_client_request_release(struct http_client_request *request);
 
 /*
- * Error for an HTTP status: 0 for 2xx, ERR_HTTP_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _THROTTLED, _CLIENT, _SERVER;
+ * Error for an HTTP status: 0 for 2xx, ERR_HTTP_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _GONE, _THROTTLED, _CLIENT, _SERVER;
  * ERR_REDIRECT for 3xx, ERR_TIMEOUT for 408 (the server waited too long for us), ERR_PROTOCOL for what is no final status.
  * Pure.
  */

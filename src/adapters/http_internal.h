@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Private to the HTTP client. http_client.c owns the multi handle, the loop's handles and the life of requests;
- * http_transfer.c the easy handle of one request and curl's callbacks; http_answer.c is pure: header lines and status
- * codes.
+ * http_transfer.c the easy handle of one request and curl's callbacks; http_destination.c which addresses it may reach;
+ * http_answer.c is pure: header lines and status codes.
  *
  * Life of a request: start() puts it on `waiting`; the client's next turn adds it to the multi handle and to `active`; when
  * curl is done with it, or it is cancelled, it goes to `finished`; the end of the turn calls `done`. Nothing of curl's
@@ -52,6 +52,16 @@ struct http_client {
 	void *closed_data;
 };
 
+/* http_destination.c */
+struct http_destination {
+	bool first_hop;        /* no request was sent yet */
+	bool first_private;    /* the first host's address was private, or behind a proxy: its URL says so */
+	bool proxied;          /* the environment names a proxy; whether it is used, no_proxy decides */
+	bool refused;          /* the last address that was looked at, or the Location */
+	bool with_credentials; /* this header section's Location has some of its own */
+	char first_peer[64];   /* address and port */
+};
+
 struct http_transfer {
 	struct list link; /* in client->spare */
 	struct http_client *client;
@@ -75,9 +85,7 @@ struct http_transfer {
 	bool headers_done; /* of the final answer */
 	bool has_location; /* this header section says where to go */
 	bool redirecting;  /* the last header section was a redirect to be followed */
-	bool first_hop;
-	bool first_private; /* the first host's address was private */
-	bool address_refused;
+	struct http_destination destination;
 	size_t header_bytes; /* of this header section */
 
 	bool begun; /* connected, the stall clock runs */
@@ -95,6 +103,18 @@ void http_transfer_recycle(struct http_transfer *transfer);
 void http_transfer_free(struct http_transfer *transfer);
 /* Fills in the request's status-independent out fields and its error; returns the status. */
 int http_transfer_result(struct http_transfer *transfer, CURLcode code);
+
+/* http_destination.c */
+
+/* A new request to this scheme and host. */
+void http_destination_begin(struct http_transfer *transfer, const char *scheme, const char *host);
+/* For CURLOPT_PREREQFUNCTION and CURLOPT_OPENSOCKETFUNCTION; `data` is the transfer. */
+int http_destination_prereq(void *data, char *peer, char *local, int peer_port, int local_port);
+curl_socket_t http_destination_open(void *data, curlsocktype purpose, struct curl_sockaddr *address);
+/* A Location of the header section being read. */
+void http_destination_location(struct http_transfer *transfer, struct slice location);
+/* Why an address or a Location was refused. */
+const char *http_destination_reason(const struct http_transfer *transfer);
 
 /* http_client.c: where curl gets its sockets from and gives them back to. */
 curl_socket_t http_client_socket_open(struct http_client *client, const struct curl_sockaddr *address);
@@ -115,8 +135,5 @@ int http_answer_header(struct http_client_request *request, struct slice line, i
 
 /* Name and value of a header line. False when it has no colon. */
 bool http_answer_split(struct slice line, struct slice *name, struct slice *value);
-
-/* A Location with a value, even if it is too long for the request's field. */
-bool http_answer_is_location(struct slice line);
 
 #endif

@@ -7,11 +7,8 @@
  */
 #include "adapters/http_internal.h"
 
-#include "adapters/address.h"
 #include "base/clock.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,8 +31,13 @@ static bool headers_complete(struct http_transfer *transfer)
 		return true;
 	/* What curl follows: any 3xx that says where to. */
 	transfer->redirecting = request->max_redirects > 0 && status >= 300 && status <= 399 && transfer->has_location;
-	if (transfer->redirecting)
-		return true;
+	if (transfer->redirecting) {
+		if (!transfer->destination.with_credentials)
+			return true;
+		transfer->status = ERR_REDIRECT;
+		transfer->destination.refused = true;
+		return false;
+	}
 	transfer->headers_done = true;
 	if (request->on_headers == NULL || request->on_headers(request))
 		return true;
@@ -59,6 +61,7 @@ static size_t on_curl_header(char *bytes, size_t size, size_t count, void *data)
 		transfer->header_bytes = 0;
 		transfer->has_location = false;
 		transfer->redirecting = false;
+		transfer->destination.with_credentials = false;
 	}
 	transfer->header_bytes += len;
 	if (transfer->header_bytes > HEADER_SECTION_MAX) {
@@ -67,9 +70,14 @@ static size_t on_curl_header(char *bytes, size_t size, size_t count, void *data)
 	}
 	if (line.len > 0 && (line.ptr[0] == '\r' || line.ptr[0] == '\n'))
 		return headers_complete(transfer) ? len : 0;
-	transfer->has_location |= http_answer_is_location(line);
 	struct slice name, value;
-	if (transfer->request->on_header != NULL && http_answer_split(line, &name, &value))
+	bool named = http_answer_split(line, &name, &value);
+	if (named && value.len > 0 && slice_equal_nocase(name, SLICE("Location"))) {
+		transfer->has_location = true;
+		if (transfer->request->max_redirects > 0)
+			http_destination_location(transfer, value);
+	}
+	if (transfer->request->on_header != NULL && named)
 		transfer->request->on_header(transfer->request, name, value);
 	int status = http_answer_header(transfer->request, line, clock_wall_ms());
 	if (status != 0) {
@@ -162,60 +170,12 @@ static int on_curl_seek(void *data, curl_off_t offset, int origin)
 	return CURL_SEEKFUNC_OK;
 }
 
-/* ---- Where it goes ---- */
-
-static bool is_private_text(const struct http_transfer *transfer, const char *text)
-{
-	struct sockaddr_in v4 = {.sin_family = AF_INET};
-	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
-	if (inet_pton(AF_INET, text, &v4.sin_addr) == 1)
-		return transfer->client->address_is_private((const struct sockaddr *)&v4);
-	if (inet_pton(AF_INET6, text, &v6.sin6_addr) == 1)
-		return transfer->client->address_is_private((const struct sockaddr *)&v6);
-	return true;
-}
-
-/*
- * Connected and about to send a request: the first one, one after a redirect, or one on a kept connection, for which no
- * socket is opened. So the rule about private addresses is held here; on_curl_open only saves the connection.
- */
-static int on_curl_prereq(void *data, char *peer, char *local, int peer_port, int local_port)
-{
-	struct http_transfer *transfer = data;
-	(void)local;
-	(void)peer_port;
-	(void)local_port;
-	bool is_private = is_private_text(transfer, peer);
-	if (transfer->first_hop) {
-		transfer->first_hop = false;
-		transfer->first_private = is_private;
-	} else if (transfer->redirecting && is_private && !transfer->first_private) {
-		transfer->status = ERR_REDIRECT;
-		transfer->address_refused = true;
-		return CURL_PREREQFUNC_ABORT;
-	}
-	transfer->begun = true;
-	transfer->idle_ms = 0;
-	return CURL_PREREQFUNC_OK;
-}
-
-static curl_socket_t on_curl_open(void *data, curlsocktype purpose, struct curl_sockaddr *address)
-{
-	struct http_transfer *transfer = data;
-	(void)purpose;
-	if (transfer->redirecting && !transfer->first_private && transfer->client->address_is_private(&address->addr)) {
-		transfer->address_refused = true;
-		return CURL_SOCKET_BAD;
-	}
-	return http_client_socket_open(transfer->client, address);
-}
+/* ---- Set up ---- */
 
 static int on_curl_close(void *data, curl_socket_t fd)
 {
 	return http_client_socket_close(data, fd);
 }
-
-/* ---- Set up ---- */
 
 static bool has_header(const struct http_client_request *request, struct slice name)
 {
@@ -318,12 +278,14 @@ static int set_connection(struct http_transfer *transfer)
 	/* In curl 7.88 a paused HTTP/2 stream stops every stream of its connection. What may pause has a connection to itself. */
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, streamed ? (long)CURL_HTTP_VERSION_1_1 : (long)CURL_HTTP_VERSION_2TLS);
 	curl_easy_setopt(easy, CURLOPT_PIPEWAIT, streamed ? 0L : 1L);
-	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_curl_open);
+	/* A proxy's answer to CONNECT is not the server's. */
+	curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, http_destination_open);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);
 	/* A connection outlives its transfer: closing is the client's. */
 	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_curl_close);
 	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, client);
-	curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_curl_prereq);
+	curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, http_destination_prereq);
 	curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer);
 	if (client->ca_file != NULL && curl_easy_setopt(easy, CURLOPT_CAINFO, client->ca_file) != CURLE_OK)
 		return ERR_NOMEM;
@@ -359,6 +321,7 @@ static int set_url(struct http_transfer *transfer)
 		status = ERR_NOMEM;
 	} else if (parsed == CURLUE_OK && (strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0)) {
 		snprintf(transfer->host, sizeof(transfer->host), "%s", host);
+		http_destination_begin(transfer, scheme, host);
 		const char *onward = strcmp(scheme, "http") == 0 ? "http,https" : "https";
 		if (curl_easy_setopt(easy, CURLOPT_URL, request->url) == CURLE_OK &&
 		    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
@@ -424,7 +387,7 @@ int http_transfer_open(struct http_client *client, struct http_client_request *r
 			return ERR_NOMEM;
 	}
 	CURL *easy = transfer->easy;
-	*transfer = (struct http_transfer){.client = client, .request = request, .easy = easy, .first_hop = true};
+	*transfer = (struct http_transfer){.client = client, .request = request, .easy = easy};
 	list_init(&transfer->link);
 	buffer_init(&transfer->collected, request->collect_max != 0 ? request->collect_max : COLLECT_MAX_DEFAULT);
 	int status = transfer_setup(transfer);
@@ -472,7 +435,7 @@ static int translate(const struct http_transfer *transfer, CURLcode code)
 		return ERR_RESOLVE;
 	case CURLE_COULDNT_CONNECT:
 	case CURLE_PROXY:
-		return transfer->address_refused ? ERR_REDIRECT : ERR_CONNECT;
+		return transfer->destination.refused && !transfer->destination.first_hop ? ERR_REDIRECT : ERR_CONNECT;
 	case CURLE_OPERATION_TIMEDOUT:
 		return transfer->begun ? ERR_TIMEOUT : ERR_CONNECT;
 	case CURLE_SSL_CONNECT_ERROR:
@@ -516,8 +479,8 @@ static const char *own_reason(const struct http_transfer *transfer, int status)
 {
 	if (transfer->request->refused)
 		return "the answer was refused";
-	if (transfer->address_refused)
-		return "redirect to a private address refused";
+	if (transfer->destination.refused)
+		return http_destination_reason(transfer);
 	switch (status) {
 	case ERR_TOO_LARGE:
 		return "the answer is larger than allowed";
@@ -540,7 +503,7 @@ int http_transfer_result(struct http_transfer *transfer, CURLcode code)
 		reason = own_reason(transfer, status);
 	} else {
 		status = translate(transfer, code);
-		reason = transfer->address_refused         ? own_reason(transfer, status)
+		reason = transfer->destination.refused     ? own_reason(transfer, status)
 			 : transfer->curl_error[0] != '\0' ? transfer->curl_error
 							   : curl_easy_strerror(code);
 	}

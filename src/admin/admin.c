@@ -1,126 +1,89 @@
 /* SPDX-License-Identifier: MIT */
-#include "admin/admin.h"
+/* The listener itself: routing, who may ask, health; start and end. The answers are in scrape.c and api_*.c. */
+#include "admin/admin_internal.h"
 
-#include "admin/process_metrics.h"
+#include "admin/query.h"
 #include "base/check.h"
-#include "intake/connection.h"
+#include "base/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* A scrape does not wait longer than this for the ledger's counts; it then shows the last ones. */
-#define ADMIN_COUNTS_TIMEOUT_MS 1000
 #define ADMIN_MAX_CONNECTIONS 64
 
-struct scrape {
-	struct list link;
-	struct connection *connection;
-	enum metrics_format format;
+struct route {
+	const char *pattern;
+	unsigned methods;
+	enum route_guard guard;
+	admin_handler *handler;
 };
 
-struct admin {
-	struct admin_options options;
-	struct server *server;
-	uv_timer_t timeout;
-	struct ledger_request counts;
-	bool counting;
-	struct list waiting; /* scrapes that share the one count under way */
-	bool server_closed;
-	bool timer_closed;
-	void (*closed)(void *data);
-	void *closed_data;
+static const struct route routes[] = {
+#define ROUTE(pattern, methods, guard, handler) {pattern, methods, guard, handler},
+#include "admin/routes.def"
+#undef ROUTE
 };
 
-static void admin_answer_scrape(struct admin *admin, struct scrape *scrape)
-{
-	static const char *const types[] = {
-		[METRICS_PROMETHEUS] = "text/plain; version=0.0.4; charset=utf-8",
-		[METRICS_OPENMETRICS] = "application/openmetrics-text; version=1.0.0; charset=utf-8",
-	};
-	size_t len = 0;
-	char *text = metrics_render(admin->options.metrics, scrape->format, &len);
-	if (text == NULL)
-		reply_error(scrape->connection, 500, "out of memory");
-	else
-		reply_send(scrape->connection, &(struct reply){.status = 200,
-							       .content_type = types[scrape->format],
-							       .headers = "Cache-Control: no-store\r\n",
-							       .body = slice_make(text, len)});
-	free(text);
-	free(scrape);
-}
+/* ---- answers ---- */
 
-static void admin_answer_waiting(struct admin *admin)
+void admin_reply_error(struct connection *connection, int status, const char *headers, const char *message)
 {
-	struct list waiting;
-	list_move(&waiting, &admin->waiting);
-	if (list_empty(&waiting))
-		return;
-	if (admin->options.collect != NULL)
-		admin->options.collect(admin->options.data);
-	process_metrics_collect(admin->options.metrics);
-	for (struct list *link = list_take(&waiting); link != NULL; link = list_take(&waiting))
-		admin_answer_scrape(admin, LIST_ENTRY(link, struct scrape, link));
-}
-
-static void admin_maybe_closed(struct admin *admin)
-{
-	if (admin->closed == NULL || !admin->server_closed || !admin->timer_closed || admin->counting)
-		return;
-	void (*closed)(void *data) = admin->closed;
-	void *data = admin->closed_data;
-	free(admin);
-	closed(data);
-}
-
-static void admin_counted(struct ledger_request *request, int status)
-{
-	struct admin *admin = request->data;
-	admin->counting = false;
-	if (status == 0) {
-		static const enum ledger_status shown[] = {LEDGER_PENDING, LEDGER_RUNNING, LEDGER_DEAD};
-		for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++)
-			metrics_get(admin->options.metrics, METRIC_JOBS, ledger_status_name(shown[i]))
-				->value = (double)request->counts[shown[i]];
-	}
-	ledger_request_release(request);
-	if (admin->closed != NULL) {
-		admin_maybe_closed(admin);
-		return;
-	}
-	uv_timer_stop(&admin->timeout);
-	admin_answer_waiting(admin);
-}
-
-static void admin_counts_late(uv_timer_t *timer)
-{
-	admin_answer_waiting(timer->data);
-}
-
-static void admin_on_metrics(struct admin *admin, struct connection *connection, const struct request *request)
-{
-	struct scrape *scrape = calloc(1, sizeof(*scrape));
-	if (scrape == NULL) {
+	struct buffer body;
+	struct buffer lines;
+	buffer_init(&body, 4096);
+	buffer_init(&lines, 4096);
+	buffer_append_cstr(&body, "{\"error\":\"");
+	buffer_append_json(&body, slice_from_cstr(message));
+	buffer_append_cstr(&body, "\"}");
+	buffer_append_cstr(&lines, ADMIN_PRIVATE_HEADERS);
+	buffer_append_cstr(&lines, headers == NULL ? "" : headers);
+	const char *text = buffer_cstr(&lines);
+	if (body.failed || text == NULL)
 		reply_error(connection, 500, "out of memory");
-		return;
-	}
-	struct slice accept = request_header(request, SLICE("Accept"));
-	scrape->connection = connection;
-	scrape->format = accept.ptr != NULL && memmem(accept.ptr, accept.len, "application/openmetrics-text", 28) != NULL
-				 ? METRICS_OPENMETRICS
-				 : METRICS_PROMETHEUS;
-	list_append(&admin->waiting, &scrape->link);
-	if (!uv_is_active((uv_handle_t *)&admin->timeout))
-		uv_timer_start(&admin->timeout, admin_counts_late, ADMIN_COUNTS_TIMEOUT_MS, 0);
-	if (admin->counting)
-		return;
-	admin->counting = true;
-	admin->counts = (struct ledger_request){.op = LEDGER_COUNTS, .done = admin_counted, .data = admin};
-	ledger_submit(admin->options.ledger, &admin->counts);
+	else
+		reply_send(connection, &(struct reply){.status = status,
+						       .content_type = "application/json",
+						       .headers = text,
+						       .body = buffer_slice(&body)});
+	buffer_free(&lines);
+	buffer_free(&body);
 }
 
-static void admin_on_ready(struct admin *admin, struct connection *connection)
+void admin_reply_json(struct connection *connection, const struct buffer *body)
 {
+	if (body->failed)
+		admin_reply_error(connection, 500, NULL, "out of memory");
+	else
+		reply_send(connection, &(struct reply){.status = 200,
+						       .content_type = "application/json",
+						       .headers = ADMIN_PRIVATE_HEADERS,
+						       .body = buffer_slice(body)});
+}
+
+void admin_reply_ledger_error(struct connection *connection, int status, const struct error *error)
+{
+	const char *message = error->code != 0 ? error->detail : err_text(status);
+	if (status == ERR_NOT_FOUND)
+		admin_reply_error(connection, 404, NULL, message);
+	else if (status == ERR_INVALID)
+		admin_reply_error(connection, 400, NULL, message);
+	else
+		admin_reply_error(connection, 503, "Retry-After: 5\r\n", message);
+}
+
+void admin_on_health(struct admin *admin, struct connection *connection, const struct request *request, const struct sid *sid)
+{
+	(void)admin;
+	(void)request;
+	(void)sid;
+	reply_send(connection,
+		   &(struct reply){.status = 200, .content_type = "application/json", .body = SLICE("{\"status\":\"ok\"}")});
+}
+
+void admin_on_ready(struct admin *admin, struct connection *connection, const struct request *request, const struct sid *sid)
+{
+	(void)request;
+	(void)sid;
 	struct buffer body;
 	buffer_init(&body, 16384);
 	bool ready = admin->options.health(admin->options.data, &body);
@@ -131,27 +94,56 @@ static void admin_on_ready(struct admin *admin, struct connection *connection)
 	buffer_free(&body);
 }
 
+/* ---- routing ---- */
+
+/* False when the request was refused and answered. */
+static bool pass_guard(struct admin *admin, struct connection *connection, const struct request *request,
+		       const struct route *route, const struct sid *sid)
+{
+	char ticket[TICKET_SIZE];
+	if (route->guard == ROUTE_OPEN)
+		return true;
+	bool ticket_opens = route->guard == ROUTE_TICKET &&
+			    admin_query_get(request->query, "ticket", ticket, sizeof(ticket)) == QUERY_FOUND &&
+			    ticket_holds(&admin->ticket_key, sid, ticket, clock_wall_ms() / 1000);
+	enum guard_verdict verdict = guard_check(&admin->guard, request);
+	switch (verdict == GUARD_NO_TOKEN && ticket_opens ? GUARD_PASS : verdict) {
+	case GUARD_PASS:
+		return true;
+	case GUARD_NO_TOKEN:
+		admin_reply_error(connection, 401, "WWW-Authenticate: Bearer realm=\"reeld\"\r\n",
+				  "A valid token is needed: Authorization: Bearer ADMIN_TOKEN");
+		return false;
+	case GUARD_FOREIGN_HOST:
+		admin_reply_error(connection, 403, NULL, "Without ADMIN_TOKEN the Host must be an IP address or localhost");
+		return false;
+	case GUARD_CROSS_SITE:
+	default:
+		admin_reply_error(connection, 403, NULL, "Changes are not accepted from another site's pages");
+		return false;
+	}
+}
+
 static void admin_on_request(struct connection *connection, struct request *request, void *data)
 {
 	struct admin *admin = data;
-	if (request->method != REQUEST_GET && request->method != REQUEST_HEAD) {
-		struct reply reply = {.status = 405,
-				      .content_type = "application/json",
-				      .headers = "Allow: GET, HEAD\r\n",
-				      .body = SLICE("{\"error\":\"Method not allowed\"}")};
-		reply_send(connection, &reply);
-	} else if (slice_equal(request->path, SLICE("/metrics"))) {
-		admin_on_metrics(admin, connection, request);
-	} else if (slice_equal(request->path, SLICE("/readyz"))) {
-		admin_on_ready(admin, connection);
-	} else if (slice_equal(request->path, SLICE("/healthz"))) {
-		reply_send(
-			connection,
-			&(struct reply){.status = 200, .content_type = "application/json", .body = SLICE("{\"status\":\"ok\"}")});
-	} else {
-		reply_error(connection, 404, "Not found");
+	struct sid sid;
+	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+		const struct route *route = &routes[i];
+		if (!route_matches(route->pattern, request->path, &sid))
+			continue;
+		if (!pass_guard(admin, connection, request, route, &sid))
+			return;
+		if (route_allows(route->methods, request->method))
+			route->handler(admin, connection, request, &sid);
+		else
+			admin_reply_error(connection, 405, route_allow_header(route->methods), "Method not allowed");
+		return;
 	}
+	admin_reply_error(connection, 404, NULL, "Not found");
 }
+
+/* ---- start and end ---- */
 
 int admin_new(struct admin **ret, uv_loop_t *loop, const struct admin_options *options, struct error *error)
 {
@@ -159,7 +151,9 @@ int admin_new(struct admin **ret, uv_loop_t *loop, const struct admin_options *o
 	if (admin == NULL)
 		return error_set(error, ERR_NOMEM, "private listener: out of memory");
 	admin->options = *options;
+	admin->loop = loop;
 	list_init(&admin->waiting);
+	ticket_key_init(&admin->ticket_key);
 	struct server_options server_options = {
 		.on_request = admin_on_request,
 		.data = admin,
@@ -169,14 +163,19 @@ int admin_new(struct admin **ret, uv_loop_t *loop, const struct admin_options *o
 		.idle_timeout_ms = 60000,
 		.name = "private",
 	};
-	admin->server = server_new(loop, &server_options);
+	int err = guard_set_token(&admin->guard, options->token);
+	admin->server = err == 0 ? server_new(loop, &server_options) : NULL;
 	if (admin->server == NULL) {
 		free(admin);
 		return error_set(error, ERR_NOMEM, "private listener: out of memory");
 	}
 	REQUIRE(uv_timer_init(loop, &admin->timeout) == 0);
 	admin->timeout.data = admin;
+	admin->open_handles = 2;
+	admin_stats_init(admin);
 	*ret = admin;
+	if (options->history && !admin_open_history(admin))
+		return error_set(error, ERR_NOMEM, "private listener: out of memory");
 	return server_listen(admin->server, options->listen, error);
 }
 
@@ -185,18 +184,49 @@ int admin_port(const struct admin *admin)
 	return server_port(admin->server);
 }
 
-static void admin_server_closed(void *data)
+int admin_set_token(struct admin *admin, const char *token)
 {
-	struct admin *admin = data;
-	admin->server_closed = true;
+	return guard_set_token(&admin->guard, token);
+}
+
+static void admin_maybe_closed(struct admin *admin)
+{
+	if (admin->closed == NULL || admin->open_handles > 0 || admin->held > 0)
+		return;
+	void (*closed)(void *data) = admin->closed;
+	void *data = admin->closed_data;
+	admin_stats_free(&admin->stats);
+	free(admin);
+	closed(data);
+}
+
+void admin_hold(struct admin *admin)
+{
+	admin->held++;
+}
+
+void admin_release(struct admin *admin)
+{
+	REQUIRE(admin->held > 0);
+	admin->held--;
 	admin_maybe_closed(admin);
 }
 
-static void admin_timer_closed(uv_handle_t *handle)
+bool admin_is_closing(const struct admin *admin)
 {
-	struct admin *admin = handle->data;
-	admin->timer_closed = true;
+	return admin->closed != NULL;
+}
+
+static void admin_server_closed(void *data)
+{
+	struct admin *admin = data;
+	admin->open_handles--;
 	admin_maybe_closed(admin);
+}
+
+void admin_handle_closed(uv_handle_t *handle)
+{
+	admin_server_closed(handle->data);
 }
 
 void admin_close(struct admin *admin, void (*closed)(void *data), void *data)
@@ -204,6 +234,11 @@ void admin_close(struct admin *admin, void (*closed)(void *data), void *data)
 	admin_answer_waiting(admin); /* every request gets its one reply before the server closes */
 	admin->closed = closed;
 	admin->closed_data = data;
-	uv_close((uv_handle_t *)&admin->timeout, admin_timer_closed);
+	uv_close((uv_handle_t *)&admin->timeout, admin_handle_closed);
+	if (admin->history != NULL) {
+		history_close(admin->history, admin_server_closed, admin);
+		admin->history = NULL;
+	}
+	admin_stats_close(admin);
 	server_close(admin->server, admin_server_closed, admin);
 }

@@ -173,6 +173,15 @@ struct histogram *metrics_histogram_n(struct metrics *metrics, enum metric_id id
 	return child != NULL ? &child->histogram : &metrics->overflow_histogram;
 }
 
+double metrics_sum(const struct metrics *metrics, enum metric_id id)
+{
+	double sum = 0;
+	REQUIRE(!is_histogram(id));
+	for (const struct child *child = metrics->families[id].first; child != NULL; child = child->next)
+		sum += child->metric.value;
+	return sum;
+}
+
 void histogram_observe(struct histogram *histogram, double value)
 {
 	size_t i = 0;

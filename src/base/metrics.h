@@ -42,6 +42,9 @@ struct histogram *metrics_histogram_n(struct metrics *metrics, enum metric_id id
 #define metrics_get(metrics, id, ...) metrics_get_n((metrics), (id), METRICS_VALUES(__VA_ARGS__))
 #define metrics_histogram(metrics, id, ...) metrics_histogram_n((metrics), (id), METRICS_VALUES(__VA_ARGS__))
 
+/* The sum over all children of a counter or gauge family; 0 while it has none. */
+double metrics_sum(const struct metrics *metrics, enum metric_id id);
+
 /* Adds one observation (seconds, or a count for HISTOGRAM_COUNT). */
 void histogram_observe(struct histogram *histogram, double value);
 

@@ -16,12 +16,16 @@ int cmd_sandbox(const struct config *config, int argc, char **argv);
 int cmd_check(const struct config *config, int argc, char **argv);
 int cmd_migrate(const struct config *config, int argc, char **argv);
 int cmd_jobs(const struct config *config, int argc, char **argv);
+int cmd_reconcile(const struct config *config, int argc, char **argv);
 int cmd_recordings(const struct config *config, int argc, char **argv);
+/* reeld recordings decrypt; argv[0] is "decrypt". */
+int cmd_recordings_decrypt(const struct config *config, int argc, char **argv);
 int cmd_healthcheck(const struct config *config, int argc, char **argv);
 int cmd_sign(const struct config *config, int argc, char **argv);
 
 /* What --help prints where a line is not enough. */
 extern const char cmd_sandbox_help[];
+extern const char cmd_reconcile_help[];
 
 /* "reeld COMMAND: message" and the command's usage line on stderr; returns CMD_USAGE. */
 int cmd_usage_error(const char *command, const char *usage, const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -13,6 +13,7 @@
 #include "store/store.h"
 #include "twilio/accounts.h"
 #include "twilio/client.h"
+#include "twilio/private_keys.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -288,6 +289,29 @@ static void check_journal(struct check_run *run)
 	metrics_free(&metrics);
 }
 
+static void check_key_warning(void *data, const char *name, const char *warning)
+{
+	(void)data;
+	printf("%-4s  %-8s  %s: %s\n", "warn", "keys", name, warning);
+}
+
+static void check_keys(struct check_run *run)
+{
+	struct private_keys *keys = NULL;
+	struct error error = {0};
+	char detail[4352];
+	const char *directory = run->config->twilio_encryption_keys;
+	if (directory == NULL)
+		return;
+	if (private_keys_load(&keys, directory, check_key_warning, NULL, &error) != 0) {
+		check_report(run, "keys", error.code, error.detail);
+		return;
+	}
+	snprintf(detail, sizeof(detail), "%zu in %s, each opens what its public key seals", private_keys_count(keys), directory);
+	check_report(run, "keys", 0, detail);
+	private_keys_free(&keys);
+}
+
 int cmd_check(const struct config *config, int argc, char **argv)
 {
 	if (argc > 1)
@@ -306,6 +330,7 @@ int cmd_check(const struct config *config, int argc, char **argv)
 	}
 	REQUIRE(uv_loop_init(&run.loop) == 0);
 	check_certificate(&run);
+	check_keys(&run);
 	check_journal(&run);
 	check_ledger(&run);
 	check_filter(&run);

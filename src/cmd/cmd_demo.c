@@ -333,7 +333,8 @@ static void set_config(struct demo *demo)
 	config->delete_from_twilio = false;
 	config->unknown_call = CONFIG_UNKNOWN_CALL_FETCH;
 	config->migrate = true;
-	config->absent = NULL;
+	config->reconcile_every_ms = 0;
+	config->twilio_encryption_keys = NULL;
 }
 
 /* 0, or -1 with the sandbox, if there is one, closing. */

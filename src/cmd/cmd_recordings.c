@@ -4,6 +4,7 @@
 #include "cmd/cmd_ledger.h"
 #include "cmd/table.h"
 #include "engines.h"
+#include "pipeline/archived.h"
 #include "store/store.h"
 
 #include <inttypes.h>
@@ -11,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char usage[] = "reeld recordings list [--prefix P] | url SID | delete SID";
+static const char usage[] = "reeld recordings list [--prefix P] | url SID | delete SID | decrypt FILE [DETAILS.json]";
 
 #define LINK_VALID_S 3600
 
@@ -44,8 +45,7 @@ static int recordings_list(struct cmd_ledger *session, const char *prefix)
 	return status == 0 ? CMD_OK : CMD_FAILED;
 }
 
-struct store_session {
-	struct store *store;
+struct waited {
 	bool answered;
 	int status;
 };
@@ -55,81 +55,66 @@ static void storage_closed(void *data)
 	(void)data;
 }
 
-static void store_done(struct store_request *request, int status)
+static void archived_done(struct archived *archived, int status)
 {
-	struct store_session *session = request->data;
-	session->answered = true;
-	session->status = status;
+	struct waited *waited = archived->data;
+	waited->answered = true;
+	waited->status = status;
 }
 
-/* The stored recording; its object must be where the store of this configuration would look for it. */
-static int find_stored(struct cmd_ledger *session, const struct store *store, const struct sid *sid,
-		       struct ledger_recording *recording)
+/* Runs one operation on what is archived; its end, after a line on stderr when it failed. */
+static int run_archived(struct cmd_ledger *session, struct archived *archived,
+			void (*operation)(struct archived *, archived_cb *))
 {
-	struct ledger_request request = {.op = LEDGER_GET, .recording_sid = *sid};
-	int status = cmd_ledger_run(session, &request);
-	if (status == 0)
-		*recording = request.recordings[0];
-	ledger_request_release(&request);
-	if (status != 0)
-		return CMD_FAILED;
-	if (recording->status != LEDGER_STORED)
-		return cmd_failed("recordings", "%s is %s, not stored", sid->text, ledger_status_name(recording->status));
-	char url[LEDGER_URL_SIZE];
-	if (store_url(store, recording->job.key, url, sizeof(url)) != 0 || strcmp(url, recording->job.url) != 0)
-		return cmd_failed("recordings", "%s is stored at %s, which is not in the storage of this configuration",
-				  sid->text, recording->job.url);
+	struct waited waited = {0};
+	archived->data = &waited;
+	operation(archived, archived_done);
+	while (!waited.answered)
+		uv_run(&session->loop, UV_RUN_ONCE);
+	if (waited.status != 0 && archived->place == ARCHIVED_STORE)
+		return cmd_failed("recordings", "cannot delete %s: %s", archived->recording.job.key, archived->error.detail);
+	if (waited.status != 0)
+		return cmd_failed("recordings", "%s",
+				  archived->error.code != 0 ? archived->error.detail : err_text(waited.status));
 	return CMD_OK;
 }
 
-static int recordings_url(struct cmd_ledger *session, const struct store *store, const struct sid *sid)
+static int recordings_url(struct cmd_ledger *session, struct archived *archived)
 {
-	struct ledger_recording recording;
 	char link[2048];
-	int status = find_stored(session, store, sid, &recording);
+	int status = run_archived(session, archived, archived_find);
 	if (status != CMD_OK)
 		return status;
-	int made = store_link(store, recording.job.key, LINK_VALID_S, link, sizeof(link));
+	const char *key = archived->recording.job.key;
+	int made = store_link(archived->store, key, LINK_VALID_S, link, sizeof(link));
 	if (made != 0)
-		return cmd_failed("recordings", "no link to %s: %s", recording.job.key, err_text(made));
+		return cmd_failed("recordings", "no link to %s: %s", key, err_text(made));
 	puts(link);
 	return CMD_OK;
 }
 
-/* First the object, then the ledger: cut in between, the same command does the rest. */
-static int recordings_delete(struct cmd_ledger *session, struct store_session *stored, const struct sid *sid)
+static int recordings_delete(struct cmd_ledger *session, struct archived *archived)
 {
-	struct ledger_recording recording;
-	int status = find_stored(session, stored->store, sid, &recording);
+	int status = run_archived(session, archived, archived_delete);
 	if (status != CMD_OK)
 		return status;
-	struct store_request remove = {.op = STORE_DELETE, .done = store_done, .data = stored, .key = recording.job.key};
-	store_submit(stored->store, &remove);
-	while (!stored->answered)
-		uv_run(&session->loop, UV_RUN_ONCE);
-	if (stored->status != 0)
-		return cmd_failed("recordings", "cannot delete %s: %s", recording.job.key,
-				  remove.error.code != 0 ? remove.error.detail : err_text(stored->status));
-	struct ledger_request request = {.op = LEDGER_DELETED_OBJECT, .recording_sid = *sid};
-	status = cmd_ledger_run(session, &request);
-	ledger_request_release(&request);
-	if (status != 0)
-		return CMD_FAILED;
-	printf("%s deleted\n", recording.job.key);
+	if (archived->already)
+		return cmd_failed("recordings", "%s is deleted, not stored", archived->recording_sid.text);
+	printf("%s deleted\n", archived->recording.job.key);
 	return CMD_OK;
 }
 
 static int with_store(struct cmd_ledger *session, const struct config *config, bool remove, const struct sid *sid)
 {
-	struct store_session stored = {0};
 	struct storage *storage;
 	struct error error = {0};
 	if (storage_open(&storage, &session->loop, config, &error) != 0)
 		return cmd_failed("recordings", "%s", error.detail);
-	stored.store = storage_store(storage);
+	struct archived archived = {
+		.ledger = session->ledger, .store = storage_store(storage), .recording_sid = *sid, .by = "command"};
 	int status = storage_wait_credentials(storage, &error) == 0 ? CMD_OK : cmd_failed("recordings", "%s", error.detail);
 	if (status == CMD_OK)
-		status = remove ? recordings_delete(session, &stored, sid) : recordings_url(session, stored.store, sid);
+		status = remove ? recordings_delete(session, &archived) : recordings_url(session, &archived);
 	storage_close(storage, storage_closed, NULL);
 	return status;
 }
@@ -140,8 +125,10 @@ int cmd_recordings(const struct config *config, int argc, char **argv)
 	struct sid sid = {""};
 	const char *prefix = NULL;
 	if (argc < 2)
-		return cmd_usage_error("recordings", usage, "what? list, url or delete");
+		return cmd_usage_error("recordings", usage, "what? list, url, delete or decrypt");
 	const char *verb = argv[1];
+	if (strcmp(verb, "decrypt") == 0)
+		return cmd_recordings_decrypt(config, argc - 1, argv + 1);
 	bool list = strcmp(verb, "list") == 0;
 	bool remove = strcmp(verb, "delete") == 0;
 	if (!list && !remove && strcmp(verb, "url") != 0)

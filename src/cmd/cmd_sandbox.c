@@ -41,6 +41,7 @@ const char cmd_sandbox_help[] =
 	"only there to fetch\n"
 	"  --count N             how many recordings (10; 0 with --target: until stopped)\n"
 	"  --existing N          further ones that are there without a callback\n"
+	"  --days N              recordings are spread over the last N days (1)\n"
 	"  --rate N              callbacks a second (0: as fast as they are answered)\n"
 	"  --concurrency N       callbacks under way at once (64)\n"
 	"  --retry               try a callback again like Twilio with #rc=5&rp=all\n"
@@ -49,11 +50,14 @@ const char cmd_sandbox_help[] =
 	"  --size SIZE           of a recording, like 1MB, 64KiB or a range 10KB-2MB (64KiB)\n"
 	"  --channels N          1 or 2 (some of each)\n"
 	"  --format wav|mp3      what a media URL without extension gives (wav)\n"
+	"  --encrypt FILE        encrypt recordings with the RSA key of this PEM file; its name, CR….pem, is the public key's "
+	"SID\n"
+	"  --encrypted RATE      only that part of them, between 0 and 1 (1)\n"
 	"  --seed N              another seed, other recordings (1)\n"
 	"  --fault LIST          name[:RATE],…  A rate between 0 and 1 holds for its name and for those before it that have "
 	"none; the last ones\n"
 	"                        without get 1. Names: 404-first 429 500 reset stall slow truncate wrong-length xml-body "
-	"redirect dup reorder\n"
+	"redirect dup reorder lost trunk\n"
 	"  --fault-attempts N    only the first N requests of a kind for a recording are hit (2; 0: every one)\n"
 	"  --stall DURATION      how long a stalled download stands still (60s)\n";
 
@@ -75,7 +79,8 @@ struct sandbox_command {
 
 /* What came from the command line as text. */
 struct sandbox_texts {
-	const char *count, *existing, *rate, *concurrency, *size, *channels, *format, *seed, *fault, *fault_attempts, *stall;
+	const char *count, *existing, *days, *rate, *concurrency, *size, *channels, *format, *seed, *fault, *fault_attempts,
+		*stall, *encrypted;
 };
 
 static int take_numbers(struct sandbox_command *command, const struct sandbox_texts *texts)
@@ -90,6 +95,7 @@ static int take_numbers(struct sandbox_command *command, const struct sandbox_te
 	} numbers[] = {
 		{"--count", texts->count, MODEL_MAX_RECORDINGS, &command->count},
 		{"--existing", texts->existing, MODEL_MAX_RECORDINGS, &options->existing},
+		{"--days", texts->days, 4000, &options->days},
 		{"--rate", texts->rate, 1000000, &rate},
 		{"--concurrency", texts->concurrency, CALLBACKS_MAX_CONCURRENCY, &concurrency},
 		{"--channels", texts->channels, 2, &channels},
@@ -123,6 +129,12 @@ static int take_texts(struct sandbox_command *command, const struct sandbox_text
 	if (texts->stall != NULL && (!config_parse_duration(slice_from_cstr(texts->stall), &stall_ms) || stall_ms > INT32_MAX))
 		return cmd_usage_error("sandbox", USAGE, "--stall '%s' is not a duration, like 500ms or 60s", texts->stall);
 	options->stall_ms = (uint32_t)stall_ms;
+	if (texts->encrypted != NULL) {
+		char *end;
+		options->encrypted_rate = strtod(texts->encrypted, &end);
+		if (*end != '\0' || !(options->encrypted_rate > 0 && options->encrypted_rate <= 1) || options->encrypt == NULL)
+			return cmd_usage_error("sandbox", USAGE, "--encrypted is a rate above 0, at most 1, beside --encrypt");
+	}
 	if (texts->fault != NULL && fault_plan_parse(&options->faults, slice_from_cstr(texts->fault), &error) != 0)
 		return cmd_usage_error("sandbox", USAGE, "%s", error.detail);
 	return CMD_OK;
@@ -139,6 +151,7 @@ static int take_arguments(struct sandbox_command *command, int argc, char **argv
 		{"--target", &command->options.target, NULL},
 		{"--count", &texts.count, NULL},
 		{"--existing", &texts.existing, NULL},
+		{"--days", &texts.days, NULL},
 		{"--rate", &texts.rate, NULL},
 		{"--concurrency", &texts.concurrency, NULL},
 		{"--retry", NULL, &command->delivery.retry},
@@ -146,6 +159,8 @@ static int take_arguments(struct sandbox_command *command, int argc, char **argv
 		{"--size", &texts.size, NULL},
 		{"--channels", &texts.channels, NULL},
 		{"--format", &texts.format, NULL},
+		{"--encrypt", &command->options.encrypt, NULL},
+		{"--encrypted", &texts.encrypted, NULL},
 		{"--seed", &texts.seed, NULL},
 		{"--fault", &texts.fault, NULL},
 		{"--fault-attempts", &texts.fault_attempts, NULL},
@@ -259,6 +274,9 @@ static void print_start(const struct sandbox_command *command)
 	       host, listen, sandbox_port(command->sandbox), host, listen, sandbox_port(command->sandbox),
 	       options->account_sid == NULL ? SANDBOX_ACCOUNT_SID : options->account_sid,
 	       options->auth_token == NULL ? SANDBOX_AUTH_TOKEN : "(as given)");
+	if (options->encrypt != NULL)
+		printf("encrypted with %s; decrypt: TWILIO_ENCRYPTION_KEYS=a directory with its private key as %s.pem\n",
+		       sandbox_public_key_sid(command->sandbox), sandbox_public_key_sid(command->sandbox));
 	fflush(stdout);
 }
 

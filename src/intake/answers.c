@@ -8,6 +8,8 @@
 #include <stdio.h>
 
 #define JSON_TYPE "application/json"
+/* No charset: the document says its own. */
+#define TWIML_TYPE "text/xml"
 /* Everything but quotes and control characters passes JSON as it is; those become six characters. */
 #define ARCHIVED_BODY_MAX (256 + 6 * IDEMPOTENCY_URL_SIZE)
 
@@ -23,13 +25,17 @@ enum outcome {
 static const char *const outcome_names[OUTCOME_COUNT] = {"accepted",    "duplicate",   "invalid_signature",
 							 "bad_request", "unavailable", "failed"};
 
+static const char *const endpoint_names[ENDPOINT_COUNT] = {"recording", "incoming", "status"};
+
 static const struct {
+	unsigned endpoints;
 	int status;
 	enum outcome outcome;
 	const char *headers;
 	struct slice body;
 } texts[ANSWER_COUNT] = {
-#define FIXED(ID, status, outcome, headers, body) [ANSWER_##ID] = {status, OUTCOME_##outcome, headers, {body, sizeof(body) - 1}},
+#define FIXED(ID, endpoints, status, outcome, headers, body) \
+	[ANSWER_##ID] = {endpoints, status, OUTCOME_##outcome, headers, {body, sizeof(body) - 1}},
 	FIXED_ANSWERS
 #undef FIXED
 };
@@ -39,23 +45,26 @@ static void observe(struct answers *answers, uint64_t received_ns)
 	histogram_observe(answers->duration, (double)(clock_mono_ns() - received_ns) / 1e9);
 }
 
-static struct metric *count_of(struct metrics *metrics, int status, enum outcome outcome)
+static struct metric *count_of(struct metrics *metrics, enum endpoint endpoint, int status, enum outcome outcome)
 {
 	char text[8];
 	snprintf(text, sizeof(text), "%d", status);
-	return metrics_get(metrics, METRIC_WEBHOOKS, "recording", text, outcome_names[outcome]);
+	return metrics_get(metrics, METRIC_WEBHOOKS, endpoint_names[endpoint], text, outcome_names[outcome]);
 }
 
-int answers_init(struct answers *answers, struct metrics *metrics)
+int answers_init(struct answers *answers, enum endpoint endpoint, struct metrics *metrics)
 {
 	for (int i = 0; i < ANSWER_COUNT; i++) {
+		if ((texts[i].endpoints & (1U << endpoint)) == 0)
+			continue;
 		if (reply_fixed_build(&answers->fixed[i], texts[i].status, JSON_TYPE, texts[i].headers, texts[i].body) != 0)
 			return ERR_NOMEM;
-		answers->fixed_count[i] = count_of(metrics, texts[i].status, texts[i].outcome);
+		answers->fixed_count[i] = count_of(metrics, endpoint, texts[i].status, texts[i].outcome);
 	}
-	answers->now_count = count_of(metrics, 200, OUTCOME_ACCEPTED);
-	answers->before_count = count_of(metrics, 200, OUTCOME_DUPLICATE);
-	answers->malformed_count = count_of(metrics, 400, OUTCOME_BAD_REQUEST);
+	answers->now_count = count_of(metrics, endpoint, 200, OUTCOME_ACCEPTED);
+	if (endpoint == ENDPOINT_RECORDING)
+		answers->before_count = count_of(metrics, endpoint, 200, OUTCOME_DUPLICATE);
+	answers->malformed_count = count_of(metrics, endpoint, 400, OUTCOME_BAD_REQUEST);
 	answers->duration = metrics_histogram(metrics, METRIC_WEBHOOK_DURATION);
 	return 0;
 }
@@ -71,6 +80,13 @@ void answers_malformed(struct answers *answers, struct connection *connection, u
 {
 	reply_error(connection, 400, message);
 	answers->malformed_count->value++;
+	observe(answers, received_ns);
+}
+
+void answers_twiml(struct answers *answers, struct connection *connection, uint64_t received_ns, struct slice document)
+{
+	reply_send(connection, &(struct reply){.status = 200, .content_type = TWIML_TYPE, .body = document});
+	answers->now_count->value++;
 	observe(answers, received_ns);
 }
 

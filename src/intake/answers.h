@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The answers of a webhook: the texts of the contract, formatted once, each with its counter. A connection gets one of them,
+ * The answers of a webhook: texts formatted once, each with its counter. A connection gets one of them,
  * and is not touched afterwards. `received_ns` is when the request was complete, for the duration's histogram.
  */
 #ifndef REELD_INTAKE_ANSWERS_H
@@ -10,27 +10,42 @@
 #include "intake/connection.h"
 #include "twilio/event.h"
 
-/* FIXED(ID, status, outcome, headers, body): the contract's answers that never vary. */
-#define FIXED_ANSWERS                                                                                                       \
-	FIXED(ACCEPTED, 200, ACCEPTED, NULL, "{\"success\":true,\"message\":\"Recording accepted\"}")                       \
-	FIXED(DUPLICATE, 200, DUPLICATE, NULL, "{\"success\":true,\"message\":\"Recording accepted\"}")                     \
-	FIXED(FAILURE, 200, ACCEPTED, NULL, "{\"success\":true,\"message\":\"Recording failure acknowledged\"}")            \
-	FIXED(IN_PROGRESS, 200, ACCEPTED, NULL, "{\"success\":true,\"message\":\"Recording in progress acknowledged\"}")    \
-	FIXED(ABSENT, 200, ACCEPTED, NULL, "{\"success\":true,\"message\":\"Recording absent acknowledged\"}")              \
-	FIXED(UNKNOWN, 200, ACCEPTED, NULL, "{\"success\":true,\"message\":\"Unknown status acknowledged\"}")               \
-	FIXED(SKIPPED, 200, ACCEPTED, NULL,                                                                                 \
-	      "{\"success\":true,\"message\":\"Recording received but call not found in database\"}")                       \
-	FIXED(MISSING, 400, BAD_REQUEST, NULL, "{\"error\":\"Missing required fields: CallSid or RecordingSid\"}")          \
-	FIXED(FORBIDDEN, 403, INVALID_SIGNATURE, NULL, "{\"error\":\"Invalid request signature\"}")                         \
-	FIXED(METHOD, 405, BAD_REQUEST, "Allow: GET, POST\r\n", "{\"error\":\"Method not allowed\"}")                       \
-	FIXED(MEDIA_TYPE, 415, BAD_REQUEST, NULL, "{\"error\":\"Content-Type must be application/x-www-form-urlencoded\"}") \
-	FIXED(INTERNAL, 500, FAILED, NULL, "{\"error\":\"Internal server error processing recording\"}")                    \
-	FIXED(FETCH_FAILED, 502, FAILED, NULL, "{\"error\":\"Failed to fetch recording from Twilio\"}")                     \
-	FIXED(STORE_FAILED, 502, FAILED, NULL, "{\"error\":\"Failed to upload recording to storage\"}")                     \
-	FIXED(UNAVAILABLE, 503, UNAVAILABLE, "Retry-After: 5\r\n", "{\"error\":\"Temporarily unable to store the event\"}")
+enum endpoint { ENDPOINT_RECORDING, ENDPOINT_INCOMING, ENDPOINT_STATUS, ENDPOINT_COUNT };
+
+#define ON_RECORDING (1U << ENDPOINT_RECORDING)
+#define ON_INCOMING (1U << ENDPOINT_INCOMING)
+#define ON_STATUS (1U << ENDPOINT_STATUS)
+#define ON_CALLS (ON_INCOMING | ON_STATUS)
+#define ON_ALL (ON_RECORDING | ON_CALLS)
+
+/* FIXED(ID, endpoints, status, outcome, headers, body): the answers that never vary, and where they are given; those of recordings are the contract's. */
+#define FIXED_ANSWERS                                                                                                            \
+	FIXED(ACCEPTED, ON_RECORDING, 200, ACCEPTED, NULL, "{\"success\":true,\"message\":\"Recording accepted\"}")              \
+	FIXED(DUPLICATE, ON_RECORDING, 200, DUPLICATE, NULL, "{\"success\":true,\"message\":\"Recording accepted\"}")            \
+	FIXED(FAILURE, ON_RECORDING, 200, ACCEPTED, NULL, "{\"success\":true,\"message\":\"Recording failure acknowledged\"}")   \
+	FIXED(IN_PROGRESS, ON_RECORDING, 200, ACCEPTED, NULL,                                                                    \
+	      "{\"success\":true,\"message\":\"Recording in progress acknowledged\"}")                                           \
+	FIXED(ABSENT, ON_RECORDING, 200, ACCEPTED, NULL, "{\"success\":true,\"message\":\"Recording absent acknowledged\"}")     \
+	FIXED(UNKNOWN, ON_RECORDING | ON_STATUS, 200, ACCEPTED, NULL,                                                            \
+	      "{\"success\":true,\"message\":\"Unknown status acknowledged\"}")                                                  \
+	FIXED(SKIPPED, ON_RECORDING, 200, ACCEPTED, NULL,                                                                        \
+	      "{\"success\":true,\"message\":\"Recording received but call not found in database\"}")                            \
+	FIXED(CALL_STATUS, ON_STATUS, 200, ACCEPTED, NULL, "{\"success\":true,\"message\":\"Call status accepted\"}")            \
+	FIXED(MISSING, ON_RECORDING, 400, BAD_REQUEST, NULL, "{\"error\":\"Missing required fields: CallSid or RecordingSid\"}") \
+	FIXED(CALL_MISSING, ON_CALLS, 400, BAD_REQUEST, NULL, "{\"error\":\"Missing required fields: CallSid\"}")                \
+	FIXED(FORBIDDEN, ON_ALL, 403, INVALID_SIGNATURE, NULL, "{\"error\":\"Invalid request signature\"}")                      \
+	FIXED(METHOD, ON_ALL, 405, BAD_REQUEST, "Allow: GET, POST\r\n", "{\"error\":\"Method not allowed\"}")                    \
+	FIXED(MEDIA_TYPE, ON_ALL, 415, BAD_REQUEST, NULL,                                                                        \
+	      "{\"error\":\"Content-Type must be application/x-www-form-urlencoded\"}")                                          \
+	FIXED(INTERNAL, ON_RECORDING, 500, FAILED, NULL, "{\"error\":\"Internal server error processing recording\"}")           \
+	FIXED(CALL_INTERNAL, ON_INCOMING, 500, FAILED, NULL, "{\"error\":\"Internal server error processing call\"}")            \
+	FIXED(FETCH_FAILED, ON_RECORDING, 502, FAILED, NULL, "{\"error\":\"Failed to fetch recording from Twilio\"}")            \
+	FIXED(STORE_FAILED, ON_RECORDING, 502, FAILED, NULL, "{\"error\":\"Failed to upload recording to storage\"}")            \
+	FIXED(UNAVAILABLE, ON_ALL, 503, UNAVAILABLE, "Retry-After: 5\r\n",                                                       \
+	      "{\"error\":\"Temporarily unable to store the event\"}")
 
 enum answer {
-#define FIXED(ID, status, outcome, headers, body) ANSWER_##ID,
+#define FIXED(ID, endpoints, status, outcome, headers, body) ANSWER_##ID,
 	FIXED_ANSWERS
 #undef FIXED
 		ANSWER_COUNT
@@ -45,12 +60,14 @@ struct answers {
 	struct histogram *duration;
 };
 
-/* 0 or ERR_NOMEM. The registry outlives it. */
-int answers_init(struct answers *answers, struct metrics *metrics);
+/* 0 or ERR_NOMEM. The registry outlives it. Only the endpoint's own answers may be given. */
+int answers_init(struct answers *answers, enum endpoint endpoint, struct metrics *metrics);
 
 void answers_fixed(struct answers *answers, struct connection *connection, uint64_t received_ns, enum answer answer);
 /* 400 with what is wrong. */
 void answers_malformed(struct answers *answers, struct connection *connection, uint64_t received_ns, const char *message);
+/* 200 with a document for Twilio. */
+void answers_twiml(struct answers *answers, struct connection *connection, uint64_t received_ns, struct slice document);
 /* 200 with the URL of the stored recording. */
 enum answered { ANSWERED_NOW, ANSWERED_BEFORE };
 void answers_archived(struct answers *answers, struct connection *connection, uint64_t received_ns, enum answered when,

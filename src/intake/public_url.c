@@ -153,6 +153,11 @@ bool public_url_wants_peer(const struct public_url *url)
 	return url->fixed == NULL && url->trusted_count > 0;
 }
 
+struct slice public_url_fixed(const struct public_url *url)
+{
+	return slice_make(url->fixed == NULL ? "" : url->fixed, url->fixed_len);
+}
+
 static bool is_host(struct slice host)
 {
 	for (size_t i = 0; i < host.len; i++) {

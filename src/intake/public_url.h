@@ -28,6 +28,9 @@ void public_url_free(struct public_url **url);
 /* Is this peer one of TRUSTED_PROXIES? IPv4 inside IPv6 counts as IPv4. */
 bool public_url_trusts(const struct public_url *url, const struct sockaddr_storage *peer);
 
+/* PUBLIC_URL without a slash at its end; empty when it is not set. */
+struct slice public_url_fixed(const struct public_url *url);
+
 /* public_url_base() depends on who the peer is; asking costs a system call. */
 bool public_url_wants_peer(const struct public_url *url);
 

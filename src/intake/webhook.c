@@ -5,19 +5,12 @@
  * What must outlive on_request lives in struct call (the connection's per-request memory). The journal copies the parameters
  * during append, so nothing else of the request is kept.
  */
-#include "intake/webhook.h"
+#include "intake/webhook_internal.h"
 
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "intake/connection.h"
-#include "intake/public_url.h"
-#include "intake/answers.h"
-#include "intake/commit_queue.h"
-#include "intake/waiting.h"
-#include "twilio/event.h"
 
-#include <reeld/form.h>
 #include <reeld/signature.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,57 +18,15 @@
 #define JSON_TYPE "application/json"
 #define REFUSALS_LOGGED_PER_SECOND 10
 
-struct webhook {
-	struct webhook_options options;
-	struct server *server;
-	struct public_url *public_url;
-	struct answers answers;
-	struct metric *caught; /* duplicates that the filter kept from the journal */
-	char *scratch;         /* form_parse's, for the longest body or query */
-	size_t scratch_len;
-	struct waiting waiting;
-	struct commit_queue commits;
-	/* refusals are logged, but nobody shall fill the disk with them */
-	uint64_t refusals_second;
-	unsigned refusals_logged;
-	uint64_t refusals_suppressed;
-
-	bool server_closed;
-	unsigned open_timers;
-	void (*closed)(void *data);
-	void *closed_data;
-};
-
-/* A webhook that waits for the disk, and then perhaps for the ledger or the pipeline. */
-struct call {
-	struct journal_append append;
-	struct waiter waiter;
-	struct commit_waiter commit;
-	struct idempotency_question question;
-	struct webhook *webhook;
-	struct connection *connection;
-	uint64_t received_ns;
-	struct sid recording_sid;
-	enum recording_status status;
-};
-
-/* What is known of a request while it is checked. */
-struct checked {
-	struct connection *connection;
-	const struct request *request;
-	struct slice params; /* raw: body, or query of a GET */
-	struct reeld_form_field fields[EVENT_MAX_FIELDS];
-	size_t field_count;
-	struct event event;
-};
+_Static_assert(sizeof(struct call_event) <= sizeof(struct call), "what calls need costs recordings nothing");
 
 /* ---- answers ---- */
 
 /*
  * Anybody can have requests refused, at any rate: log a few a second and count the rest. A NULL field is left out.
  */
-static void log_refused(struct webhook *webhook, enum log_level level, uint64_t now_ns, const char *reason, const char *detail,
-			const char *recording_sid, const char *account_sid)
+void webhook_log_refused(struct webhook *webhook, enum log_level level, uint64_t now_ns, const char *reason, const char *detail,
+			 const char *sid, const char *account_sid)
 {
 	uint64_t second = now_ns / UINT64_C(1000000000);
 	if (second != webhook->refusals_second) {
@@ -90,15 +41,17 @@ static void log_refused(struct webhook *webhook, enum log_level level, uint64_t 
 		return;
 	}
 	webhook->refusals_logged++;
+	bool call = sid != NULL && sid[0] == 'C';
 	log_event(level, "webhook.refused", LOG_STR("reason", reason), LOG_STR("detail", detail),
-		  LOG_STR("recording_sid", recording_sid), LOG_STR("account_sid", account_sid));
+		  LOG_STR("recording_sid", call ? NULL : sid), LOG_STR("call_sid", call ? sid : NULL),
+		  LOG_STR("account_sid", account_sid));
 }
 
-static void answer_malformed(struct webhook *webhook, const struct checked *checked, const char *message)
+static void answer_malformed(struct webhook *webhook, enum endpoint endpoint, const struct checked *checked, const char *message)
 {
 	uint64_t received_ns = checked->request->received_ns;
-	log_refused(webhook, LOG_INFO, received_ns, "bad_request", message, NULL, NULL);
-	answers_malformed(&webhook->answers, checked->connection, received_ns, message);
+	webhook_log_refused(webhook, LOG_INFO, received_ns, "bad_request", message, NULL, NULL);
+	answers_malformed(&webhook->answers[endpoint], checked->connection, received_ns, message);
 }
 
 /* ---- waiting for the pipeline (ACK=archived) ---- */
@@ -112,7 +65,8 @@ static void wait_expired(struct waiting *waiting, struct waiter *waiter)
 {
 	struct call *call = waiting_call(waiter);
 	(void)waiting;
-	answers_fixed(&call->webhook->answers, call->connection, call->received_ns, ANSWER_ACCEPTED);
+	answers_fixed(&call->pending.webhook->answers[ENDPOINT_RECORDING], call->pending.connection, call->pending.received_ns,
+		      ANSWER_ACCEPTED);
 }
 
 static bool waits_for_archive(const struct webhook *webhook, enum recording_status status)
@@ -133,11 +87,12 @@ static enum answer failed_answer(const char *step)
 
 static void answer_outcome(struct call *call, enum ledger_outcome outcome, const char *step, const char *url)
 {
-	struct webhook *webhook = call->webhook;
+	struct webhook *webhook = call->pending.webhook;
 	enum answer answer;
 	switch (outcome) {
 	case LEDGER_OUTCOME_DONE:
-		answers_archived(&webhook->answers, call->connection, call->received_ns, ANSWERED_NOW, url == NULL ? "" : url);
+		answers_archived(&webhook->answers[ENDPOINT_RECORDING], call->pending.connection, call->pending.received_ns,
+				 ANSWERED_NOW, url == NULL ? "" : url);
 		return;
 	case LEDGER_OUTCOME_SKIPPED:
 		answer = ANSWER_SKIPPED;
@@ -149,7 +104,7 @@ static void answer_outcome(struct call *call, enum ledger_outcome outcome, const
 		answer = failed_answer(step);
 		break;
 	}
-	answers_fixed(&webhook->answers, call->connection, call->received_ns, answer);
+	answers_fixed(&webhook->answers[ENDPOINT_RECORDING], call->pending.connection, call->pending.received_ns, answer);
 }
 
 void webhook_outcome(struct webhook *webhook, const struct sid *recording_sid, enum ledger_outcome outcome, const char *step,
@@ -167,37 +122,46 @@ void webhook_outcome(struct webhook *webhook, const struct sid *recording_sid, e
 /* True when the filter knows that the recording is archived, and the request was answered with where. */
 static bool answer_archived(struct call *call)
 {
-	struct webhook *webhook = call->webhook;
+	struct webhook *webhook = call->pending.webhook;
 	if (call->question.answer != IDEMPOTENCY_ARCHIVED || call->status != RECORDING_COMPLETED)
 		return false;
 	webhook->caught->value++;
-	answers_archived(&webhook->answers, call->connection, call->received_ns, ANSWERED_BEFORE, call->question.url);
+	answers_archived(&webhook->answers[ENDPOINT_RECORDING], call->pending.connection, call->pending.received_ns,
+			 ANSWERED_BEFORE, call->question.url);
 	return true;
 }
 
 /* It is as durable as configured. */
 static void answer_durable(struct call *call)
 {
-	struct webhook *webhook = call->webhook;
+	struct webhook *webhook = call->pending.webhook;
 	if (answer_archived(call))
 		return;
 	if (waits_for_archive(webhook, call->status))
 		waiting_add(&webhook->waiting, &call->waiter, &call->recording_sid);
 	else
-		answers_fixed(&webhook->answers, call->connection, call->received_ns, answer_for_status(call->status));
+		answers_fixed(&webhook->answers[ENDPOINT_RECORDING], call->pending.connection, call->pending.received_ns,
+			      answer_for_status(call->status));
 }
 
 static void commit_ended(struct commit_waiter *waiter, bool committed)
 {
-	struct call *call = CONTAINER_OF(waiter, struct call, commit);
-	struct webhook *webhook = call->webhook;
+	struct pending *pending = CONTAINER_OF(waiter, struct pending, commit);
+	struct webhook *webhook = pending->webhook;
+	if (pending->endpoint != ENDPOINT_RECORDING) {
+		webhook_call_committed(pending, committed);
+		return;
+	}
+	struct call *call = CONTAINER_OF(pending, struct call, pending);
 	if (committed) {
 		answer_durable(call);
 		return;
 	}
-	log_refused(webhook, LOG_ERROR, clock_mono_ns(), "ledger_not_committed",
-		    "the ledger did not commit the event in time: 503 (ACK=ledger, ACK_TIMEOUT)", call->recording_sid.text, NULL);
-	answers_fixed(&webhook->answers, call->connection, call->received_ns, ANSWER_UNAVAILABLE);
+	webhook_log_refused(webhook, LOG_ERROR, clock_mono_ns(), "ledger_not_committed",
+			    "the ledger did not commit the event in time: 503 (ACK=ledger, ACK_TIMEOUT)",
+			    call->recording_sid.text, NULL);
+	answers_fixed(&webhook->answers[ENDPOINT_RECORDING], call->pending.connection, call->pending.received_ns,
+		      ANSWER_UNAVAILABLE);
 }
 
 void webhook_committed(struct webhook *webhook, uint64_t sequence)
@@ -208,12 +172,13 @@ void webhook_committed(struct webhook *webhook, uint64_t sequence)
 static void webhook_durable(struct journal_append *append, int status)
 {
 	struct call *call = append->data;
-	struct webhook *webhook = call->webhook;
+	struct webhook *webhook = call->pending.webhook;
 	idempotency_forget(&call->question);
 	if (status != 0) {
-		log_refused(webhook, LOG_ERROR, clock_mono_ns(), err_name(status), "the event could not be made durable: 503",
-			    call->recording_sid.text, NULL);
-		answers_fixed(&webhook->answers, call->connection, call->received_ns, ANSWER_UNAVAILABLE);
+		webhook_log_refused(webhook, LOG_ERROR, clock_mono_ns(), err_name(status),
+				    "the event could not be made durable: 503", call->recording_sid.text, NULL);
+		answers_fixed(&webhook->answers[ENDPOINT_RECORDING], call->pending.connection, call->pending.received_ns,
+			      ANSWER_UNAVAILABLE);
 		return;
 	}
 	log_event(LOG_DEBUG, "webhook.accepted", LOG_STR("recording_sid", call->recording_sid.text),
@@ -221,9 +186,9 @@ static void webhook_durable(struct journal_append *append, int status)
 	if (!webhook->options.ack_ledger)
 		answer_durable(call);
 	else if (webhook->closed == NULL)
-		commit_queue_add(&webhook->commits, &call->commit, append->sequence);
+		commit_queue_add(&webhook->commits, &call->pending.commit, append->sequence);
 	else /* nobody will tell any more, and this disk may not last */
-		commit_ended(&call->commit, false);
+		commit_ended(&call->pending.commit, false);
 }
 
 static void webhook_journal(struct webhook *webhook, struct call *call, struct slice params)
@@ -231,15 +196,16 @@ static void webhook_journal(struct webhook *webhook, struct call *call, struct s
 	unsigned char header[EVENT_HEADER_SIZE];
 	event_encode_header(header, EVENT_RECORDING, clock_wall_ms(), params.len);
 	const struct slice parts[] = {slice_make((const char *)header, sizeof(header)), params};
-	call->append.done = webhook_durable;
-	call->append.data = call;
-	int err = journal_append(webhook->options.journal, &call->append, parts, sizeof(parts) / sizeof(parts[0]));
+	call->pending.append.done = webhook_durable;
+	call->pending.append.data = call;
+	int err = journal_append(webhook->options.journal, &call->pending.append, parts, sizeof(parts) / sizeof(parts[0]));
 	if (err == 0)
 		return;
 	idempotency_forget(&call->question);
-	log_refused(webhook, LOG_WARN, call->received_ns, err_name(err), "the journal takes no event: 503",
-		    call->recording_sid.text, NULL);
-	answers_fixed(&webhook->answers, call->connection, call->received_ns, ANSWER_UNAVAILABLE);
+	webhook_log_refused(webhook, LOG_WARN, call->pending.received_ns, err_name(err), "the journal takes no event: 503",
+			    call->recording_sid.text, NULL);
+	answers_fixed(&webhook->answers[ENDPOINT_RECORDING], call->pending.connection, call->pending.received_ns,
+		      ANSWER_UNAVAILABLE);
 }
 
 /* This very event is in the ledger already, so there is nothing to make durable. */
@@ -250,7 +216,7 @@ static void webhook_seen(struct webhook *webhook, struct call *call)
 	if (waits_for_archive(webhook, call->status))
 		waiting_add(&webhook->waiting, &call->waiter, &call->recording_sid);
 	else
-		answers_fixed(&webhook->answers, call->connection, call->received_ns,
+		answers_fixed(&webhook->answers[ENDPOINT_RECORDING], call->pending.connection, call->pending.received_ns,
 			      answer == ANSWER_ACCEPTED ? ANSWER_DUPLICATE : answer);
 }
 
@@ -258,9 +224,9 @@ static void webhook_seen(struct webhook *webhook, struct call *call)
 static void webhook_take(struct webhook *webhook, const struct checked *checked)
 {
 	struct call *call = connection_data(checked->connection);
-	call->webhook = webhook;
-	call->connection = checked->connection;
-	call->received_ns = checked->request->received_ns;
+	call->pending.webhook = webhook;
+	call->pending.connection = checked->connection;
+	call->pending.received_ns = checked->request->received_ns;
 	call->recording_sid = checked->event.recording_sid;
 	call->status = checked->event.status;
 	idempotency_ask(webhook->options.filter, &call->question, &call->recording_sid, call->status);
@@ -279,16 +245,20 @@ static void webhook_take(struct webhook *webhook, const struct checked *checked)
 
 /* ---- the checks ---- */
 
+struct slice webhook_base(struct webhook *webhook, const struct checked *checked, char out[PUBLIC_URL_BASE_SIZE])
+{
+	return public_url_base(webhook->public_url, checked->request,
+			       public_url_wants_peer(webhook->public_url) ? connection_peer(checked->connection) : NULL,
+			       connection_is_tls(checked->connection), out);
+}
+
 static bool webhook_signature_holds(struct webhook *webhook, struct checked *checked)
 {
 	const struct request *request = checked->request;
 	struct sid account = checked->event.account_sid;
 	char base_space[PUBLIC_URL_BASE_SIZE];
 	struct slice signature = request_header(request, SLICE("X-Twilio-Signature"));
-	struct slice base = public_url_base(webhook->public_url, request,
-					    public_url_wants_peer(webhook->public_url) ? connection_peer(checked->connection)
-										       : NULL,
-					    connection_is_tls(checked->connection), base_space);
+	struct slice base = webhook_base(webhook, checked, base_space);
 	struct reeld_signature_request signed_request = {
 		.base = base.ptr,
 		.base_len = base.len,
@@ -304,8 +274,8 @@ static bool webhook_signature_holds(struct webhook *webhook, struct checked *che
 		detail = "no X-Twilio-Signature";
 	else if (sid_is_set(&account) && !twilio_accounts_known(webhook->options.accounts, &account))
 		detail = "the account is neither TWILIO_ACCOUNT_SID nor in TWILIO_ACCOUNTS_FILE";
-	log_refused(webhook, LOG_WARN, request->received_ns, "invalid_signature", detail, NULL,
-		    sid_is_set(&account) ? account.text : NULL);
+	webhook_log_refused(webhook, LOG_WARN, request->received_ns, "invalid_signature", detail, NULL,
+			    sid_is_set(&account) ? account.text : NULL);
 	return false;
 }
 
@@ -322,39 +292,67 @@ static bool is_form(const struct request *request)
 	return slice_equal_nocase(slice_trim(type), form);
 }
 
+/* All checks of a request. False: it was answered. */
+static bool webhook_check(struct webhook *webhook, enum endpoint endpoint, struct connection *connection,
+			  const struct request *request, struct checked *checked)
+{
+	static const enum event_kind kinds[] = {
+		[ENDPOINT_RECORDING] = EVENT_RECORDING,
+		[ENDPOINT_INCOMING] = EVENT_CALL_INCOMING,
+		[ENDPOINT_STATUS] = EVENT_CALL_STATUS,
+	};
+	struct answers *answers = &webhook->answers[endpoint];
+	checked->connection = connection;
+	checked->request = request;
+	if (request->method != REQUEST_POST && request->method != REQUEST_GET) {
+		answers_fixed(answers, connection, request->received_ns, ANSWER_METHOD);
+		return false;
+	}
+	if (request->method == REQUEST_POST && !is_form(request)) {
+		answers_fixed(answers, connection, request->received_ns, ANSWER_MEDIA_TYPE);
+		return false;
+	}
+	checked->params = request->method == REQUEST_POST ? request->body : request->query;
+	enum reeld_form_result parsed = reeld_form_parse(checked->params.ptr, checked->params.len, checked->fields,
+							 EVENT_MAX_FIELDS, webhook->scratch, webhook->scratch_len,
+							 &checked->field_count);
+	if (parsed != REELD_FORM_OK) {
+		answer_malformed(webhook, endpoint, checked, reeld_form_message(parsed));
+		return false;
+	}
+	/* Before the signature, which is that of the event's account. What is wrong is told only after it. */
+	enum event_problem problem;
+	if (endpoint == ENDPOINT_RECORDING) {
+		problem = event_identify(&checked->event, EVENT_RECORDING, checked->fields, checked->field_count);
+		idempotency_expect(webhook->options.filter, &checked->event.recording_sid);
+	} else {
+		problem = event_from_form(&checked->event, kinds[endpoint], checked->fields, checked->field_count);
+	}
+	if (webhook->options.validate_signature && !webhook_signature_holds(webhook, checked)) {
+		answers_fixed(answers, connection, request->received_ns, ANSWER_FORBIDDEN);
+		return false;
+	}
+	if (problem == EVENT_MISSING_FIELDS)
+		answers_fixed(answers, connection, request->received_ns,
+			      endpoint == ENDPOINT_RECORDING ? ANSWER_MISSING : ANSWER_CALL_MISSING);
+	else if (problem != EVENT_OK)
+		answer_malformed(webhook, endpoint, checked, event_problem_message(problem));
+	return problem == EVENT_OK;
+}
+
 static void webhook_on_recording(struct webhook *webhook, struct connection *connection, const struct request *request)
 {
 	struct checked checked;
-	checked.connection = connection;
-	checked.request = request;
-	if (request->method != REQUEST_POST && request->method != REQUEST_GET) {
-		answers_fixed(&webhook->answers, connection, request->received_ns, ANSWER_METHOD);
-		return;
-	}
-	if (request->method == REQUEST_POST && !is_form(request)) {
-		answers_fixed(&webhook->answers, connection, request->received_ns, ANSWER_MEDIA_TYPE);
-		return;
-	}
-	checked.params = request->method == REQUEST_POST ? request->body : request->query;
-	enum reeld_form_result parsed = reeld_form_parse(checked.params.ptr, checked.params.len, checked.fields, EVENT_MAX_FIELDS,
-							 webhook->scratch, webhook->scratch_len, &checked.field_count);
-	if (parsed != REELD_FORM_OK) {
-		answer_malformed(webhook, &checked, reeld_form_message(parsed));
-		return;
-	}
-	/* Before the signature, which is that of the event's account. What is wrong is told only after it. */
-	enum event_problem problem = event_identify(&checked.event, EVENT_RECORDING, checked.fields, checked.field_count);
-	idempotency_expect(webhook->options.filter, &checked.event.recording_sid);
-	if (webhook->options.validate_signature && !webhook_signature_holds(webhook, &checked)) {
-		answers_fixed(&webhook->answers, connection, request->received_ns, ANSWER_FORBIDDEN);
-		return;
-	}
-	if (problem == EVENT_MISSING_FIELDS)
-		answers_fixed(&webhook->answers, connection, request->received_ns, ANSWER_MISSING);
-	else if (problem != EVENT_OK)
-		answer_malformed(webhook, &checked, event_problem_message(problem));
-	else
+	if (webhook_check(webhook, ENDPOINT_RECORDING, connection, request, &checked))
 		webhook_take(webhook, &checked);
+}
+
+static void webhook_on_call(struct webhook *webhook, enum endpoint endpoint, struct connection *connection,
+			    const struct request *request)
+{
+	struct checked checked;
+	if (webhook_check(webhook, endpoint, connection, request, &checked))
+		webhook_take_call(webhook, endpoint, &checked);
 }
 
 /* ---- health ---- */
@@ -387,6 +385,10 @@ static void webhook_on_request(struct connection *connection, struct request *re
 	struct webhook *webhook = data;
 	if (slice_equal(request->path, SLICE("/api/twilio/recording")))
 		webhook_on_recording(webhook, connection, request);
+	else if (slice_equal(request->path, SLICE("/api/twilio/incoming")))
+		webhook_on_call(webhook, ENDPOINT_INCOMING, connection, request);
+	else if (slice_equal(request->path, SLICE("/api/twilio/status")))
+		webhook_on_call(webhook, ENDPOINT_STATUS, connection, request);
 	else if (slice_equal(request->path, SLICE("/healthz")))
 		on_health(webhook, connection, request, false);
 	else if (slice_equal(request->path, SLICE("/readyz")))
@@ -400,6 +402,7 @@ static void webhook_on_request(struct connection *connection, struct request *re
 static void webhook_free(struct webhook *webhook)
 {
 	public_url_free(&webhook->public_url);
+	incoming_fini(&webhook->incoming);
 	free(webhook->scratch);
 	free(webhook);
 }
@@ -417,8 +420,13 @@ int webhook_new(struct webhook **ret, uv_loop_t *loop, const struct webhook_opti
 	int err = webhook->scratch == NULL
 			  ? error_set(error, ERR_NOMEM, "webhook: out of memory")
 			  : public_url_new(&webhook->public_url, options->public_url, options->trusted_proxies, error);
-	if (err == 0 && answers_init(&webhook->answers, options->metrics) != 0)
-		err = error_set(error, ERR_NOMEM, "webhook: out of memory");
+	if (err == 0)
+		err = incoming_init(&webhook->incoming, options->greeting, options->stream_url,
+				    public_url_fixed(webhook->public_url), error);
+	for (int i = 0; err == 0 && i < ENDPOINT_COUNT; i++) {
+		if (answers_init(&webhook->answers[i], (enum endpoint)i, options->metrics) != 0)
+			err = error_set(error, ERR_NOMEM, "webhook: out of memory");
+	}
 	webhook->caught = metrics_get(options->metrics, METRIC_DUPLICATES, idempotency_kind(options->filter));
 	if (err == 0) {
 		struct server_options server_options = {

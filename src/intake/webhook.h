@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The public listener: Twilio's webhooks, /healthz and /readyz.
+ * The public listener: Twilio's webhooks (/api/twilio/recording, /api/twilio/incoming, /api/twilio/status), /healthz and /readyz.
  *
  * A webhook is checked in this order: size, media type, form syntax, signature, fields; then it goes to the journal, and the
  * answer leaves when the journal says that it is on disk. It waits for nothing else (with ACK=archived it goes on to wait for
@@ -26,7 +26,7 @@
 
 struct webhook;
 
-/* Everything named here is borrowed and outlives the webhook; strings are copied. */
+/* Everything named here is borrowed and outlives the webhook, but `listen` and `trusted_proxies`. */
 struct webhook_options {
 	const char *listen;
 	struct journal *journal;
@@ -36,6 +36,8 @@ struct webhook_options {
 	struct tls_context *tls; /* NULL: plain HTTP */
 	const char *public_url;
 	const char *trusted_proxies;
+	const char *greeting;   /* valid as config_speech_valid; NULL: none */
+	const char *stream_url; /* valid as config_stream_valid; NULL: none */
 	bool validate_signature;
 	bool ack_archived;
 	bool ack_ledger;

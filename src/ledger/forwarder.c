@@ -61,6 +61,7 @@ struct forwarder {
 
 	uint64_t after;    /* everything up to here is in the ledger */
 	unsigned failures; /* in a row */
+	bool unanswered;   /* a request may have been committed, for all we know */
 	bool ask_filter;
 
 	/* How fast webhooks come. */
@@ -168,8 +169,10 @@ static size_t tell_filter(struct forwarder *self, const struct event *events, si
 
 static void log_refused(const struct event *event, const struct error *error)
 {
-	log_event(LOG_ERROR, "forwarder.event_refused", LOG_STR("recording_sid", event->recording_sid.text),
-		  LOG_STR("call_sid", event->call_sid.text), LOG_STR("status", recording_status_name(event->status)),
+	bool recording = event->kind == EVENT_RECORDING;
+	log_event(LOG_ERROR, "forwarder.event_refused", LOG_STR("recording_sid", recording ? event->recording_sid.text : NULL),
+		  LOG_STR("call_sid", event->call_sid.text),
+		  LOG_STR("status", recording ? recording_status_name(event->status) : event->call_status),
 		  LOG_STR("reason", err_name(error->code)), LOG_STR("detail", error->detail));
 }
 
@@ -183,6 +186,7 @@ static bool request_failed(struct forwarder *self, int status)
 	}
 	if (err_class(status) != ERR_CLASS_PERMANENT) {
 		set_ledger_up(self, false);
+		self->unanswered = true;
 		back_off(self, "ledger", status, &request->error);
 		return false;
 	}
@@ -216,6 +220,11 @@ static void on_answer(struct ledger_request *request, int status)
 		self->options.leased(self->options.data, request->leased, request->leased_count);
 	if (completed > 0)
 		self->options.forwarded(self->options.data, completed);
+	if (status == 0 && self->unanswered) {
+		self->unanswered = false;
+		if (self->options.answer_lost != NULL)
+			self->options.answer_lost(self->options.data);
+	}
 	ledger_request_release(request);
 	if (self->closing)
 		forwarder_maybe_closed(self);

@@ -33,6 +33,8 @@ struct forwarder_options {
 	void (*leased)(void *data, const struct ledger_job *jobs, size_t count);
 	/* A batch with completed recordings was committed (more may be pending than were leased). */
 	void (*forwarded)(void *data, size_t count);
+	/* A batch was not answered and now it is, by the same batch sent again: leases may have been given of which `leased` was not told. May be NULL. */
+	void (*answer_lost)(void *data);
 	/* The ledger has every event up to this sequence. May be NULL. */
 	void (*committed)(void *data, uint64_t sequence);
 	void *data;

@@ -61,7 +61,11 @@ void ledger_results_clear(struct ledger_request *request)
 	request->next_cursor[0] = '\0';
 	request->audit = NULL;
 	request->audit_count = 0;
+	request->stats = NULL;
 	request->next_due_ms = -1;
+	request->standings = NULL;
+	request->waiting = 0;
+	request->working = false;
 }
 
 void ledger_arena_free(struct ledger_request *request)
@@ -113,6 +117,54 @@ int ledger_parse_cursor(struct ledger_request *request, int64_t *before)
 size_t ledger_page_size(const struct ledger_request *request)
 {
 	return request->limit == 0 || request->limit > LEDGER_LIST_LIMIT ? LEDGER_LIST_LIMIT : request->limit;
+}
+
+int ledger_alloc_standings(struct ledger_request *request)
+{
+	if (request->count > LEDGER_LACKING_MAX)
+		return error_set(&request->error, ERR_LIMIT, "%zu recordings are more than one question may hold",
+				 request->count);
+	request->standings = ledger_arena_alloc(request, request->count, sizeof(*request->standings));
+	if (request->standings == NULL)
+		return error_set(&request->error, ERR_NOMEM, "out of memory for %zu recordings", request->count);
+	for (size_t i = 0; i < request->count; i++)
+		request->standings[i] = LEDGER_STANDING_MISSING;
+	return 0;
+}
+
+enum ledger_standing ledger_standing_of(enum ledger_status status, bool completed_known)
+{
+	if (completed_known)
+		return LEDGER_STANDING_KNOWN;
+	if (status == LEDGER_ABSENT || status == LEDGER_FAILED)
+		return LEDGER_STANDING_ENDED;
+	return status == LEDGER_PENDING ? LEDGER_STANDING_WAITING : LEDGER_STANDING_KNOWN;
+}
+
+const char *ledger_reconcile_kind_name(enum ledger_reconcile_kind kind)
+{
+	return kind == LEDGER_RECONCILE_SCHEDULED ? "scheduled" : "requested";
+}
+
+enum ledger_of ledger_list_of(struct ledger_request *request)
+{
+	struct sid sid;
+	struct slice text = slice_from_cstr(request->of.text);
+	if (text.len == 0)
+		return LEDGER_OF_ALL;
+	if (sid_parse(text, "RE", &sid))
+		return LEDGER_OF_RECORDING;
+	if (sid_parse(text, "CA", &sid))
+		return LEDGER_OF_CALL;
+	if (sid_parse(text, "CF", &sid))
+		return LEDGER_OF_CONFERENCE;
+	error_set(&request->error, ERR_INVALID, "not the SID of a recording, call or conference: \"%s\"", request->of.text);
+	return LEDGER_OF_UNKNOWN;
+}
+
+const char *ledger_by(const struct ledger_request *request)
+{
+	return request->by == NULL ? "request" : request->by;
 }
 
 void ledger_submit(struct ledger *ledger, struct ledger_request *request)

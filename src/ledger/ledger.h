@@ -10,6 +10,10 @@
  *
  * Leases: a leased recording carries {owner, epoch, expiry}. Time is the database's. Every lease raises the epoch; a finish or heartbeat
  * with an old epoch changes nothing and reports ERR_LEASE_LOST.
+ *
+ * A FORWARD or CLAIM that failed may have been committed all the same, with leases that nobody was told of. RECLAIM hands those back to their owner, prolonged
+ * and with the epoch they have: who is given one twice (by an answer that was on its way, too) sees that it is the same. An expired lease is not handed back: anybody
+ * may have it by CLAIM.
  */
 #ifndef REELD_LEDGER_LEDGER_H
 #define REELD_LEDGER_LEDGER_H
@@ -58,8 +62,10 @@ struct ledger_job {
 	int64_t duration_s;    /* -1 */
 	int channels;          /* 0 */
 	char source[32];
-	char key[LEDGER_KEY_SIZE]; /* "" until first chosen; once recorded it never changes */
-	bool stored;               /* the object was recorded as stored: only purge and finish are left */
+	char encryption
+		[TWILIO_ENCRYPTION_TEXT_SIZE]; /* what Twilio said about it (event_encryption), readable or not; "": not encrypted */
+	char key[LEDGER_KEY_SIZE];             /* "" until first chosen; once recorded it never changes */
+	bool stored;                           /* the object was recorded as stored: only purge and finish are left */
 	/* of a stored one */
 	int64_t bytes;
 	char sha256[65];
@@ -78,6 +84,8 @@ struct ledger_recording {
 	char content_type[32];
 	int64_t stored_at_ms;         /* -1 */
 	int64_t deleted_at_twilio_ms; /* -1 */
+	int64_t error_code;           /* Twilio's; -1 */
+	int64_t received_at_ms;       /* of the first event */
 };
 
 /* One row of the audit trail. */
@@ -87,10 +95,48 @@ struct ledger_audit {
 	char detail[256];
 };
 
+/* A call as people see it. NULL in the database is "", -1 (duration) or 0 (rating). */
+struct ledger_call_row {
+	int64_t id;
+	char twilio_sid[64];
+	char from[64];
+	char to[64];
+	char status[16]; /* call_status */
+	int64_t duration_s;
+	char recording_url[LEDGER_URL_SIZE];
+	char transcript_url[LEDGER_URL_SIZE];
+	int rating;
+	char notes[16385]; /* cut there */
+	char tags[4096];   /* a JSON array of strings; "[]" when it would not fit */
+	int64_t created_at_ms;
+	int64_t updated_at_ms;
+	int64_t segments; /* rows of call_segments */
+};
+
+#define LEDGER_STATS_DAYS 30
+#define LEDGER_STATS_CALLS 10
+#define LEDGER_CALL_STATUSES 5
+
+/* STATS: figures over all calls. */
+struct ledger_stats {
+	int64_t calls_by_status[LEDGER_CALL_STATUSES]; /* enum call_status of ledger_rules.h */
+	int64_t timed;                                 /* calls with a duration */
+	int64_t seconds;                               /* their sum */
+	struct {
+		char date[11];                                /* UTC, "2026-11-26" */
+		int64_t calls;                                /* created on that day */
+	} days[LEDGER_STATS_DAYS];                            /* oldest first, today last */
+	struct ledger_call_row top_rated[LEDGER_STATS_CALLS]; /* highest rating, then newest first */
+	size_t top_rated_count;
+	struct ledger_call_row longest[LEDGER_STATS_CALLS]; /* longest duration, then newest first */
+	size_t longest_count;
+};
+
 enum ledger_op {
 	LEDGER_FORWARD,   /* events in, some come back leased */
 	LEDGER_CLAIM,     /* due pending recordings and expired leases */
 	LEDGER_HEARTBEAT, /* prolong leases */
+	LEDGER_RECLAIM,   /* leases of this owner that the caller does not hold: their answer was lost */
 	LEDGER_LOOKUP_CALL,
 	LEDGER_CREATE_CALL,
 	LEDGER_STORED_OBJECT, /* the step RECORD */
@@ -98,9 +144,15 @@ enum ledger_op {
 	LEDGER_COUNTS,
 	LEDGER_LIST,
 	LEDGER_GET,
-	LEDGER_RETRY,          /* dead (or any waiting) → pending now */
-	LEDGER_DROP,           /* jobs drop: forget the work, status skipped */
-	LEDGER_DELETED_OBJECT, /* recordings delete */
+	LEDGER_RETRY,           /* dead (or any waiting) → pending now */
+	LEDGER_DROP,            /* jobs drop: forget the work, status skipped */
+	LEDGER_DELETED_OBJECT,  /* recordings delete */
+	LEDGER_LACKING,         /* how the recordings of a page of Twilio's list stand here */
+	LEDGER_RECONCILE_BEGIN, /* take the one lease of reconciling */
+	LEDGER_RECONCILE_SAVE,  /* prolong it, and keep how far an account came; ERR_LEASE_LOST */
+	LEDGER_RECONCILE_LOAD,  /* how far an account came */
+	LEDGER_RECONCILE_END,   /* give it back; ERR_LEASE_LOST */
+	LEDGER_STATS,
 	LEDGER_PING,
 };
 
@@ -131,16 +183,49 @@ struct ledger_object {
 	const char *md5;    /* hex; NULL: unknown */
 	const char *sha256; /* hex */
 	const char *content_type;
-	int64_t duration_s; /* -1 */
-	int channels;       /* 0 */
-	bool keep_lease;    /* purge follows: stay running-with-lease though stored */
+	const char *encryption; /* when REST told it; NULL: nothing new */
+	int64_t duration_s;     /* -1 */
+	int channels;           /* 0 */
+	bool keep_lease;        /* purge follows: stay running-with-lease though stored */
+};
+
+/* What the ledger knows of a recording that Twilio's list has; LEDGER_LACKING. */
+enum ledger_standing {
+	LEDGER_STANDING_KNOWN, /* Twilio's `completed` came, or somebody decided otherwise (skipped, deleted): nothing is lacking */
+	LEDGER_STANDING_MISSING, /* no row */
+	LEDGER_STANDING_WAITING, /* waits for `completed` */
+	LEDGER_STANDING_ENDED,   /* absent or failed, which a `completed` overrules */
+};
+#define LEDGER_LACKING_MAX 1000
+
+/*
+ * Reconciling: one process walks Twilio's list at a time. The lease is one row, of the same kind as those of recordings: an epoch that rises, an expiry in
+ * the database's time; what comes with an old epoch changes nothing. Progress is kept for each account and kind of walk, until the walk is finished.
+ */
+#define LEDGER_RECONCILE_LEASE_MS 30000
+#define LEDGER_RECONCILE_KEEP_MS (INT64_C(7) * 86400000) /* older progress is not continued */
+enum ledger_reconcile_kind { LEDGER_RECONCILE_SCHEDULED, LEDGER_RECONCILE_REQUESTED };
+struct ledger_reconcile {
+	/* in */
+	enum ledger_reconcile_kind kind; /* all but SAVE without an account */
+	int64_t apart_ms;                /* BEGIN: not before so long after the end of the last scheduled walk; 0: now */
+	int64_t epoch;                   /* SAVE, END */
+	struct sid account_sid;          /* SAVE ("": only prolong the lease), LOAD */
+	int64_t walked_from_ms;          /* SAVE; and what LOAD gives, -1 when there is nothing to continue */
+	int64_t walked_to_ms;
+	bool finished; /* END: the walk came to its end, its progress is no longer needed */
+	/* out */
+	bool granted;                   /* BEGIN: `epoch` is ours */
+	char holder[LEDGER_OWNER_SIZE]; /* BEGIN: who has it, "": nobody, it is only too early */
+	int64_t wait_ms;                /* BEGIN not granted: ask again after so long */
+	int64_t finished_at_ms;         /* BEGIN: when the last scheduled walk came to its end; -1: never */
 };
 
 struct ledger_call {
 	struct sid call_sid;
-	char from[64];
-	char to[64];
-	char status[16];    /* Twilio's word: "completed"; mapped to call_status by the ledger */
+	char from[128];
+	char to[128];
+	char status[32];    /* Twilio's word: "completed"; mapped to call_status by the ledger */
 	int64_t duration_s; /* -1 */
 };
 
@@ -155,22 +240,27 @@ struct ledger_request {
 	/* in (by op) */
 	const struct event *events; /* FORWARD: `count` of them */
 	size_t count;
-	size_t lease_max;              /* FORWARD, CLAIM: lease at most so many to this replica */
-	const struct ledger_job *jobs; /* HEARTBEAT: `count` of them (sid, epoch) */
+	size_t lease_max;              /* FORWARD, CLAIM, RECLAIM: lease at most so many to this replica */
+	const struct ledger_job *jobs; /* HEARTBEAT, RECLAIM: `count` of them (sid, epoch), those that are held */
 	struct sid recording_sid; /* STORED_OBJECT, FINISH, GET, RETRY, DROP, DELETED_OBJECT, LOOKUP_CALL (event's recording) */
 	int64_t epoch;            /* STORED_OBJECT, FINISH */
 	struct sid call_sid;      /* LOOKUP_CALL, and for the note of FINISH */
 	struct ledger_finish finish;
 	struct ledger_object object;
-	struct ledger_call call; /* CREATE_CALL */
-	bool all_dead;           /* RETRY: dead ones, oldest first, `limit` of them; again until `changed` is 0 */
-	int status_filter;       /* LIST: enum ledger_status, -1: any, -2: anything not at its end (jobs list) */
-	const char *key_prefix;  /* LIST: or NULL */
-	const char *cursor;      /* LIST: from a previous next_cursor, or NULL */
-	size_t limit;            /* LIST, RETRY all_dead: at most 1000, which 0 means too */
+	struct ledger_call call;           /* CREATE_CALL */
+	const struct sid *sids;            /* LACKING: `count` of them, at most LEDGER_LACKING_MAX, each once */
+	struct ledger_reconcile reconcile; /* RECONCILE_*; in and out */
+	bool all_dead;                     /* RETRY: dead ones, oldest first, `limit` of them; again until `changed` is 0 */
+	int status_filter;                 /* LIST: enum ledger_status, -1: any, -2: anything not at its end (jobs list) */
+	const char *key_prefix;            /* LIST: or NULL */
+	const char *cursor;                /* LIST: from a previous next_cursor, or NULL */
+	size_t limit;                      /* LIST, RETRY all_dead: at most 1000, which 0 means too. LACKING: see waiting */
+	struct sid
+		of; /* LIST: only the recording (RE), or those of the call (CA) or conference (CF); any but -2 as filter, no prefix */
+	const char *by; /* RETRY, DELETED_OBJECT: who asked, for the trail ("api"); NULL: "request" */
 
 	/* out (by op) */
-	struct ledger_job *leased; /* FORWARD, CLAIM */
+	struct ledger_job *leased; /* FORWARD, CLAIM, RECLAIM */
 	size_t leased_count;
 	bool *lost;        /* HEARTBEAT: per job, true when the lease is not ours any more */
 	size_t duplicates; /* FORWARD: events that changed nothing */
@@ -183,7 +273,11 @@ struct ledger_request {
 	char next_cursor[64];       /* LIST: "" at the end */
 	struct ledger_audit *audit; /* GET: oldest first, at most 200 */
 	size_t audit_count;
+	struct ledger_stats *stats; /* STATS */
 	int64_t next_due_ms; /* CLAIM: delay until the next pending one is due or a lease runs out; 0: more are due now; -1: none */
+	enum ledger_standing *standings; /* LACKING: per SID */
+	int64_t waiting; /* LACKING: recordings that wait for their turn or their next attempt, counted up to `limit` */
+	bool working;    /* LACKING: somebody holds the lease of a recording */
 	struct error error;
 
 	/* private to the implementation */

@@ -26,4 +26,17 @@ bool ledger_means_down(int status);
 int ledger_parse_cursor(struct ledger_request *request, int64_t *before);
 size_t ledger_page_size(const struct ledger_request *request);
 
+/* LACKING: room for the standings, all MISSING. 0, ERR_NOMEM, ERR_LIMIT. */
+int ledger_alloc_standings(struct ledger_request *request);
+/* Of a row: its status, and whether Twilio's completed came. */
+enum ledger_standing ledger_standing_of(enum ledger_status status, bool completed_known);
+/* "scheduled" */
+const char *ledger_reconcile_kind_name(enum ledger_reconcile_kind kind);
+/* LIST: whose recordings are asked for. LEDGER_OF_UNKNOWN: no SID of that kind, and words in the request. */
+enum ledger_of { LEDGER_OF_ALL, LEDGER_OF_RECORDING, LEDGER_OF_CALL, LEDGER_OF_CONFERENCE, LEDGER_OF_UNKNOWN };
+enum ledger_of ledger_list_of(struct ledger_request *request);
+
+/* RETRY, DELETED_OBJECT: who asked, for the trail. */
+const char *ledger_by(const struct ledger_request *request);
+
 #endif

@@ -58,6 +58,7 @@ static const struct {
 	[LEDGER_FORWARD] = {ledger_postgres_send_forward, ledger_postgres_receive_forward, LANE_FORWARD},
 	[LEDGER_CLAIM] = {ledger_postgres_send_claim, ledger_postgres_receive_claim, LANE_JOBS},
 	[LEDGER_HEARTBEAT] = {ledger_postgres_send_heartbeat, ledger_postgres_receive_heartbeat, LANE_JOBS},
+	[LEDGER_RECLAIM] = {ledger_postgres_send_reclaim, ledger_postgres_receive_reclaim, LANE_JOBS},
 	[LEDGER_LOOKUP_CALL] = {ledger_postgres_send_lookup_call, ledger_postgres_receive_lookup_call, LANE_JOBS},
 	[LEDGER_CREATE_CALL] = {ledger_postgres_send_create_call, receive_nothing, LANE_JOBS},
 	[LEDGER_STORED_OBJECT] = {ledger_postgres_send_stored_object, ledger_postgres_receive_stored_object, LANE_JOBS},
@@ -68,6 +69,12 @@ static const struct {
 	[LEDGER_RETRY] = {ledger_postgres_send_retry, ledger_postgres_receive_changed, LANE_PEOPLE},
 	[LEDGER_DROP] = {ledger_postgres_send_drop, ledger_postgres_receive_changed, LANE_PEOPLE},
 	[LEDGER_DELETED_OBJECT] = {ledger_postgres_send_deleted_object, ledger_postgres_receive_changed, LANE_PEOPLE},
+	[LEDGER_LACKING] = {ledger_postgres_send_lacking, ledger_postgres_receive_lacking, LANE_PEOPLE},
+	[LEDGER_RECONCILE_BEGIN] = {ledger_postgres_send_reconcile_begin, ledger_postgres_receive_reconcile_begin, LANE_PEOPLE},
+	[LEDGER_RECONCILE_SAVE] = {ledger_postgres_send_reconcile_save, ledger_postgres_receive_reconcile_lease, LANE_PEOPLE},
+	[LEDGER_RECONCILE_LOAD] = {ledger_postgres_send_reconcile_load, ledger_postgres_receive_reconcile_load, LANE_PEOPLE},
+	[LEDGER_RECONCILE_END] = {ledger_postgres_send_reconcile_end, ledger_postgres_receive_reconcile_lease, LANE_PEOPLE},
+	[LEDGER_STATS] = {ledger_postgres_send_stats, ledger_postgres_receive_stats, LANE_PEOPLE},
 	[LEDGER_PING] = {send_ping, receive_nothing, LANE_PEOPLE},
 };
 

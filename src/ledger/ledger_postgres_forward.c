@@ -50,10 +50,15 @@ static bool same(const struct item *a, const struct item *b)
 	return strcmp(a->event->call_sid.text, b->event->call_sid.text) == 0;
 }
 
-/* The second `completed` (absent, …) of a recording never changes anything, whatever came in between: ledger_rule_event. */
-static bool repeats(struct item *const *first, struct item *const *at)
+/*
+ * The second `completed` (absent, …) of a recording never changes anything, whatever came in between: ledger_rule_event. Nor does a
+ * call's event with a word that nobody knows.
+ */
+static bool says_nothing(struct item *const *first, struct item *const *at)
 {
-	if ((*at)->event->kind != EVENT_RECORDING || (*at)->event->status == RECORDING_UNKNOWN)
+	if ((*at)->event->kind != EVENT_RECORDING)
+		return ledger_rule_call_ignored((*at)->event);
+	if ((*at)->event->status == RECORDING_UNKNOWN)
 		return false;
 	for (; first < at; first++) {
 		if ((*first)->event->status == (*at)->event->status)
@@ -71,7 +76,8 @@ static void set_rounds(struct forward *forward)
 		size_t round = 0;
 		size_t at = first;
 		for (; at < count && same(forward->sorted[first], forward->sorted[at]); at++)
-			forward->sorted[at]->round = repeats(&forward->sorted[first], &forward->sorted[at]) ? SIZE_MAX : round++;
+			forward->sorted[at]->round = says_nothing(&forward->sorted[first], &forward->sorted[at]) ? SIZE_MAX
+														 : round++;
 		if (round > forward->rounds)
 			forward->rounds = round;
 		first = at;
@@ -126,6 +132,28 @@ static void bind_details(struct forward *forward)
 	pg_bind_array(forward->batch, PG_TEXT, forward->chosen_count);
 	for (size_t i = 0; i < forward->chosen_count; i++)
 		pg_bind_text(forward->batch, ledger_describe_event(forward->chosen[i]->event, space));
+}
+
+/* Why there is nothing to fetch; NULL for all others. */
+static void bind_reasons(struct forward *forward)
+{
+	char space[LEDGER_DESCRIPTION_SIZE];
+	pg_bind_array(forward->batch, PG_TEXT, forward->chosen_count);
+	for (size_t i = 0; i < forward->chosen_count; i++) {
+		const struct event *event = forward->chosen[i]->event;
+		bool ended = event->status == RECORDING_ABSENT || event->status == RECORDING_FAILED;
+		pg_bind_text(forward->batch, ended ? ledger_event_words(event, space) : NULL);
+	}
+}
+
+static void bind_encryptions(struct forward *forward)
+{
+	char text[TWILIO_ENCRYPTION_TEXT_SIZE];
+	pg_bind_array(forward->batch, PG_TEXT, forward->chosen_count);
+	for (size_t i = 0; i < forward->chosen_count; i++) {
+		event_encryption(forward->chosen[i]->event, text);
+		pg_bind_text(forward->batch, text);
+	}
 }
 
 static void bind_times(struct forward *forward, size_t offset)
@@ -196,6 +224,8 @@ static void put_recordings(struct forward *forward)
 	bind_texts(forward, offsetof(struct event, track));
 	bind_times(forward, offsetof(struct event, start_time_ms));
 	bind_details(forward);
+	bind_reasons(forward);
+	bind_encryptions(forward);
 	for (size_t i = 0; i < count; i++)
 		forward->completed += chosen[i]->event->status == RECORDING_COMPLETED;
 }

@@ -15,43 +15,24 @@ int ledger_postgres_key(struct ledger_request *request, const struct sid *sid, u
 
 /* ---- leases ---- */
 
-int ledger_postgres_send_claim(struct ledger_request *request, const char *owner, struct pg_batch *batch)
+/* The statement that leases, for how long and how many. */
+static int send_lease(struct ledger_request *request, unsigned query, const char *owner, struct pg_batch *batch)
 {
 	size_t room = request->lease_max < LEDGER_LEASE_LIMIT ? request->lease_max : LEDGER_LEASE_LIMIT;
 	request->leased = ledger_arena_alloc(request, room, sizeof(*request->leased));
 	if (request->leased == NULL)
 		return error_set(&request->error, ERR_NOMEM, "out of memory for %zu jobs", room);
-	pg_query(batch, QUERY_CLAIM);
+	pg_query(batch, query);
 	pg_bind_text(batch, owner);
 	pg_bind_i64(batch, LEDGER_LEASE_MS);
 	pg_bind_i64(batch, (int64_t)room);
-	pg_query(batch, QUERY_NEXT_DUE);
 	return 0;
 }
 
-int ledger_postgres_receive_claim(struct ledger_request *request, const struct pg_result *const *results, size_t count)
-{
-	(void)count;
-	for (size_t row = 0; row < pg_rows(results[0]); row++)
-		ledger_postgres_read_job(results[0], row, &request->leased[request->leased_count++]);
-	request->next_due_ms = pg_i64(results[1], 0, 0, -1);
-	return 0;
-}
-
-int ledger_postgres_send_heartbeat(struct ledger_request *request, const char *owner, struct pg_batch *batch)
+/* Two arrays: keys and epochs of the jobs. Their SIDs were looked at. */
+static void bind_jobs(const struct ledger_request *request, struct pg_batch *batch)
 {
 	uint8_t key[16];
-	(void)owner;
-	request->lost = ledger_arena_alloc(request, request->count, sizeof(*request->lost));
-	if (request->lost == NULL)
-		return error_set(&request->error, ERR_NOMEM, "out of memory for %zu leases", request->count);
-	for (size_t i = 0; i < request->count; i++) {
-		int status = ledger_postgres_key(request, &request->jobs[i].recording_sid, key);
-		if (status != 0)
-			return status;
-	}
-	pg_query(batch, QUERY_RENEW);
-	pg_bind_i64(batch, LEDGER_LEASE_MS);
 	pg_bind_array(batch, PG_UUID, request->count);
 	for (size_t i = 0; i < request->count; i++) {
 		sid_binary(&request->jobs[i].recording_sid, key);
@@ -60,6 +41,62 @@ int ledger_postgres_send_heartbeat(struct ledger_request *request, const char *o
 	pg_bind_array(batch, PG_I64, request->count);
 	for (size_t i = 0; i < request->count; i++)
 		pg_bind_i64(batch, request->jobs[i].epoch);
+}
+
+static int check_jobs(struct ledger_request *request)
+{
+	uint8_t key[16];
+	int status = 0;
+	for (size_t i = 0; status == 0 && i < request->count; i++)
+		status = ledger_postgres_key(request, &request->jobs[i].recording_sid, key);
+	return status;
+}
+
+int ledger_postgres_send_claim(struct ledger_request *request, const char *owner, struct pg_batch *batch)
+{
+	int status = send_lease(request, QUERY_CLAIM, owner, batch);
+	if (status == 0)
+		pg_query(batch, QUERY_NEXT_DUE);
+	return status;
+}
+
+int ledger_postgres_send_reclaim(struct ledger_request *request, const char *owner, struct pg_batch *batch)
+{
+	int status = check_jobs(request);
+	if (status == 0)
+		status = send_lease(request, QUERY_RECLAIM, owner, batch);
+	if (status == 0)
+		bind_jobs(request, batch);
+	return status;
+}
+
+int ledger_postgres_receive_reclaim(struct ledger_request *request, const struct pg_result *const *results, size_t count)
+{
+	(void)count;
+	for (size_t row = 0; row < pg_rows(results[0]); row++)
+		ledger_postgres_read_job(results[0], row, &request->leased[request->leased_count++]);
+	return 0;
+}
+
+int ledger_postgres_receive_claim(struct ledger_request *request, const struct pg_result *const *results, size_t count)
+{
+	ledger_postgres_receive_reclaim(request, results, count);
+	request->next_due_ms = pg_i64(results[1], 0, 0, -1);
+	return 0;
+}
+
+int ledger_postgres_send_heartbeat(struct ledger_request *request, const char *owner, struct pg_batch *batch)
+{
+	(void)owner;
+	request->lost = ledger_arena_alloc(request, request->count, sizeof(*request->lost));
+	if (request->lost == NULL)
+		return error_set(&request->error, ERR_NOMEM, "out of memory for %zu leases", request->count);
+	int status = check_jobs(request);
+	if (status != 0)
+		return status;
+	pg_query(batch, QUERY_RENEW);
+	pg_bind_i64(batch, LEDGER_LEASE_MS);
+	bind_jobs(request, batch);
 	return 0;
 }
 
@@ -193,6 +230,7 @@ int ledger_postgres_send_stored_object(struct ledger_request *request, const cha
 	pg_bind_i64_or_null(batch, object->duration_s, -1);
 	pg_bind_i64_or_null(batch, object->channels, 0);
 	pg_bind_text(batch, detail);
+	pg_bind_text(batch, object->encryption);
 	return 0;
 }
 

@@ -39,20 +39,23 @@ void ledger_postgres_read_job(const struct pg_result *result, size_t row, struct
 	job->bytes = pg_i64(result, row, 14, 0);
 	pg_text(result, row, 15, job->sha256, sizeof(job->sha256));
 	pg_text(result, row, 16, job->url, sizeof(job->url));
+	pg_text(result, row, 17, job->encryption, sizeof(job->encryption));
 }
 
 void ledger_postgres_read_recording(const struct pg_result *result, size_t row, struct ledger_recording *recording)
 {
 	ledger_postgres_read_job(result, row, &recording->job);
 	recording->stored_at_ms = pg_time(result, row, 13);
-	recording->status = read_status(result, row, 17);
-	recording->next_attempt_ms = pg_time(result, row, 18);
-	pg_text(result, row, 19, recording->lease_owner, sizeof(recording->lease_owner));
-	recording->lease_expires_ms = pg_time(result, row, 20);
-	pg_text(result, row, 21, recording->last_error, sizeof(recording->last_error));
-	pg_text(result, row, 22, recording->md5, sizeof(recording->md5));
-	pg_text(result, row, 23, recording->content_type, sizeof(recording->content_type));
-	recording->deleted_at_twilio_ms = pg_time(result, row, 24);
+	recording->status = read_status(result, row, 18);
+	recording->next_attempt_ms = pg_time(result, row, 19);
+	pg_text(result, row, 20, recording->lease_owner, sizeof(recording->lease_owner));
+	recording->lease_expires_ms = pg_time(result, row, 21);
+	pg_text(result, row, 22, recording->last_error, sizeof(recording->last_error));
+	pg_text(result, row, 23, recording->md5, sizeof(recording->md5));
+	pg_text(result, row, 24, recording->content_type, sizeof(recording->content_type));
+	recording->deleted_at_twilio_ms = pg_time(result, row, 25);
+	recording->error_code = pg_i64(result, row, 26, -1);
+	recording->received_at_ms = pg_time(result, row, 27);
 }
 
 /* ---- counts ---- */
@@ -76,6 +79,23 @@ int ledger_postgres_receive_counts(struct ledger_request *request, const struct 
 
 /* ---- lists ---- */
 
+static void send_list_of(const struct ledger_request *request, enum ledger_of of, int64_t before, struct pg_batch *batch)
+{
+	static const enum ledger_query queries[] = {[LEDGER_OF_RECORDING] = QUERY_LIST_RECORDING,
+						    [LEDGER_OF_CALL] = QUERY_LIST_CALL,
+						    [LEDGER_OF_CONFERENCE] = QUERY_LIST_CONFERENCE};
+	bool one = request->status_filter >= 0 && request->status_filter < LEDGER_STATUS_COUNT;
+	uint8_t key[16];
+	pg_query(batch, queries[of]);
+	pg_bind_i64(batch, before);
+	pg_bind_i64(batch, (int64_t)ledger_page_size(request));
+	pg_bind_text(batch, one ? ledger_status_name((enum ledger_status)request->status_filter) : NULL);
+	if (of == LEDGER_OF_RECORDING && sid_binary(&request->of, key))
+		pg_bind_uuid(batch, key);
+	else
+		pg_bind_text(batch, request->of.text);
+}
+
 int ledger_postgres_send_list(struct ledger_request *request, const char *owner, struct pg_batch *batch)
 {
 	size_t limit = ledger_page_size(request);
@@ -84,9 +104,16 @@ int ledger_postgres_send_list(struct ledger_request *request, const char *owner,
 	int status = ledger_parse_cursor(request, &before);
 	if (status != 0)
 		return status;
+	enum ledger_of of = ledger_list_of(request);
+	if (of == LEDGER_OF_UNKNOWN)
+		return request->error.code;
 	request->recordings = ledger_arena_alloc(request, limit, sizeof(*request->recordings));
 	if (request->recordings == NULL)
 		return error_set(&request->error, ERR_NOMEM, "out of memory for %zu rows", limit);
+	if (of != LEDGER_OF_ALL) {
+		send_list_of(request, of, before, batch);
+		return 0;
+	}
 	bool one = request->status_filter >= 0 && request->status_filter < LEDGER_STATUS_COUNT;
 	pg_query(batch, one ? QUERY_LIST_STATUS : request->status_filter == -2 ? QUERY_LIST_OPEN : QUERY_LIST_ANY);
 	pg_bind_i64(batch, before);
@@ -157,13 +184,23 @@ static int send_change(struct ledger_request *request, struct pg_batch *batch, e
 	return 0;
 }
 
+/* One whose trail says who asked. */
+static int send_signed_change(struct ledger_request *request, struct pg_batch *batch, enum ledger_query query)
+{
+	int status = send_change(request, batch, query);
+	if (status == 0)
+		pg_bind_text(batch, ledger_by(request));
+	return status;
+}
+
 int ledger_postgres_send_retry(struct ledger_request *request, const char *owner, struct pg_batch *batch)
 {
 	(void)owner;
 	if (!request->all_dead)
-		return send_change(request, batch, QUERY_RETRY);
+		return send_signed_change(request, batch, QUERY_RETRY);
 	pg_query(batch, QUERY_RETRY_DEAD);
 	pg_bind_i64(batch, (int64_t)ledger_page_size(request));
+	pg_bind_text(batch, ledger_by(request));
 	return 0;
 }
 
@@ -176,7 +213,7 @@ int ledger_postgres_send_drop(struct ledger_request *request, const char *owner,
 int ledger_postgres_send_deleted_object(struct ledger_request *request, const char *owner, struct pg_batch *batch)
 {
 	(void)owner;
-	return send_change(request, batch, QUERY_DELETED);
+	return send_signed_change(request, batch, QUERY_DELETED);
 }
 
 /* A row for each recording that was found: whether it was changed. */

@@ -2,8 +2,8 @@
 #include "ledger/ledger_rules.h"
 
 #include "base/check.h"
+#include "twilio/error_code.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -55,7 +55,7 @@ enum call_status call_status_from_name(const char *name)
 	return CALL_RINGING;
 }
 
-enum call_status call_status_from_twilio(const char *word)
+static bool read_word(const char *word, enum call_status *status)
 {
 	static const struct {
 		const char *word;
@@ -67,15 +67,45 @@ enum call_status call_status_from_twilio(const char *word)
 		{"canceled", CALL_FAILED},
 	};
 	for (size_t i = 0; i < sizeof(map) / sizeof(map[0]); i++) {
-		if (strcmp(word, map[i].word) == 0)
-			return map[i].status;
+		if (strcmp(word, map[i].word) == 0) {
+			*status = map[i].status;
+			return true;
+		}
 	}
-	return CALL_RINGING;
+	return false;
+}
+
+enum call_status call_status_from_twilio(const char *word)
+{
+	enum call_status status = CALL_RINGING;
+	read_word(word, &status);
+	return status;
+}
+
+bool call_status_known(const char *word)
+{
+	enum call_status status;
+	return read_word(word, &status);
 }
 
 bool call_status_advances(enum call_status from, enum call_status to)
 {
 	return call_statuses[to].rank > call_statuses[from].rank;
+}
+
+bool call_status_ends(enum call_status status)
+{
+	return call_statuses[status].rank == call_statuses[CALL_COMPLETED].rank;
+}
+
+bool ledger_rule_call_ignored(const struct event *event)
+{
+	return event->kind == EVENT_CALL_STATUS && !call_status_known(event->call_status);
+}
+
+bool ledger_rule_duration_wins(enum call_status now, enum call_status said)
+{
+	return call_status_advances(now, said) || (now == said && call_status_ends(said));
 }
 
 /* The word that we do not know, for the trail. Only what cannot do harm there is kept of it. */
@@ -92,18 +122,34 @@ static void unknown_word(const struct event *event, char *out, size_t size)
 	out[len] = '\0';
 }
 
-const char *ledger_describe_event(const struct event *event, char space[LEDGER_DESCRIPTION_SIZE])
+const char *ledger_event_words(const struct event *event, char space[LEDGER_DESCRIPTION_SIZE])
 {
 	char word[40];
+	char error[TWILIO_ERROR_TEXT_SIZE];
+	bool ended = event->status == RECORDING_ABSENT || event->status == RECORDING_FAILED;
 	if (event->status == RECORDING_UNKNOWN) {
 		unknown_word(event, word, sizeof(word));
 		snprintf(space, LEDGER_DESCRIPTION_SIZE, "unknown status \"%s\"", word);
 		return space;
 	}
-	if (event->error_code == 0)
+	if (event->error_code == 0 && !ended)
 		return recording_status_name(event->status);
-	snprintf(space, LEDGER_DESCRIPTION_SIZE, "%s, Twilio error %" PRId64, recording_status_name(event->status),
-		 event->error_code);
+	snprintf(space, LEDGER_DESCRIPTION_SIZE, "%s%s%s%s", recording_status_name(event->status), ended ? " at Twilio" : "",
+		 event->error_code == 0 ? "" : ", ",
+		 event->error_code == 0 ? "" : twilio_error_describe(event->error_code, error));
+	return space;
+}
+
+const char *ledger_describe_event(const struct event *event, char space[LEDGER_DESCRIPTION_SIZE])
+{
+	const char *words = ledger_event_words(event, space);
+	if (event->unknown[0] == '\0' && !event->reconciled)
+		return words;
+	if (words != space)
+		snprintf(space, LEDGER_DESCRIPTION_SIZE, "%s", words);
+	size_t len = strlen(space);
+	snprintf(space + len, LEDGER_DESCRIPTION_SIZE - len, "%s%s%s", event->reconciled ? ", reconciled" : "",
+		 event->unknown[0] == '\0' ? "" : "; also sent: ", event->unknown);
 	return space;
 }
 

@@ -19,8 +19,13 @@ enum ledger_change ledger_rule_event(enum ledger_status status, bool completed_k
 /* The status of a new row after its first event. Pending without `completed` is not due. */
 enum ledger_status ledger_rule_first(enum recording_status event);
 
-#define LEDGER_DESCRIPTION_SIZE 64
-/* What the trail says about an event: a constant, or a text in `space`. */
+#define LEDGER_DESCRIPTION_SIZE 256
+/*
+ * What an event says, for last_error and the call's note: "completed", "absent at Twilio, error 16101: shorter than …". A constant, or a
+ * text in `space`.
+ */
+const char *ledger_event_words(const struct event *event, char space[LEDGER_DESCRIPTION_SIZE]);
+/* The same for the trail, which also keeps the parameters that we do not know: "completed; also sent: New=x". */
 const char *ledger_describe_event(const struct event *event, char space[LEDGER_DESCRIPTION_SIZE]);
 
 /* What the end of an attempt means for the row. */
@@ -42,7 +47,19 @@ const char *call_status_name(enum call_status status);
 enum call_status call_status_from_name(const char *name);
 /* Of Twilio's word (https://www.twilio.com/docs/voice/api/call-resource, call status values); RINGING for a stranger. */
 enum call_status call_status_from_twilio(const char *word);
+/* Is it one of Twilio's words? */
+bool call_status_known(const char *word);
 /* True when `to` is later in the life of a call than `from`; the three ends are equal. */
 bool call_status_advances(enum call_status from, enum call_status to);
+/* COMPLETED, FAILED, NO_ANSWER. */
+bool call_status_ends(enum call_status status);
+
+/* A status callback with a word that we do not know changes nothing, not even by making a call that rings. */
+bool ledger_rule_call_ignored(const struct event *event);
+/*
+ * Is the duration that comes with `said` taken although the call has one? That of an end is Twilio's own and counts: what was there before
+ * came from a recording, which is mostly shorter. What comes late, or with another end than the call's, only fills a gap.
+ */
+bool ledger_rule_duration_wins(enum call_status now, enum call_status said);
 
 #endif

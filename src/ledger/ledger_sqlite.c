@@ -50,6 +50,7 @@ static const struct {
 	[LEDGER_FORWARD] = {ledger_sqlite_forward, true},
 	[LEDGER_CLAIM] = {ledger_sqlite_claim, true},
 	[LEDGER_HEARTBEAT] = {ledger_sqlite_heartbeat, true},
+	[LEDGER_RECLAIM] = {ledger_sqlite_reclaim, true},
 	[LEDGER_LOOKUP_CALL] = {ledger_sqlite_lookup_call, false},
 	[LEDGER_CREATE_CALL] = {ledger_sqlite_create_call, true},
 	[LEDGER_STORED_OBJECT] = {ledger_sqlite_stored_object, true},
@@ -60,6 +61,12 @@ static const struct {
 	[LEDGER_RETRY] = {ledger_sqlite_retry, true},
 	[LEDGER_DROP] = {ledger_sqlite_drop, true},
 	[LEDGER_DELETED_OBJECT] = {ledger_sqlite_deleted_object, true},
+	[LEDGER_LACKING] = {ledger_sqlite_lacking, false},
+	[LEDGER_RECONCILE_BEGIN] = {ledger_sqlite_reconcile_begin, true},
+	[LEDGER_RECONCILE_SAVE] = {ledger_sqlite_reconcile_save, true},
+	[LEDGER_RECONCILE_LOAD] = {ledger_sqlite_reconcile_load, false},
+	[LEDGER_RECONCILE_END] = {ledger_sqlite_reconcile_end, true},
+	[LEDGER_STATS] = {ledger_sqlite_stats, false},
 	[LEDGER_PING] = {ping, false},
 };
 

@@ -43,6 +43,7 @@ struct ledger_found {
 int ledger_sqlite_forward(struct ledger_run *run);
 int ledger_sqlite_claim(struct ledger_run *run);
 int ledger_sqlite_heartbeat(struct ledger_run *run);
+int ledger_sqlite_reclaim(struct ledger_run *run);
 int ledger_sqlite_stored_object(struct ledger_run *run);
 int ledger_sqlite_finish(struct ledger_run *run);
 int ledger_sqlite_lookup_call(struct ledger_run *run);
@@ -53,6 +54,12 @@ int ledger_sqlite_get(struct ledger_run *run);
 int ledger_sqlite_retry(struct ledger_run *run);
 int ledger_sqlite_drop(struct ledger_run *run);
 int ledger_sqlite_deleted_object(struct ledger_run *run);
+int ledger_sqlite_lacking(struct ledger_run *run);
+int ledger_sqlite_reconcile_begin(struct ledger_run *run);
+int ledger_sqlite_reconcile_save(struct ledger_run *run);
+int ledger_sqlite_reconcile_load(struct ledger_run *run);
+int ledger_sqlite_reconcile_end(struct ledger_run *run);
+int ledger_sqlite_stats(struct ledger_run *run);
 
 /* Shared by the files above. */
 

@@ -8,7 +8,7 @@
 struct call_row {
 	int64_t id;
 	enum call_status status;
-	bool lacks_duration;
+	int64_t duration_s; /* -1: none */
 	bool lacks_from;
 	bool lacks_to;
 };
@@ -24,7 +24,7 @@ static int find_call(struct ledger_run *run, const struct sid *sid, struct call_
 		call->id = sqlite_column_i64(stmt, 0, 0);
 		sqlite_column_text(stmt, 1, status, sizeof(status));
 		call->status = call_status_from_name(status);
-		call->lacks_duration = sqlite_column_i64(stmt, 2, 0) != 0;
+		call->duration_s = sqlite_column_i64(stmt, 2, -1);
 		call->lacks_from = sqlite_column_i64(stmt, 3, 0) != 0;
 		call->lacks_to = sqlite_column_i64(stmt, 4, 0) != 0;
 	}
@@ -59,8 +59,8 @@ int ledger_sqlite_put_call(struct ledger_run *run, const struct ledger_call *cal
 		return add_call(run, call, status, seen_at_ms);
 
 	bool advances = call_status_advances(row.status, status);
-	/* What comes late may fill a gap but not change what a later word said. */
-	int64_t duration = advances || row.lacks_duration ? call->duration_s : -1;
+	bool taken = row.duration_s == -1 || ledger_rule_duration_wins(row.status, status);
+	int64_t duration = taken && call->duration_s != row.duration_s ? call->duration_s : -1;
 	*changed = advances || duration != -1 || (row.lacks_from && call->from[0] != '\0') ||
 		   (row.lacks_to && call->to[0] != '\0');
 	if (!*changed)

@@ -36,15 +36,13 @@ static void job_from_event(struct ledger_job *job, const struct event *event)
 	job->duration_s = event->duration_s;
 	job->channels = event->channels;
 	memcpy(job->source, event->source, sizeof(job->source));
+	event_encryption(event, job->encryption);
 }
 
 static int note_end(struct ledger_run *run, const struct event *event, const struct sid *call_sid)
 {
-	if (event->error_code != 0)
-		return ledger_sqlite_note(run, call_sid, "Recording %s: %s at Twilio, error %" PRId64, event->recording_sid.text,
-					  recording_status_name(event->status), event->error_code);
-	return ledger_sqlite_note(run, call_sid, "Recording %s: %s at Twilio", event->recording_sid.text,
-				  recording_status_name(event->status));
+	char space[LEDGER_DESCRIPTION_SIZE];
+	return ledger_sqlite_note(run, call_sid, "Recording %s: %s", event->recording_sid.text, ledger_event_words(event, space));
 }
 
 /* Tries the insert. *added: it was the first event of its recording. */
@@ -54,6 +52,8 @@ static int add_recording(struct forward *forward, const struct event *event, con
 	bool completed = event->status == RECORDING_COMPLETED;
 	bool lease = completed && may_lease(forward);
 	enum ledger_status status = lease ? LEDGER_RUNNING : ledger_rule_first(event->status);
+	bool ended = status == LEDGER_ABSENT || status == LEDGER_FAILED;
+	char space[LEDGER_DESCRIPTION_SIZE];
 	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, STMT_RECORDING_ADD);
 	sqlite_bind_text(stmt, event->recording_sid.text);
 	sqlite_bind_blob(stmt, key, 16);
@@ -65,6 +65,7 @@ static int add_recording(struct forward *forward, const struct event *event, con
 	sqlite_bind_text(stmt, lease ? run->owner : NULL);
 	sqlite_bind_i64(stmt, lease ? 1 : 0);
 	sqlite_bind_i64_or_null(stmt, lease ? run->now + LEDGER_LEASE_MS : -1, -1);
+	sqlite_bind_text(stmt, ended ? ledger_event_words(event, space) : NULL);
 	sqlite_bind_i64_or_null(stmt, event->error_code, 0);
 	sqlite_bind_i64_or_null(stmt, event->duration_s, -1);
 	sqlite_bind_i64_or_null(stmt, event->channels, 0);
@@ -74,20 +75,21 @@ static int add_recording(struct forward *forward, const struct event *event, con
 	sqlite_bind_i64(stmt, event->received_at_ms);
 	sqlite_bind_i64_or_null(stmt, completed ? event->received_at_ms : -1, -1);
 	sqlite_bind_i64(stmt, run->now);
+	char encryption[TWILIO_ENCRYPTION_TEXT_SIZE];
+	event_encryption(event, encryption);
+	sqlite_bind_text(stmt, encryption);
 	int result = sqlite_stmt_run(stmt);
 	*added = result == 0 && sqlite_db_changes(run->db) == 1;
 	if (!*added)
 		return result;
 
 	int64_t id = sqlite_db_last_id(run->db);
-	char space[LEDGER_DESCRIPTION_SIZE];
-	const char *what = ledger_describe_event(event, space);
-	result = ledger_sqlite_audit_first(run, id, 1, "received", what);
+	result = ledger_sqlite_audit_first(run, id, 1, "received", ledger_describe_event(event, space));
 	if (result == 0 && lease) {
 		job_from_event(&run->request->leased[run->request->leased_count++], event);
 		result = ledger_sqlite_audit_first(run, id, 2, "leased", forward->first_lease);
 	}
-	if (result == 0 && (status == LEDGER_ABSENT || status == LEDGER_FAILED))
+	if (result == 0 && ended)
 		result = note_end(run, event, &event->call_sid);
 	return result;
 }
@@ -96,6 +98,7 @@ static int add_recording(struct forward *forward, const struct event *event, con
 static int start_recording(struct forward *forward, const struct event *event, const struct ledger_found *found)
 {
 	struct ledger_run *run = forward->run;
+	char space[LEDGER_DESCRIPTION_SIZE];
 	bool lease = may_lease(forward);
 	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, STMT_RECORDING_START);
 	sqlite_bind_text(stmt, ledger_status_name(lease ? LEDGER_RUNNING : LEDGER_PENDING));
@@ -112,11 +115,14 @@ static int start_recording(struct forward *forward, const struct event *event, c
 	sqlite_bind_text(stmt, event->source);
 	sqlite_bind_text(stmt, event->track);
 	sqlite_bind_i64_or_null(stmt, event->start_time_ms, -1);
+	char encryption[TWILIO_ENCRYPTION_TEXT_SIZE];
+	event_encryption(event, encryption);
+	sqlite_bind_text(stmt, encryption);
 	sqlite_bind_i64(stmt, run->now);
 	sqlite_bind_i64(stmt, found->id);
 	int result = sqlite_stmt_run(stmt);
 	if (result == 0)
-		result = ledger_sqlite_audit(run, found->id, "received", "%s", recording_status_name(event->status));
+		result = ledger_sqlite_audit(run, found->id, "received", "%s", ledger_describe_event(event, space));
 	if (result != 0 || !lease)
 		return result;
 	result = ledger_sqlite_load_job(run, found->id, &run->request->leased[run->request->leased_count++]);
@@ -127,16 +133,15 @@ static int start_recording(struct forward *forward, const struct event *event, c
 static int end_recording(struct ledger_run *run, const struct event *event, const struct ledger_found *found)
 {
 	char space[LEDGER_DESCRIPTION_SIZE];
-	const char *what = ledger_describe_event(event, space);
 	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, STMT_RECORDING_END);
 	sqlite_bind_text(stmt, ledger_status_name(ledger_rule_first(event->status)));
 	sqlite_bind_i64_or_null(stmt, event->error_code, 0);
-	sqlite_bind_text(stmt, what);
+	sqlite_bind_text(stmt, ledger_event_words(event, space));
 	sqlite_bind_i64(stmt, run->now);
 	sqlite_bind_i64(stmt, found->id);
 	int result = sqlite_stmt_run(stmt);
 	if (result == 0)
-		result = ledger_sqlite_audit(run, found->id, "received", "%s", what);
+		result = ledger_sqlite_audit(run, found->id, "received", "%s", ledger_describe_event(event, space));
 	return result == 0 ? note_end(run, event, sid_is_set(&found->call_sid) ? &found->call_sid : &event->call_sid) : result;
 }
 
@@ -179,6 +184,8 @@ static int forward_recording(struct forward *forward, const struct event *event,
 
 static int forward_call(struct ledger_run *run, const struct event *event, bool *changed)
 {
+	if (ledger_rule_call_ignored(event))
+		return 0;
 	struct ledger_call call = {.call_sid = event->call_sid, .duration_s = event->duration_s};
 	memcpy(call.from, event->from, sizeof(call.from));
 	memcpy(call.to, event->to, sizeof(call.to));

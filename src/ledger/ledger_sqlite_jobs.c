@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <strings.h>
 
 static int lease(struct ledger_run *run, int64_t id)
 {
@@ -80,6 +81,59 @@ int ledger_sqlite_claim(struct ledger_run *run)
 	return status;
 }
 
+/* One job's lease, prolonged. */
+static int renew(struct ledger_run *run, const struct ledger_job *job)
+{
+	uint8_t key[16];
+	if (!sid_binary(&job->recording_sid, key))
+		return error_set(&run->request->error, ERR_INVALID, "a lease without a RecordingSid");
+	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, STMT_RENEW);
+	sqlite_bind_i64(stmt, run->now + LEDGER_LEASE_MS);
+	sqlite_bind_blob(stmt, key, sizeof(key));
+	sqlite_bind_i64(stmt, job->epoch);
+	return sqlite_stmt_run(stmt);
+}
+
+static bool is_held(const struct ledger_request *request, const char *recording_sid, int64_t epoch)
+{
+	for (size_t i = 0; i < request->count; i++) {
+		if (request->jobs[i].epoch == epoch && strcasecmp(request->jobs[i].recording_sid.text, recording_sid) == 0)
+			return true;
+	}
+	return false;
+}
+
+int ledger_sqlite_reclaim(struct ledger_run *run)
+{
+	struct ledger_request *request = run->request;
+	size_t room = request->lease_max < LEDGER_LEASE_LIMIT ? request->lease_max : LEDGER_LEASE_LIMIT;
+	request->leased = ledger_arena_alloc(request, room, sizeof(*request->leased));
+	int64_t *ids = ledger_arena_alloc(request, room, sizeof(*ids));
+	if (request->leased == NULL || ids == NULL)
+		return error_set(&request->error, ERR_NOMEM, "out of memory for %zu jobs", room);
+	size_t count = 0;
+	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, STMT_LEASED_TO);
+	sqlite_bind_i64(stmt, run->now);
+	sqlite_bind_text(stmt, run->owner);
+	int status = 0;
+	while (count < room && (status = sqlite_stmt_step(stmt)) == 1) {
+		char sid[sizeof(((struct sid *)NULL)->text)];
+		sqlite_column_text(stmt, 1, sid, sizeof(sid));
+		if (!is_held(request, sid, sqlite_column_i64(stmt, 2, 0)))
+			ids[count++] = sqlite_column_i64(stmt, 0, 0);
+	}
+	sqlite_stmt_end(stmt);
+	status = status < 0 ? status : 0;
+	for (size_t i = 0; status == 0 && i < count; i++) {
+		struct ledger_job *job = &request->leased[request->leased_count];
+		status = ledger_sqlite_load_job(run, ids[i], job);
+		if (status == 0)
+			status = renew(run, job);
+		request->leased_count += status == 0;
+	}
+	return status;
+}
+
 int ledger_sqlite_heartbeat(struct ledger_run *run)
 {
 	struct ledger_request *request = run->request;
@@ -87,14 +141,7 @@ int ledger_sqlite_heartbeat(struct ledger_run *run)
 	if (request->lost == NULL)
 		return error_set(&request->error, ERR_NOMEM, "out of memory for %zu leases", request->count);
 	for (size_t i = 0; i < request->count; i++) {
-		uint8_t key[16];
-		if (!sid_binary(&request->jobs[i].recording_sid, key))
-			return error_set(&request->error, ERR_INVALID, "a heartbeat without a RecordingSid");
-		struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, STMT_RENEW);
-		sqlite_bind_i64(stmt, run->now + LEDGER_LEASE_MS);
-		sqlite_bind_blob(stmt, key, sizeof(key));
-		sqlite_bind_i64(stmt, request->jobs[i].epoch);
-		int status = sqlite_stmt_run(stmt);
+		int status = renew(run, &request->jobs[i]);
 		if (status != 0)
 			return status;
 		request->lost[i] = sqlite_db_changes(run->db) == 0;
@@ -133,6 +180,7 @@ int ledger_sqlite_stored_object(struct ledger_run *run)
 	sqlite_bind_text(stmt, object->content_type);
 	sqlite_bind_i64_or_null(stmt, object->duration_s, -1);
 	sqlite_bind_i64_or_null(stmt, object->channels, 0);
+	sqlite_bind_text(stmt, object->encryption);
 	sqlite_bind_i64(stmt, run->now);
 	sqlite_bind_i64(stmt, run->now);
 	sqlite_bind_i64(stmt, found.id);

@@ -45,6 +45,38 @@ static size_t list_statement(int status_filter)
 	return status_filter == -2 ? STMT_LIST_OPEN : STMT_LIST_ANY;
 }
 
+static struct sqlite_stmt *begin_list(struct ledger_run *run, int64_t before, size_t limit)
+{
+	const struct ledger_request *request = run->request;
+	size_t list = list_statement(request->status_filter);
+	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, list);
+	sqlite_bind_i64(stmt, before);
+	sqlite_bind_text(stmt, request->key_prefix);
+	sqlite_bind_i64(stmt, (int64_t)limit);
+	if (list == STMT_LIST_STATUS)
+		sqlite_bind_text(stmt, ledger_status_name((enum ledger_status)request->status_filter));
+	return stmt;
+}
+
+/* `key` is used until the statement's end. */
+static struct sqlite_stmt *begin_list_of(struct ledger_run *run, enum ledger_of of, int64_t before, size_t limit, uint8_t key[16])
+{
+	static const size_t statements[] = {[LEDGER_OF_RECORDING] = STMT_LIST_RECORDING,
+					    [LEDGER_OF_CALL] = STMT_LIST_CALL,
+					    [LEDGER_OF_CONFERENCE] = STMT_LIST_CONFERENCE};
+	const struct ledger_request *request = run->request;
+	bool one = request->status_filter >= 0 && request->status_filter < LEDGER_STATUS_COUNT;
+	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, statements[of]);
+	sqlite_bind_i64(stmt, before);
+	sqlite_bind_i64(stmt, (int64_t)limit);
+	sqlite_bind_text(stmt, one ? ledger_status_name((enum ledger_status)request->status_filter) : NULL);
+	if (of == LEDGER_OF_RECORDING && sid_binary(&request->of, key))
+		sqlite_bind_blob(stmt, key, 16);
+	else
+		sqlite_bind_text(stmt, request->of.text);
+	return stmt;
+}
+
 int ledger_sqlite_list(struct ledger_run *run)
 {
 	struct ledger_request *request = run->request;
@@ -53,16 +85,15 @@ int ledger_sqlite_list(struct ledger_run *run)
 	int status = ledger_parse_cursor(request, &before);
 	if (status != 0)
 		return status;
+	enum ledger_of of = ledger_list_of(request);
+	if (of == LEDGER_OF_UNKNOWN)
+		return request->error.code;
 	request->recordings = ledger_arena_alloc(request, limit, sizeof(*request->recordings));
 	if (request->recordings == NULL)
 		return error_set(&request->error, ERR_NOMEM, "out of memory for %zu rows", limit);
-	size_t list = list_statement(request->status_filter);
-	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, list);
-	sqlite_bind_i64(stmt, before);
-	sqlite_bind_text(stmt, request->key_prefix);
-	sqlite_bind_i64(stmt, (int64_t)limit);
-	if (list == STMT_LIST_STATUS)
-		sqlite_bind_text(stmt, ledger_status_name((enum ledger_status)request->status_filter));
+	uint8_t key[16];
+	struct sqlite_stmt *stmt = of == LEDGER_OF_ALL ? begin_list(run, before, limit)
+						       : begin_list_of(run, of, before, limit, key);
 	int row;
 	while ((row = sqlite_stmt_step(stmt)) == 1 && request->recording_count < limit) {
 		ledger_sqlite_read_recording(stmt, &request->recordings[request->recording_count++]);
@@ -125,7 +156,7 @@ static int retry_one(struct ledger_run *run, int64_t id)
 	sqlite_bind_i64(stmt, id);
 	int status = sqlite_stmt_run(stmt);
 	run->request->changed++;
-	return status == 0 ? ledger_sqlite_audit(run, id, "requeued", "by request") : status;
+	return status == 0 ? ledger_sqlite_audit(run, id, "requeued", "by %s", ledger_by(run->request)) : status;
 }
 
 static int retry_dead(struct ledger_run *run)
@@ -201,5 +232,6 @@ int ledger_sqlite_deleted_object(struct ledger_run *run)
 		status = sqlite_stmt_run(stmt);
 	}
 	run->request->changed = 1;
-	return status == 0 ? ledger_sqlite_audit(run, found.id, "deleted", "from storage") : status;
+	return status == 0 ? ledger_sqlite_audit(run, found.id, "deleted", "from storage, by %s", ledger_by(run->request))
+			   : status;
 }

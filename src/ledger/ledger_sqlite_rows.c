@@ -65,20 +65,23 @@ void ledger_sqlite_read_job(struct sqlite_stmt *stmt, struct ledger_job *job)
 	job->bytes = sqlite_column_i64(stmt, 14, 0);
 	sqlite_column_text(stmt, 15, job->sha256, sizeof(job->sha256));
 	sqlite_column_text(stmt, 16, job->url, sizeof(job->url));
+	sqlite_column_text(stmt, 17, job->encryption, sizeof(job->encryption));
 }
 
 void ledger_sqlite_read_recording(struct sqlite_stmt *stmt, struct ledger_recording *recording)
 {
 	ledger_sqlite_read_job(stmt, &recording->job);
 	recording->stored_at_ms = sqlite_column_i64(stmt, 13, -1);
-	recording->status = read_status(stmt, 17);
-	recording->next_attempt_ms = sqlite_column_i64(stmt, 18, -1);
-	sqlite_column_text(stmt, 19, recording->lease_owner, sizeof(recording->lease_owner));
-	recording->lease_expires_ms = sqlite_column_i64(stmt, 20, -1);
-	sqlite_column_text(stmt, 21, recording->last_error, sizeof(recording->last_error));
-	sqlite_column_text(stmt, 22, recording->md5, sizeof(recording->md5));
-	sqlite_column_text(stmt, 23, recording->content_type, sizeof(recording->content_type));
-	recording->deleted_at_twilio_ms = sqlite_column_i64(stmt, 24, -1);
+	recording->status = read_status(stmt, 18);
+	recording->next_attempt_ms = sqlite_column_i64(stmt, 19, -1);
+	sqlite_column_text(stmt, 20, recording->lease_owner, sizeof(recording->lease_owner));
+	recording->lease_expires_ms = sqlite_column_i64(stmt, 21, -1);
+	sqlite_column_text(stmt, 22, recording->last_error, sizeof(recording->last_error));
+	sqlite_column_text(stmt, 23, recording->md5, sizeof(recording->md5));
+	sqlite_column_text(stmt, 24, recording->content_type, sizeof(recording->content_type));
+	recording->deleted_at_twilio_ms = sqlite_column_i64(stmt, 25, -1);
+	recording->error_code = sqlite_column_i64(stmt, 26, -1);
+	recording->received_at_ms = sqlite_column_i64(stmt, 27, -1);
 }
 
 int ledger_sqlite_load_job(struct ledger_run *run, int64_t id, struct ledger_job *job)

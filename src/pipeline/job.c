@@ -48,10 +48,10 @@ static uint64_t job_subject(const struct job *job)
 	return halves[0] ^ halves[1];
 }
 
-/* Asking why the media is missing is a part of getting it: that never leads anywhere else. */
+/* Asking why the media is missing, or how it is encrypted, is a part of getting it: that never leads anywhere else. */
 static void job_begin_trial(struct job *job)
 {
-	if (job->step != STEP_DESCRIBE || job->describe != DESCRIBE_RECORDING)
+	if (job->step != STEP_DESCRIBE || job->describe == DESCRIBE_CALL)
 		job->trial = witness_begin(&job->env->witness, job_subject(job), job->step);
 }
 

@@ -62,7 +62,7 @@ struct job_env {
 
 enum job_cut { JOB_NOT_CUT, JOB_CUT_CLOSING, JOB_CUT_LEASE_LOST };
 enum job_flight { FLIGHT_NONE, FLIGHT_QUEUE, FLIGHT_LEDGER, FLIGHT_PATIENCE, FLIGHT_TWILIO, FLIGHT_TRANSFER, FLIGHT_STORE };
-enum job_describe { DESCRIBE_CALL, DESCRIBE_RECORDING };
+enum job_describe { DESCRIBE_CALL, DESCRIBE_RECORDING, DESCRIBE_ENCRYPTION };
 enum step_result { STEP_GO, STEP_WAIT };
 
 struct job {
@@ -102,6 +102,10 @@ struct job {
 	bool md5_known;
 	enum media_format format;
 	int stored_channels;
+	bool key_chosen;    /* in this attempt: the ledger does not have it */
+	bool told_by_rest;  /* work.encryption came from there */
+	struct error doubt; /* why Twilio was asked: the failure, when it cannot tell more */
+	bool ciphertext;    /* what is stored is still encrypted */
 
 	/* FINISH */
 	enum ledger_outcome outcome;
@@ -123,8 +127,7 @@ typedef enum step_result step_fn(struct job *job);
 #undef STEP
 
 const char *job_step_name(enum job_step step);
-/* "transfer", …; "store" for the storing half of a transfer: where the first failure happened. The label of retries and the
- * argument of on_outcome. */
+/* "transfer", …; "store" for the storing half of a transfer: where the first failure happened. The label of retries. */
 const char *job_failed_where(const struct job *job);
 
 /* Makes a job of leased work, in QUEUE. Nothing runs before job_start. */

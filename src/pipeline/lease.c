@@ -22,6 +22,19 @@ static size_t collect(struct ledger_job *out, const struct list *jobs)
 	return count;
 }
 
+struct ledger_job *lease_list(const struct pipeline *pipeline, size_t *count)
+{
+	size_t held = pipeline->queued + pipeline->running_count;
+	struct ledger_job *jobs = held == 0 ? NULL : calloc(held, sizeof(*jobs));
+	*count = 0;
+	if (jobs == NULL)
+		return NULL;
+	*count = collect(jobs, &pipeline->queue);
+	*count += collect(jobs + *count, &pipeline->running);
+	REQUIRE(*count == held);
+	return jobs;
+}
+
 static struct job *find(const struct list *jobs, const struct ledger_job *lease)
 {
 	for (struct list *link = jobs->next; link != jobs; link = link->next) {
@@ -63,15 +76,12 @@ static void beat_done(struct ledger_request *request, int status)
 
 void lease_beat(struct pipeline *pipeline)
 {
-	size_t held = pipeline->queued + pipeline->running_count;
-	if (pipeline->beating || pipeline->closing || held == 0)
+	size_t count;
+	if (pipeline->beating || pipeline->closing)
 		return;
-	pipeline->beat_jobs = calloc(held, sizeof(*pipeline->beat_jobs));
+	pipeline->beat_jobs = lease_list(pipeline, &count);
 	if (pipeline->beat_jobs == NULL)
-		return; /* two more beats before a lease expires */
-	size_t count = collect(pipeline->beat_jobs, &pipeline->queue);
-	count += collect(pipeline->beat_jobs + count, &pipeline->running);
-	REQUIRE(count == held);
+		return; /* nothing to do; or out of memory, and two more beats before a lease expires */
 	pipeline->beating = true;
 	pipeline->beat = (struct ledger_request){
 		.op = LEDGER_HEARTBEAT,

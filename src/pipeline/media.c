@@ -85,6 +85,35 @@ int media_probe(enum media_format format, const char *content_type, struct slice
 	return 0;
 }
 
+/* All printable ASCII: of random bytes one body in 10^18 is, when MEDIA_PROBE_SIZE of them are looked at. */
+static bool is_text(struct slice first)
+{
+	for (size_t i = 0; i < first.len; i++) {
+		unsigned char c = (unsigned char)first.ptr[i];
+		if ((c < 0x20 && c != '\n' && c != '\r' && c != '\t') || c > 0x7e)
+			return false;
+	}
+	return true;
+}
+
+bool media_may_be_encrypted(const char *content_type, struct slice first)
+{
+	return first.len == MEDIA_PROBE_SIZE && content_type_plausible(content_type) && !is_text(first) && !is_wav(first);
+}
+
+int media_probe_ciphertext(const char *content_type, struct slice first, struct media_info *info, struct error *error)
+{
+	*info = (struct media_info){.announced = -1};
+	if (first.len < MEDIA_PROBE_SIZE)
+		return error_set(error, ERR_MEDIA_LENGTH, "%zu bytes are no encrypted recording", first.len);
+	if (media_may_be_encrypted(content_type, first))
+		return 0;
+	char text[DESCRIBED_BYTES + 1];
+	describe(first, text);
+	return error_set(error, ERR_MEDIA_TYPE, "expected an encrypted recording, got \"%.64s\" beginning with \"%s\"",
+			 content_type, text);
+}
+
 int media_check_length(const struct media_info *info, int64_t content_length, int64_t received, struct error *error)
 {
 	if (received <= 0)

@@ -34,6 +34,17 @@ int media_probe(enum media_format format, const char *content_type, struct slice
 		struct error *error);
 
 /*
+ * The same of a recording that is archived as Twilio encrypted it: whether its bytes are audio only the key can tell. What can be told: the Content-Type
+ * names audio or plain bytes, the bytes are not text (an error page, whatever it is called) and not an unencrypted WAV.
+ */
+int media_probe_ciphertext(const char *content_type, struct slice first, struct media_info *info, struct error *error);
+/* ERR_MEDIA_TYPE came from audio's Content-Type with bytes that are neither the format nor text: it may be encrypted. Pure. */
+bool media_may_be_encrypted(const char *content_type, struct slice first);
+#define MEDIA_TYPE_CIPHERTEXT "application/octet-stream"
+/* Less than a WAV header and a tag is no encrypted WAV. */
+#define MEDIA_CIPHERTEXT_MIN (44 + 16)
+
+/*
  * After the last byte: is `received` all there was to come? `content_length` -1: not announced. A WAV whose header announces more
  * than came is truncated; more bytes than announced (a pad byte, trailing chunks) are no harm. 0 or ERR_MEDIA_LENGTH.
  */

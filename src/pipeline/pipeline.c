@@ -235,6 +235,17 @@ size_t pipeline_capacity(const struct pipeline *pipeline)
 	return most - taken;
 }
 
+/* What was leased to us without our knowledge. An answer that came meanwhile may have brought the same: add_job knows it. */
+static void reclaimed(struct pipeline *pipeline, const struct ledger_request *request)
+{
+	pipeline->reclaim = request->leased_count == request->lease_max;
+	pipeline->due = true;
+	if (request->leased_count > 0)
+		log_event(LOG_INFO, "lease.reclaimed", LOG_U64("recordings", request->leased_count));
+	for (size_t i = 0; i < request->leased_count; i++)
+		add_job(pipeline, &request->leased[i]);
+}
+
 static void claim_done(struct ledger_request *request, int status)
 {
 	struct pipeline *pipeline = request->data;
@@ -242,7 +253,11 @@ static void claim_done(struct ledger_request *request, int status)
 	job_env_learned(&pipeline->env, DEPENDENCY_LEDGER, 0, status, status == 0, request->error.detail);
 	if (status != 0)
 		breaker_probe_abandoned(&pipeline->env.breakers[DEPENDENCY_LEDGER], now_ms(pipeline));
-	if (status == 0) {
+	free(pipeline->claim_jobs);
+	pipeline->claim_jobs = NULL;
+	if (status == 0 && request->op == LEDGER_RECLAIM) {
+		reclaimed(pipeline, request);
+	} else if (status == 0) {
 		pipeline->poll_at_ms = now_ms(pipeline) + POLL_MS;
 		if (request->next_due_ms >= 0 && request->next_due_ms < POLL_MS)
 			look_again_in(pipeline, request->next_due_ms);
@@ -254,12 +269,25 @@ static void claim_done(struct ledger_request *request, int status)
 		int64_t base = pipeline->env.policy.base_ms < CLAIM_BACKOFF_MS ? pipeline->env.policy.base_ms : CLAIM_BACKOFF_MS;
 		int64_t backoff = retry_backoff_ms(base, POLL_MS, pipeline->env.breakers[DEPENDENCY_LEDGER].failures);
 		pipeline->due = true;
+		pipeline->reclaim = true;
 		pipeline->claim_after_ms = now_ms(pipeline) + (int64_t)random_upper_half((uint64_t)backoff);
 		log_event(LOG_DEBUG, "claim.failed", LOG_STR("reason", err_name(status)),
 			  LOG_STR("detail", request->error.detail));
 	}
 	ledger_request_release(request);
 	pipeline_work_soon(pipeline);
+}
+
+/* Makes the claim one for leases of ours that are not held. */
+static void ask_back(struct pipeline *pipeline)
+{
+	size_t count;
+	pipeline->claim_jobs = lease_list(pipeline, &count);
+	if (pipeline->claim_jobs == NULL && held_count(pipeline) > 0)
+		return; /* out of memory: it was a help, the leases run out by themselves */
+	pipeline->claim.op = LEDGER_RECLAIM;
+	pipeline->claim.jobs = pipeline->claim_jobs;
+	pipeline->claim.count = count;
 }
 
 static void claim(struct pipeline *pipeline)
@@ -277,6 +305,8 @@ static void claim(struct pipeline *pipeline)
 	pipeline->claiming = true;
 	pipeline->claim = (struct ledger_request){
 		.op = LEDGER_CLAIM, .lease_max = room, .done = claim_done, .data = pipeline, .next_due_ms = -1};
+	if (pipeline->reclaim)
+		ask_back(pipeline);
 	ledger_submit(pipeline->options.ledger, &pipeline->claim);
 }
 
@@ -450,6 +480,17 @@ void pipeline_wake(struct pipeline *pipeline)
 {
 	pipeline->due = true;
 	pipeline_work_soon(pipeline);
+}
+
+void pipeline_set_keys(struct pipeline *pipeline, const struct private_keys *keys)
+{
+	pipeline->options.keys = keys;
+}
+
+void pipeline_reclaim(struct pipeline *pipeline)
+{
+	pipeline->reclaim = true;
+	pipeline_wake(pipeline);
 }
 
 size_t pipeline_running(const struct pipeline *pipeline)

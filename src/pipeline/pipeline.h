@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <uv.h>
 
+struct private_keys; /* twilio/private_keys.h */
+
 enum unknown_call { UNKNOWN_CALL_FETCH, UNKNOWN_CALL_ARCHIVE, UNKNOWN_CALL_SKIP };
 
 struct pipeline_options {
@@ -34,9 +36,11 @@ struct pipeline_options {
 	enum unknown_call unknown_call;
 	bool delete_from_twilio;
 	const char *key_prefix;
+	const struct private_keys
+		*keys; /* TWILIO_ENCRYPTION_KEYS; NULL: encrypted recordings are archived as they are. Borrowed */
 	/* How a recording ended this attempt, for ACK=archived; after the ledger has it. outcome DONE has a url; else code is the
 	 * error's and `step` the place of the failure: a step's name ("lookup", "describe", "transfer": Twilio's side of it, …)
-	 * or "store", the storage's side of a transfer. Not called when the lease was lost: another replica tells how it ended.
+	 * or "store", the storage's side of a transfer; the side that was down when it was turned away before it began. Not called when the lease was lost: another replica tells how it ended.
 	 */
 	void (*on_outcome)(void *data, const struct sid *recording_sid, enum ledger_outcome outcome, int code, const char *step,
 			   const char *url);
@@ -52,12 +56,20 @@ size_t pipeline_capacity(const struct pipeline *pipeline);
 void pipeline_take(struct pipeline *pipeline, const struct ledger_job *jobs, size_t count);
 /* There may be new pending work. */
 void pipeline_wake(struct pipeline *pipeline);
+/* Other private keys from now on; the old ones may be freed. */
+void pipeline_set_keys(struct pipeline *pipeline, const struct private_keys *keys);
 size_t pipeline_running(const struct pipeline *pipeline);
 
 /* Shutdown: start nothing new, let running jobs finish; `drained` when none is left. */
 void pipeline_drain(struct pipeline *pipeline, void (*drained)(void *data), void *data);
 /* Cut what still runs (released, not charged) and close. The ledger must still be open. */
 void pipeline_close(struct pipeline *pipeline, void (*closed)(void *data), void *data);
+
+/*
+ * The ledger may have leased recordings to this process whose answer was lost: it is asked for those that are not held here, as soon as there is room for
+ * them. The pipeline does so by itself after a claim that failed.
+ */
+void pipeline_reclaim(struct pipeline *pipeline);
 
 /* Dependency states as seen by the breakers. */
 bool pipeline_twilio_up(const struct pipeline *pipeline);

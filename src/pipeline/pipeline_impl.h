@@ -26,8 +26,10 @@ struct pipeline {
 	int64_t poll_at_ms;     /* when to look for due work even if nobody woke us */
 	int64_t claim_after_ms; /* after a failure: not before */
 	bool due;               /* there may be work to claim */
+	bool reclaim;           /* there may be leases of ours that we do not know of */
 	bool claiming;
 	struct ledger_request claim;
+	struct ledger_job *claim_jobs; /* RECLAIM: what was held then */
 
 	uv_timer_t heartbeat;
 	bool beating;
@@ -46,6 +48,8 @@ struct pipeline {
 
 /* Leases: a heartbeat every third of their life for all that are held; a lost one cuts its job. */
 void lease_start(struct pipeline *pipeline);
+/* SID and epoch of all that is held, for a request; *count of them. The caller frees it. NULL when out of memory, or none is held. */
+struct ledger_job *lease_list(const struct pipeline *pipeline, size_t *count);
 /* One heartbeat now, unless the last one is still under way. */
 void lease_beat(struct pipeline *pipeline);
 

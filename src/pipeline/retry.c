@@ -59,9 +59,12 @@ static struct retry_decision decide_wait(const struct retry_policy *policy, cons
 static struct retry_decision decide_again(const struct retry_policy *policy, const struct retry_case *input)
 {
 	unsigned exponent = input->attempts > 0 ? (unsigned)input->attempts : 0;
-	if (input->code == ERR_MEDIA_NOT_READY || input->code == ERR_HTTP_NOT_FOUND)
+	bool missing = input->code == ERR_MEDIA_NOT_READY || input->code == ERR_HTTP_NOT_FOUND;
+	if (missing)
 		exponent = exponent > RETRY_EARLY_ATTEMPTS ? exponent - RETRY_EARLY_ATTEMPTS : 0;
-	int64_t delay = retry_between(0, retry_backoff_ms(policy->base_ms, policy->max_ms, exponent), input->random);
+	int64_t cap = retry_backoff_ms(policy->base_ms, policy->max_ms, exponent);
+	/* Attempts at what needs time must not all be spent at once by chance. */
+	int64_t delay = retry_between(missing ? cap / 2 : 0, cap, input->random);
 	return (struct retry_decision){LEDGER_OUTCOME_RETRY, honour_retry_after(policy, input, delay)};
 }
 

@@ -20,8 +20,11 @@
 /* Cap on the backoff of attempts that are not charged: they say nothing about the recording, so they need not become rare. */
 #define RETRY_WAIT_MAX_MS 60000
 /* The first so many 404 of a recording said to be completed come from Twilio still writing it: these are retried at the base
- * interval. */
+ * interval. Later ones as every other failure, but never sooner than half the interval: with the default settings a recording is
+ * looked for during four to nine minutes. */
 #define RETRY_EARLY_ATTEMPTS 3
+/* For so long after its webhook a recording that Twilio does not know at all may still be one that it does not know yet. */
+#define RETRY_EARLY_MS 300000
 
 struct retry_policy {
 	int max_attempts;

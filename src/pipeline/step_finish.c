@@ -82,7 +82,7 @@ static void report_done(const struct job *job)
 		histogram_observe(job->env->job_seconds, (double)(clock_wall_ms() - job->work.received_at_ms) / 1000.0);
 	log_event(LOG_INFO, "recording.stored", JOB_LOG_FIELDS(job), LOG_I64("bytes", job->work.bytes),
 		  LOG_U64("duration_ms", (clock_mono_ns() - job->began_ns) / 1000000), LOG_STR("key", job->work.key),
-		  LOG_BOOL("deleted_at_twilio", job->purged));
+		  LOG_BOOL("encrypted", job->ciphertext), LOG_BOOL("deleted_at_twilio", job->purged));
 }
 
 static void report_again(const struct job *job)
@@ -97,6 +97,16 @@ static void report_again(const struct job *job)
 static void count_finished(const struct job *job, const char *outcome)
 {
 	metrics_get(job->env->options->metrics, METRIC_JOBS_FINISHED, outcome)->value++;
+}
+
+/* For who waits for the outcome: a job that was turned away before it began failed where it could not have gone on. */
+static const char *failed_side(const struct job *job)
+{
+	if (job->failed_step == STEP_QUEUE && job->failed_at == DEPENDENCY_STORE)
+		return "store";
+	if (job->failed_step == STEP_QUEUE && job->failed_at == DEPENDENCY_TWILIO)
+		return job_step_name(STEP_TRANSFER);
+	return job_failed_where(job);
 }
 
 static void report(struct job *job)
@@ -134,7 +144,7 @@ static void report(struct job *job)
 	const struct pipeline_options *options = job->env->options;
 	if (options->on_outcome != NULL)
 		options->on_outcome(options->data, &job->work.recording_sid, job->outcome, job->status,
-				    job->status == 0 ? NULL : job_failed_where(job),
+				    job->status == 0 ? NULL : failed_side(job),
 				    job->outcome == LEDGER_OUTCOME_DONE ? job->work.url : NULL);
 }
 

@@ -4,15 +4,15 @@
  * to run soon; the pump alone starts operations. So no library is called from inside its own callback, and what may start when is
  * decided in one place.
  *
- * Chunks are numbered from 0 and live at number % TRANSFER_CHUNKS:
- *
- *      hashed ≤ filled      written ≤ filled      filled - min(hashed, written) < TRANSFER_CHUNKS while one is being filled
+ * A chunk of an encrypted recording is decrypted in place, then hashed, then written: written ≤ hashed holds too then.
  */
 #include "pipeline/transfer.h"
 
 #include "adapters/crypto.h"
 #include "base/check.h"
 #include "base/clock.h"
+#include "pipeline/decrypt.h"
+#include "pipeline/ring.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +27,7 @@ struct transfer {
 	transfer_cb *done;
 	void *data;
 	struct crypto_digest *hash;
+	struct decrypt *decrypt; /* made for the first recording that needs it */
 
 	/* what is moved */
 	enum media_format format;
@@ -41,15 +42,12 @@ struct transfer {
 	int asked_channels;
 	int told_channels; /* by the webhook */
 	struct media_info media;
+	struct twilio_encryption encryption;
+	bool encrypted;
+	bool decrypting;
+	bool authentic; /* the tag was right */
 
-	/* the ring */
-	char *ring;
-	size_t chunk_size;
-	size_t lens[TRANSFER_CHUNKS];
-	uint64_t filled;
-	uint64_t hashed;
-	uint64_t written;
-	size_t fill;          /* bytes in chunk number `filled` */
+	struct ring ring;
 	size_t refused_taken; /* of the block that was refused with PAUSE, these were taken: they come again */
 	int64_t received;
 
@@ -66,6 +64,7 @@ struct transfer {
 	bool committed;
 	bool hashing;
 	int hash_status;
+	struct error hash_error;
 
 	int status; /* the first failure */
 	struct transfer_result result;
@@ -95,37 +94,10 @@ static void transfer_fail(struct transfer *transfer, enum transfer_side side, in
 	transfer->result.error.code = code;
 }
 
-static char *chunk_bytes(const struct transfer *transfer, uint64_t number)
+/* Takes as much as there is room for. */
+static size_t transfer_take(struct transfer *transfer, const char *bytes, size_t len)
 {
-	return transfer->ring + (size_t)(number % TRANSFER_CHUNKS) * transfer->chunk_size;
-}
-
-static bool ring_has_room(const struct transfer *transfer)
-{
-	uint64_t oldest = transfer->hashed < transfer->written ? transfer->hashed : transfer->written;
-	return transfer->filled - oldest < TRANSFER_CHUNKS;
-}
-
-static void ring_close_chunk(struct transfer *transfer)
-{
-	transfer->lens[transfer->filled % TRANSFER_CHUNKS] = transfer->fill;
-	transfer->filled++;
-	transfer->fill = 0;
-}
-
-/* Copies as much as there is room for. */
-static size_t ring_fill(struct transfer *transfer, const char *bytes, size_t len)
-{
-	size_t taken = 0;
-	while (taken < len && ring_has_room(transfer)) {
-		size_t room = transfer->chunk_size - transfer->fill;
-		size_t part = len - taken < room ? len - taken : room;
-		memcpy(chunk_bytes(transfer, transfer->filled) + transfer->fill, bytes + taken, part);
-		taken += part;
-		transfer->fill += part;
-		if (transfer->fill == transfer->chunk_size)
-			ring_close_chunk(transfer);
-	}
+	size_t taken = ring_fill(&transfer->ring, slice_make(bytes, len));
 	transfer->received += (int64_t)taken;
 	if (transfer->options.bytes_in != NULL)
 		transfer->options.bytes_in->value += (double)taken;
@@ -134,19 +106,30 @@ static size_t ring_fill(struct transfer *transfer, const char *bytes, size_t len
 
 /* ---- download ---- */
 
-/* Looks at the first bytes once there are enough of them, or no more will come. They are still in chunk 0. */
-static void transfer_prove(struct transfer *transfer, bool ended)
+/* The first bytes, which are in chunk 0, are audio, or not. */
+static void transfer_judge(struct transfer *transfer, size_t available)
 {
-	if (transfer->proved || (transfer->received < MEDIA_PROBE_SIZE && !ended))
-		return;
-	size_t len = transfer->received < MEDIA_PROBE_SIZE ? (size_t)transfer->received : MEDIA_PROBE_SIZE;
+	size_t len = available < MEDIA_PROBE_SIZE ? available : MEDIA_PROBE_SIZE;
+	struct slice first = slice_make(transfer->ring.bytes, len);
+	const char *content_type = transfer->request.http.content_type;
 	struct error error = {0};
-	int rc = media_probe(transfer->format, transfer->request.http.content_type, slice_make(transfer->ring, len),
-			     &transfer->media, &error);
+	int rc = transfer->encrypted && !transfer->decrypting
+			 ? media_probe_ciphertext(content_type, first, &transfer->media, &error)
+			 : media_probe(transfer->format, content_type, first, &transfer->media, &error);
+	transfer->result.may_be_encrypted = rc == ERR_MEDIA_TYPE && !transfer->encrypted &&
+					    media_may_be_encrypted(content_type, first);
 	if (rc != 0)
 		transfer_fail(transfer, TRANSFER_SOURCE, rc, &error);
 	else
 		transfer->proved = true;
+}
+
+/* Looks at the first bytes once there are enough of them, or no more will come. Those that are still to be decrypted come later: hash_done. */
+static void transfer_prove(struct transfer *transfer, bool ended)
+{
+	if (transfer->proved || transfer->decrypting || (transfer->received < MEDIA_PROBE_SIZE && !ended))
+		return;
+	transfer_judge(transfer, transfer->received < MEDIA_PROBE_SIZE ? (size_t)transfer->received : MEDIA_PROBE_SIZE);
 }
 
 static size_t download_receive(struct twilio_request *request, const char *bytes, size_t len)
@@ -159,7 +142,7 @@ static size_t download_receive(struct twilio_request *request, const char *bytes
 		return len;
 	}
 	size_t skip = transfer->refused_taken;
-	size_t taken = skip + ring_fill(transfer, bytes + skip, len - skip);
+	size_t taken = skip + transfer_take(transfer, bytes + skip, len - skip);
 	transfer_prove(transfer, false);
 	transfer_pump_soon(transfer);
 	if (transfer->status != 0)
@@ -179,13 +162,16 @@ static void download_end(struct transfer *transfer)
 	if (transfer->status != 0)
 		return;
 	struct error error = {0};
+	/* What the WAV header of an encrypted one announces is looked at when all of it was decrypted. */
 	int rc = media_check_length(&transfer->media, transfer->request.http.content_length, transfer->received, &error);
+	if (rc == 0 && transfer->encrypted && transfer->received < MEDIA_CIPHERTEXT_MIN)
+		rc = error_set(&error, ERR_MEDIA_LENGTH, "%lld bytes are no encrypted recording", (long long)transfer->received);
 	if (rc != 0) {
 		transfer_fail(transfer, TRANSFER_SOURCE, rc, &error);
 		return;
 	}
-	if (transfer->fill > 0)
-		ring_close_chunk(transfer);
+	if (transfer->ring.fill > 0)
+		ring_close_chunk(&transfer->ring);
 	transfer->downloaded = true;
 }
 
@@ -198,7 +184,7 @@ static void download_done(struct twilio_request *request, int status)
 	transfer->result.http_status = request->http.http_status;
 	if (transfer->status == 0 && status == 0) {
 		download_end(transfer);
-	} else if (transfer->status == 0 && transfer->asked_channels == 2 && request->http.http_status == 400) {
+	} else if (transfer->status == 0 && transfer->asked_channels == 2 && status == ERR_MEDIA_CHANNELS) {
 		/* "Recordings with one channel answer 400; retry with RequestedChannels=1": Twilio's error 16113. */
 		transfer->asked_channels = 1;
 		transfer->restart = true;
@@ -263,8 +249,8 @@ static void put_written(struct store_put *put, int status)
 	if (!store_answered(transfer, status))
 		return;
 	if (transfer->options.bytes_out != NULL)
-		transfer->options.bytes_out->value += (double)transfer->lens[transfer->written % TRANSFER_CHUNKS];
-	transfer->written++;
+		transfer->options.bytes_out->value += (double)*ring_len(&transfer->ring, transfer->ring.written);
+	transfer->ring.written++;
 }
 
 static void put_committed(struct store_put *put, int status)
@@ -293,16 +279,29 @@ static int stored_channels(const struct transfer *transfer)
 	return transfer->asked_channels > 0 ? transfer->asked_channels : transfer->told_channels;
 }
 
+/* The next chunk is there, and nothing of it is still to be decrypted. */
+static bool transfer_may_write(const struct transfer *transfer)
+{
+	return transfer->ring.written < (transfer->decrypting ? transfer->ring.hashed : transfer->ring.filled);
+}
+
 static void transfer_open(struct transfer *transfer)
 {
 	int channels = stored_channels(transfer);
 	transfer->result.channels = channels;
 	if (channels > 0)
 		snprintf(transfer->channels_text, sizeof(transfer->channels_text), "%d", channels);
+	int64_t length = transfer->request.http.content_length;
+	bool ciphertext = transfer->encrypted && !transfer->decrypting;
+	transfer->result.ciphertext = ciphertext;
 	struct store_object object = {
 		.key = transfer->key,
-		.length = transfer->request.http.content_length,
-		.content_type = media_type_of(transfer->format),
+		.length = transfer->decrypting && length >= 0 ? length - TWILIO_ENCRYPTION_TAG_SIZE : length,
+		.content_type = ciphertext ? MEDIA_TYPE_CIPHERTEXT : media_type_of(transfer->format),
+		.encryption_type = ciphertext ? TWILIO_ENCRYPTION_TYPE : NULL,
+		.encryption_public_key_sid = ciphertext ? transfer->encryption.public_key_sid.text : NULL,
+		.encryption_cek = ciphertext ? transfer->encryption.encrypted_cek : NULL,
+		.encryption_iv = ciphertext ? transfer->encryption.iv_text : NULL,
 		.call_sid = transfer->call_sid.text,
 		.recording_sid = transfer->recording_sid.text,
 		.account_sid = transfer->account_sid.text,
@@ -319,22 +318,49 @@ static void transfer_open(struct transfer *transfer)
 
 static void transfer_write(struct transfer *transfer)
 {
+	/* The last chunk of an encrypted recording may be nothing but (a part of) the tag. */
+	if (*ring_len(&transfer->ring, transfer->ring.written) == 0) {
+		transfer->ring.written++;
+		transfer_pump_soon(transfer);
+		return;
+	}
 	transfer->storing = true;
 	store_put_write(&transfer->put,
-			slice_make(chunk_bytes(transfer, transfer->written), transfer->lens[transfer->written % TRANSFER_CHUNKS]),
+			slice_make(ring_chunk(&transfer->ring, transfer->ring.written),
+				   *ring_len(&transfer->ring, transfer->ring.written)),
 			put_written);
+}
+
+/* Nothing of a decrypted recording may become visible before all of it is known to be authentic, and whole. */
+static bool transfer_authenticate(struct transfer *transfer)
+{
+	struct error error = {0};
+	int rc = decrypt_end(transfer->decrypt, &error);
+	decrypt_wipe(transfer->decrypt);
+	if (rc == 0)
+		rc = media_check_length(&transfer->media, -1, transfer->received - TWILIO_ENCRYPTION_TAG_SIZE, &error);
+	if (rc != 0) {
+		transfer_fail(transfer, TRANSFER_SOURCE, rc, &error);
+		transfer_pump_soon(transfer);
+	}
+	transfer->authentic = rc == 0;
+	return transfer->authentic;
 }
 
 static void transfer_commit(struct transfer *transfer)
 {
 	struct crypto_digest_result sums;
+	if (transfer->decrypting && !transfer_authenticate(transfer))
+		return;
+	REQUIRE(transfer->authentic || !transfer->decrypting);
 	if (crypto_digest_final(transfer->hash, &sums) != 0) {
 		transfer_fail(transfer, TRANSFER_NEITHER, ERR_IO, NULL);
 		transfer_pump_soon(transfer);
 		return;
 	}
-	REQUIRE((int64_t)sums.bytes == transfer->received);
-	transfer->digest.bytes = transfer->received;
+	int64_t expected = transfer->received - (transfer->decrypting ? TWILIO_ENCRYPTION_TAG_SIZE : 0);
+	REQUIRE((int64_t)sums.bytes == expected);
+	transfer->digest.bytes = expected;
 	memcpy(transfer->digest.md5, sums.md5, sizeof(transfer->digest.md5));
 	memcpy(transfer->digest.sha256, sums.sha256, sizeof(transfer->digest.sha256));
 	transfer->storing = true;
@@ -343,12 +369,16 @@ static void transfer_commit(struct transfer *transfer)
 
 /* ---- hash ---- */
 
-/* On a pool thread; touches only the chunk, its length and the digest, which nobody else does until hash_done. */
+/* On a pool thread; touches only the chunk, its length, the digest and the decryption, which nobody else does until hash_done. */
 static void hash_work(uv_work_t *work)
 {
 	struct transfer *transfer = work->data;
-	transfer->hash_status = crypto_digest_update(transfer->hash, chunk_bytes(transfer, transfer->hashed),
-						     transfer->lens[transfer->hashed % TRANSFER_CHUNKS]);
+	char *bytes = ring_chunk(&transfer->ring, transfer->ring.hashed);
+	size_t *len = ring_len(&transfer->ring, transfer->ring.hashed);
+	transfer->hash_error = (struct error){0};
+	transfer->hash_status = transfer->decrypting ? decrypt_chunk(transfer->decrypt, bytes, len, &transfer->hash_error) : 0;
+	if (transfer->hash_status == 0)
+		transfer->hash_status = crypto_digest_update(transfer->hash, bytes, *len);
 }
 
 static void hash_done(uv_work_t *work, int status)
@@ -359,9 +389,11 @@ static void hash_done(uv_work_t *work, int status)
 	if (status == UV_ECANCELED)
 		transfer_fail(transfer, TRANSFER_NEITHER, ERR_CANCELLED, NULL);
 	else if (transfer->hash_status != 0)
-		transfer_fail(transfer, TRANSFER_NEITHER, transfer->hash_status, NULL);
+		transfer_fail(transfer, TRANSFER_NEITHER, transfer->hash_status, &transfer->hash_error);
 	else
-		transfer->hashed++;
+		transfer->ring.hashed++;
+	if (transfer->status == 0 && transfer->decrypting && transfer->ring.hashed == 1)
+		transfer_judge(transfer, *ring_len(&transfer->ring, 0));
 	transfer_pump_soon(transfer);
 }
 
@@ -384,6 +416,8 @@ static void transfer_end(struct transfer *transfer)
 	REQUIRE(transfer->running && !transfer->downloading && !transfer->storing && !transfer->hashing && !transfer->opened);
 	transfer->running = false;
 	transfer->result.digest = transfer->digest;
+	if (transfer->decrypt != NULL)
+		decrypt_wipe(transfer->decrypt);
 	twilio_request_release(&transfer->request);
 	soon_cancel(&transfer->pump);
 	transfer->done(transfer, transfer->data, transfer->status); /* may start it again or free it */
@@ -423,16 +457,16 @@ static void transfer_pump(struct soon_item *item)
 		download_start(transfer);
 	if (!transfer->storing && !transfer->opened && transfer->proved)
 		transfer_open(transfer);
-	else if (!transfer->storing && transfer->written < transfer->filled)
+	else if (!transfer->storing && transfer->opened && transfer_may_write(transfer))
 		transfer_write(transfer);
-	if (!transfer->hashing && transfer->hashed < transfer->filled)
+	if (!transfer->hashing && transfer->ring.hashed < transfer->ring.filled)
 		transfer_hash(transfer);
-	if (transfer->paused && ring_has_room(transfer)) {
+	if (transfer->paused && ring_has_room(&transfer->ring)) {
 		transfer->paused = false;
 		twilio_resume(&transfer->request);
 	}
-	if (transfer->downloaded && transfer->opened && !transfer->storing && transfer->written == transfer->filled &&
-	    transfer->hashed == transfer->filled)
+	if (transfer->downloaded && transfer->opened && !transfer->storing && transfer->ring.written == transfer->ring.filled &&
+	    transfer->ring.hashed == transfer->ring.filled)
 		transfer_commit(transfer);
 }
 
@@ -444,15 +478,15 @@ int transfer_new(struct transfer **ret, const struct transfer_options *options, 
 	if (transfer == NULL)
 		return error_set(error, ERR_NOMEM, "a transfer");
 	transfer->options = *options;
-	transfer->chunk_size = options->buffer / TRANSFER_CHUNKS;
-	if (transfer->chunk_size < MIN_CHUNK_SIZE)
-		transfer->chunk_size = MIN_CHUNK_SIZE;
-	else if (transfer->chunk_size > MAX_CHUNK_SIZE)
-		transfer->chunk_size = MAX_CHUNK_SIZE;
+	transfer->ring.chunk_size = options->buffer / RING_CHUNKS;
+	if (transfer->ring.chunk_size < MIN_CHUNK_SIZE)
+		transfer->ring.chunk_size = MIN_CHUNK_SIZE;
+	else if (transfer->ring.chunk_size > MAX_CHUNK_SIZE)
+		transfer->ring.chunk_size = MAX_CHUNK_SIZE;
 	soon_item_init(&transfer->pump, transfer_pump);
 	int rc = crypto_digest_new(&transfer->hash, error);
-	if (rc == 0 && (transfer->ring = malloc(transfer->chunk_size * TRANSFER_CHUNKS)) == NULL)
-		rc = error_set(error, ERR_NOMEM, "%zu bytes of transfer buffer", transfer->chunk_size * TRANSFER_CHUNKS);
+	if (rc == 0 && (transfer->ring.bytes = malloc(transfer->ring.chunk_size * RING_CHUNKS)) == NULL)
+		rc = error_set(error, ERR_NOMEM, "%zu bytes of transfer buffer", transfer->ring.chunk_size * RING_CHUNKS);
 	if (rc != 0) {
 		transfer_free(&transfer);
 		return rc;
@@ -470,7 +504,8 @@ void transfer_free(struct transfer **ref)
 	REQUIRE(!transfer->running);
 	soon_cancel(&transfer->pump);
 	crypto_digest_free(&transfer->hash);
-	free(transfer->ring);
+	decrypt_free(&transfer->decrypt);
+	free(transfer->ring.bytes);
 	free(transfer);
 }
 
@@ -480,13 +515,26 @@ static void transfer_clear(struct transfer *transfer)
 	struct transfer kept = {
 		.options = transfer->options,
 		.hash = transfer->hash,
-		.ring = transfer->ring,
-		.chunk_size = transfer->chunk_size,
+		.decrypt = transfer->decrypt,
+		.ring = {.bytes = transfer->ring.bytes, .chunk_size = transfer->ring.chunk_size},
 	};
 	*transfer = kept;
 	soon_item_init(&transfer->pump, transfer_pump);
 	transfer->media.announced = -1;
 	transfer->result.retry_after_ms = -1;
+}
+
+static int transfer_take_encryption(struct transfer *transfer, const struct transfer_job *job)
+{
+	transfer->encrypted = true;
+	transfer->encryption = *job->encryption;
+	if (job->private_key == NULL)
+		return 0;
+	if (transfer->decrypt == NULL && decrypt_new(&transfer->decrypt) != 0)
+		return ERR_NOMEM;
+	transfer->decrypting = true;
+	decrypt_begin(transfer->decrypt, job->encryption, job->private_key);
+	return 0;
 }
 
 void transfer_start(struct transfer *transfer, const struct transfer_job *job, transfer_cb *done, void *data)
@@ -509,8 +557,11 @@ void transfer_start(struct transfer *transfer, const struct transfer_job *job, t
 		snprintf(transfer->duration, sizeof(transfer->duration), "%lld", (long long)work->duration_s);
 	if (work->start_time_ms >= 0)
 		clock_format_iso8601(work->start_time_ms, transfer->start_time);
-	if (crypto_digest_reset(transfer->hash) != 0) {
-		transfer_fail(transfer, TRANSFER_NEITHER, ERR_IO, NULL);
+	int rc = crypto_digest_reset(transfer->hash);
+	if (rc == 0 && job->encryption != NULL)
+		rc = transfer_take_encryption(transfer, job);
+	if (rc != 0) {
+		transfer_fail(transfer, TRANSFER_NEITHER, rc, NULL);
 		transfer_pump_soon(transfer);
 		return;
 	}

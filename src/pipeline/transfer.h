@@ -9,12 +9,17 @@
  *              │ any failure, or cancel                                                         │
  *              └──────────▶ cut the download, wait for hash and store ▶ abort ▶ done(the first failure)
  *
+ * An encrypted recording whose private key is there is decrypted by the pool thread that hashes, chunk by chunk in place; the store writes only what was
+ * decrypted, and the commit comes only after the authentication tag, the last 16 bytes, was found right. Lengths, digests and the proof that it is audio are
+ * those of the plaintext. Without its key it is moved as it is, with the details that it takes to decrypt it as metadata.
+ *
  * A transfer owns its memory from new to free and is used for one recording after another. Loop thread only; it has no handles of
  * its own.
  */
 #ifndef REELD_PIPELINE_TRANSFER_H
 #define REELD_PIPELINE_TRANSFER_H
 
+#include "adapters/rsa_key.h"
 #include "base/err.h"
 #include "base/metrics.h"
 #include "ledger/ledger.h"
@@ -27,8 +32,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <uv.h>
-
-#define TRANSFER_CHUNKS 4
 
 struct transfer_options {
 	uv_loop_t *loop;
@@ -51,6 +54,8 @@ struct transfer_job {
 	const char *key;
 	enum media_format format;
 	int channels; /* asked of Twilio; 0: as recorded. 2 falls back to 1 where Twilio has only one */
+	const struct twilio_encryption *encryption; /* NULL: not encrypted */
+	struct rsa_key *private_key;                /* decrypt with it; NULL: move the ciphertext */
 };
 
 /* How it went. */
@@ -62,6 +67,8 @@ struct transfer_result {
 	bool store_answered;        /* the store did at least one operation */
 	struct store_digest digest; /* of a success */
 	int channels;               /* of a success: as stored; 0: unknown */
+	bool ciphertext;            /* of a success: it was moved as Twilio encrypted it */
+	bool may_be_encrypted;      /* of ERR_MEDIA_TYPE, where no encryption was told of */
 };
 
 /* 0, ERR_NOMEM, ERR_CONFIG (no MD5 or SHA-256 in this OpenSSL). */

@@ -17,8 +17,8 @@
 #include <stdlib.h>
 
 #define WINDOW 32 /* recordings whose callbacks are mixed with each other */
-#define MAX_BODY 2048
-#define MAX_FIELDS 12
+#define MAX_BODY 4096
+#define MAX_FIELDS 13
 #define DEFAULT_CONCURRENCY 64
 #define CONNECT_TIMEOUT_MS 5000
 #define TOTAL_TIMEOUT_MS 15000
@@ -114,7 +114,11 @@ static bool cursor_take_here(struct callbacks *callbacks, struct callback_event 
 	struct callback_cursor *cursor = &callbacks->cursor;
 	const struct callbacks_options *options = &callbacks->options;
 	uint64_t index = cursor->order[cursor->position];
-	unsigned copies = 1 + fault_duplicates(options->faults, options->seed, index);
+	if (fault_trunk(options->faults, options->seed, index))
+		return false;
+	unsigned copies = fault_lost(options->faults, options->seed, index)
+				  ? 0
+				  : 1 + fault_duplicates(options->faults, options->seed, index);
 	while (cursor->copy < copies) {
 		unsigned copy = cursor->copy++;
 		bool late = copy > 0 && fault_duplicate_late(options->seed, index, copy - 1);
@@ -171,6 +175,8 @@ static int write_event(struct callback_slot *slot, char signature[REELD_SIGNATUR
 	char url[160];
 	char start[CLOCK_RFC2822_SIZE];
 	char duration[24];
+	char encryption[TWILIO_ENCRYPTION_TEXT_SIZE];
+	const struct sealing *sealing = model_sealing(callbacks->options.model);
 
 	snprintf(url, sizeof(url), "https://api.twilio.com/2010-04-01/Accounts/%s/Recordings/%s", account,
 		 recording->recording_sid.text);
@@ -188,6 +194,13 @@ static int write_event(struct callback_slot *slot, char signature[REELD_SIGNATUR
 	add_field(fields, &count, "AccountSid", account);
 	if (!slot->event.in_progress)
 		add_field(fields, &count, "RecordingDuration", duration);
+	if (!slot->event.in_progress && sealing_applies(sealing, recording->index)) {
+		struct twilio_encryption details;
+		if (sealing_details(sealing, recording->index, &details) != 0)
+			return ERR_IO;
+		twilio_encryption_format(&details, encryption);
+		add_field(fields, &count, "EncryptionDetails", encryption);
+	}
 
 	buffer_clear(&slot->body);
 	for (size_t i = 0; i < count; i++) {

@@ -56,7 +56,7 @@ static int parse_item(struct fault_plan *plan, bool open[FAULT_COUNT], struct sl
 	if (fault == FAULT_NONE)
 		return error_set(error, ERR_INVALID,
 				 "unknown fault '%.*s'; known: 404-first, 429, 500, reset, stall, slow, truncate, wrong-length, "
-				 "xml-body, redirect, dup, reorder",
+				 "xml-body, redirect, dup, reorder, lost, trunk",
 				 SLICE_FMT(name));
 	open[fault] = true;
 	if (colon == NULL)
@@ -139,10 +139,24 @@ bool fault_duplicate_late(uint64_t seed, uint64_t index, unsigned copy)
 	return (draw(seed, index, SALT_LATE | copy) & 1) != 0;
 }
 
+static bool strikes(const struct fault_plan *plan, uint64_t seed, uint64_t index, enum fault fault)
+{
+	return plan->rate[fault] > 0 && scramble_unit(draw(seed, index, SALT_HIT | (uint64_t)fault)) < plan->rate[fault];
+}
+
 bool fault_reordered(const struct fault_plan *plan, uint64_t seed, uint64_t index)
 {
-	return plan->rate[FAULT_REORDER] > 0 &&
-	       scramble_unit(draw(seed, index, SALT_HIT | FAULT_REORDER)) < plan->rate[FAULT_REORDER];
+	return strikes(plan, seed, index, FAULT_REORDER);
+}
+
+bool fault_lost(const struct fault_plan *plan, uint64_t seed, uint64_t index)
+{
+	return strikes(plan, seed, index, FAULT_LOST);
+}
+
+bool fault_trunk(const struct fault_plan *plan, uint64_t seed, uint64_t index)
+{
+	return strikes(plan, seed, index, FAULT_TRUNK);
 }
 
 bool fault_variant(uint64_t seed, uint64_t index, unsigned attempt)

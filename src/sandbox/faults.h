@@ -31,7 +31,9 @@
 	FAULT(XML_BODY, "xml-body", MEDIA)         \
 	FAULT(REDIRECT, "redirect", MEDIA)         \
 	FAULT(DUP, "dup", CALLBACK)                \
-	FAULT(REORDER, "reorder", CALLBACK)
+	FAULT(REORDER, "reorder", CALLBACK)        \
+	FAULT(LOST, "lost", CALLBACK)              \
+	FAULT(TRUNK, "trunk", CALLBACK)
 
 enum fault {
 	FAULT_NONE = -1,
@@ -72,6 +74,9 @@ unsigned fault_duplicates(const struct fault_plan *plan, uint64_t seed, uint64_t
 bool fault_duplicate_late(uint64_t seed, uint64_t index, unsigned copy);
 /* Whether an in-progress event follows the completed one of a recording. */
 bool fault_reordered(const struct fault_plan *plan, uint64_t seed, uint64_t index);
+/* Whether the completed callback of a recording never arrives; whether it was made by a SIP trunk, which sends no callback at all. */
+bool fault_lost(const struct fault_plan *plan, uint64_t seed, uint64_t index);
+bool fault_trunk(const struct fault_plan *plan, uint64_t seed, uint64_t index);
 /* A coin that belongs to a hit: which of two ways the fault takes. */
 bool fault_variant(uint64_t seed, uint64_t index, unsigned attempt);
 

@@ -20,6 +20,7 @@ struct sandbox {
 	char target[1024];
 	char *credentials[SANDBOX_MAX_CREDENTIALS]; /* base64 of "user:password" */
 	size_t credential_count;
+	struct sealing *sealing; /* NULL: nothing is encrypted */
 	struct model *model;
 	struct fault_plan faults;
 	struct server *server;
@@ -52,6 +53,9 @@ struct slice query_get(const struct query *query, const char *name);
 /* The value as a number, `fallback` when there is none; false when it is not a number up to `max`. */
 bool query_number(const struct query *query, const char *name, uint64_t fallback, uint64_t max, uint64_t *value);
 bool slice_number(struct slice text, uint64_t max, uint64_t *value);
+
+/* Recording `index`, as the faults of the moment make it: one of a trunk has its source. */
+void sandbox_recording(const struct sandbox *sandbox, uint64_t index, struct model_recording *recording);
 
 /* Requests under /2010-04-01/ and under /sandbox/. */
 void routes_handle(struct sandbox *sandbox, struct connection *connection, struct request *request);

@@ -128,7 +128,8 @@ static void write_uri(const struct request *request, const struct query *query, 
 
 static bool passes(const struct sandbox *sandbox, const struct list_filter *filter, const struct model_recording *recording)
 {
-	if (recording->start_ms < filter->from_ms || recording->start_ms >= filter->to_ms)
+	int64_t created_ms = model_created_ms(recording);
+	if (created_ms < filter->from_ms || created_ms >= filter->to_ms)
 		return false;
 	if (filter->only != NULL && recording->index != *filter->only)
 		return false;
@@ -143,7 +144,7 @@ static uint64_t write_recordings(const struct sandbox *sandbox, const struct lis
 	uint64_t written = 0;
 	*next = UINT64_MAX;
 	for (uint64_t i = filter->before; i > 0; i--) {
-		model_recording(sandbox->model, i - 1, &recording);
+		sandbox_recording(sandbox, i - 1, &recording);
 		if (!passes(sandbox, filter, &recording))
 			continue;
 		if (written == filter->page_size) {

@@ -58,10 +58,12 @@ static void write_item(struct listing *listing)
 		buffer_printf(out, ",\"sha256\":\"%s\"", hex);
 	}
 	buffer_printf(out,
-		      ",\"callbacks\":%u,\"acknowledged\":%u,\"media_requests\":%u,\"media_complete\":%u,\"recording_requests\":%"
+		      ",\"encrypted\":%s,\"callbacks\":%u,\"acknowledged\":%u,\"media_requests\":%u,\"media_complete\":%u,"
+		      "\"recording_requests\":%"
 		      "u,\"call_requests\":%u,"
 		      "\"delete_requests\":%u,\"deletes\":%u,\"deleted\":%s}",
-		      state.callbacks_sent, state.callbacks_ok, state.requests[FAULT_REQUEST_MEDIA], state.media_complete,
+		      sealing_applies(listing->sandbox->sealing, recording.index) ? "true" : "false", state.callbacks_sent,
+		      state.callbacks_ok, state.requests[FAULT_REQUEST_MEDIA], state.media_complete,
 		      state.requests[FAULT_REQUEST_RECORDING], state.requests[FAULT_REQUEST_CALL],
 		      state.requests[FAULT_REQUEST_DELETE], state.deletes, state.deleted ? "true" : "false");
 	listing->first = false;

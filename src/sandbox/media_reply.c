@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define SLOW_PAUSES 10
 #define SLOW_PAUSE_MS 50
@@ -22,6 +23,10 @@ struct media_stream {
 	uint64_t end;      /* what is sent, less than the file for wrong-length */
 	uint64_t pause_at; /* next standstill; UINT64_MAX: none */
 	enum fault fault;
+	uint64_t bytes;  /* of the file, with the tag of an encrypted one */
+	struct gcm *gcm; /* NULL: not encrypted */
+	uint8_t tag[GCM_TAG_SIZE];
+	bool sealed; /* the tag is known */
 	uv_timer_t timer;
 };
 
@@ -42,6 +47,25 @@ static void stand_still(struct media_stream *stream)
 	uv_timer_start(&stream->timer, pause_over, ms, 0);
 }
 
+/* An encrypted file is the audio's bytes, encrypted, and the tag: always read from its beginning to its end. */
+static int stream_read(struct media_stream *stream, char *out, size_t len)
+{
+	uint64_t audio = stream->offset < stream->media.bytes ? stream->media.bytes - stream->offset : 0;
+	size_t part = audio < len ? (size_t)audio : len;
+	audio_read(&stream->media, stream->offset, out, part);
+	if (stream->gcm == NULL)
+		return 0;
+	if (gcm_seal_update(stream->gcm, (uint8_t *)out, part) != 0)
+		return ERR_IO;
+	if (part == len)
+		return 0;
+	if (!stream->sealed && gcm_seal_end(stream->gcm, stream->tag) != 0)
+		return ERR_IO;
+	stream->sealed = true;
+	memcpy(out + part, stream->tag + (stream->offset + part - stream->media.bytes), len - part);
+	return 0;
+}
+
 static enum reply_fill stream_fill(void *data, char *out, size_t cap, size_t *len)
 {
 	struct media_stream *stream = data;
@@ -56,7 +80,8 @@ static enum reply_fill stream_fill(void *data, char *out, size_t cap, size_t *le
 	if (left > stream->pause_at - stream->offset)
 		left = stream->pause_at - stream->offset;
 	*len = left < cap ? (size_t)left : cap;
-	audio_read(&stream->media, stream->offset, out, *len);
+	if (stream_read(stream, out, *len) != 0)
+		return REPLY_ABORT;
 	stream->offset += *len;
 	stream->sandbox->stats.media_bytes += *len;
 	return stream->offset == stream->end ? REPLY_END : REPLY_MORE;
@@ -66,6 +91,7 @@ static void stream_timer_closed(uv_handle_t *handle)
 {
 	struct media_stream *stream = handle->data;
 	struct sandbox *sandbox = stream->sandbox;
+	gcm_free(&stream->gcm);
 	free(stream);
 	sandbox_stream_closed(sandbox);
 }
@@ -73,7 +99,7 @@ static void stream_timer_closed(uv_handle_t *handle)
 static void stream_done(void *data, bool complete)
 {
 	struct media_stream *stream = data;
-	if (complete && stream->end == stream->media.bytes) {
+	if (complete && stream->end == stream->bytes) {
 		struct model_state *state = model_touch(stream->sandbox->model, stream->index);
 		if (state != NULL && state->media_complete < UINT16_MAX)
 			state->media_complete++;
@@ -86,7 +112,12 @@ static void stream_start(struct sandbox *sandbox, struct connection *connection,
 {
 	char headers[REPLY_HEADERS_SIZE];
 	struct media_stream *stream = calloc(1, sizeof(*stream));
-	if (stream == NULL) {
+	struct gcm *gcm = NULL;
+	bool encrypted = sealing_applies(sandbox->sealing, index);
+	uint64_t bytes = media->bytes + (encrypted ? GCM_TAG_SIZE : 0);
+	if (stream == NULL || (encrypted && (gcm_new(&gcm) != 0 || sealing_begin(sandbox->sealing, index, gcm) != 0))) {
+		free(stream);
+		gcm_free(&gcm);
 		reply_error(connection, 503, "the sandbox ran out of memory");
 		return;
 	}
@@ -95,7 +126,9 @@ static void stream_start(struct sandbox *sandbox, struct connection *connection,
 		.connection = connection,
 		.media = *media,
 		.index = index,
-		.end = fault == FAULT_WRONG_LENGTH ? media->bytes / 2 : media->bytes,
+		.end = fault == FAULT_WRONG_LENGTH ? bytes / 2 : bytes,
+		.bytes = bytes,
+		.gcm = gcm,
 		.pause_at = UINT64_MAX,
 		.fault = fault,
 	};
@@ -170,6 +203,11 @@ void media_reply(struct sandbox *sandbox, struct connection *connection, const s
 	}
 	if (model_look(sandbox->model, recording->index).deleted) {
 		reply_not_found(sandbox, connection, request);
+		return;
+	}
+	if (format == AUDIO_MP3 && sealing_applies(sandbox->sealing, recording->index)) {
+		reply_twilio_error(sandbox, connection, request, 400, 16109,
+				   "Voice Recording: Encrypted recordings are not available as MP3", NULL);
 		return;
 	}
 	if (!model_audio(sandbox->model, recording, format, (int)channels, &media)) {

@@ -53,6 +53,11 @@ uint64_t model_count(const struct model *model)
 	return model->count;
 }
 
+const struct sealing *model_sealing(const struct model *model)
+{
+	return model->options.sealing;
+}
+
 int model_grow(struct model *model, uint64_t extra)
 {
 	if (extra > MODEL_MAX_RECORDINGS - model->count)
@@ -104,14 +109,22 @@ void model_recording(const struct model *model, uint64_t index, struct model_rec
 
 	REQUIRE(index < model->count);
 	recording->index = index;
+	recording->source = "StartCallRecordingAPI";
 	sid_make(model, "RE", index, &recording->recording_sid);
 	sid_make(model, "CA", index, &recording->call_sid);
 	recording->channels = options->channels != 0 ? options->channels : 1 + (int)(draw(model, index, SALT_CHANNELS) & 1);
 	recording->bytes = options->bytes_min + draw(model, index, SALT_BYTES) % span;
-	recording->start_ms = options->base_ms + (int64_t)(index % SECONDS_PER_DAY) * 1000;
+	uint64_t days = options->days == 0 ? 1 : options->days;
+	recording->start_ms = options->base_ms + (int64_t)(index / days % SECONDS_PER_DAY) * 1000 -
+			      (int64_t)(index % days * SECONDS_PER_DAY) * 1000;
 	media = audio_make(AUDIO_WAV, recording->channels, 0, recording->bytes);
 	recording->bytes = media.bytes;
 	recording->duration_s = audio_seconds(&media);
+}
+
+int64_t model_created_ms(const struct model_recording *recording)
+{
+	return recording->start_ms + (int64_t)recording->duration_s * 1000;
 }
 
 bool model_audio(const struct model *model, const struct model_recording *recording, enum audio_format format, int channels,
@@ -147,6 +160,20 @@ struct model_state model_look(const struct model *model, uint64_t index)
 	return page == NULL ? (struct model_state){0} : page[index % PAGE_RECORDINGS];
 }
 
+/* As in Twilio's description of the resource, whose names are not those of the callback. */
+static void write_encryption(const struct model *model, uint64_t index, struct buffer *out)
+{
+	struct twilio_encryption details;
+	if (!sealing_applies(model->options.sealing, index) || sealing_details(model->options.sealing, index, &details) != 0) {
+		buffer_append_cstr(out, "\"encryption_details\":null,");
+		return;
+	}
+	buffer_printf(out,
+		      "\"encryption_details\":{\"type\":\"%s\",\"encryption_public_key_sid\":\"%s\",\"encryption_cek\":\"%s\","
+		      "\"encryption_iv\":\"%s\"},",
+		      TWILIO_ENCRYPTION_TYPE, details.public_key_sid.text, details.encrypted_cek, details.iv_text);
+}
+
 void model_write_recording(const struct model *model, const struct model_recording *recording, const char *status,
 			   struct buffer *out)
 {
@@ -155,19 +182,20 @@ void model_write_recording(const struct model *model, const struct model_recordi
 	const char *account = model->account_sid;
 	const char *sid = recording->recording_sid.text;
 	clock_format_rfc2822(recording->start_ms, start);
-	clock_format_rfc2822(recording->start_ms + (int64_t)recording->duration_s * 1000, created);
+	clock_format_rfc2822(model_created_ms(recording), created);
 	buffer_printf(out,
 		      "{\"account_sid\":\"%s\",\"api_version\":\"2010-04-01\",\"call_sid\":\"%s\",\"conference_sid\":null,\"date_"
 		      "created\":\"%s\","
 		      "\"date_updated\":\"%s\",\"start_time\":\"%s\",\"duration\":\"%" PRIu64
 		      "\",\"sid\":\"%s\",\"price\":\"-0.00250\","
-		      "\"price_unit\":\"USD\",\"status\":\"%s\",\"channels\":%d,\"source\":\"StartCallRecordingAPI\",\"error_"
+		      "\"price_unit\":\"USD\",\"status\":\"%s\",\"channels\":%d,\"source\":\"%s\",\"error_"
 		      "code\":null,",
 		      account, recording->call_sid.text, created, created, start, recording->duration_s, sid, status,
-		      recording->channels);
+		      recording->channels, recording->source);
+	write_encryption(model, recording->index, out);
 	buffer_printf(out,
 		      "\"uri\":\"/2010-04-01/Accounts/%s/Recordings/"
-		      "%s.json\",\"encryption_details\":null,\"subresource_uris\":{\"add_on_results\":"
+		      "%s.json\",\"subresource_uris\":{\"add_on_results\":"
 		      "\"/2010-04-01/Accounts/%s/Recordings/%s/AddOnResults.json\",\"transcriptions\":"
 		      "\"/2010-04-01/Accounts/%s/Recordings/%s/Transcriptions.json\"},"
 		      "\"media_url\":\"https://api.twilio.com/2010-04-01/Accounts/%s/Recordings/%s\"}",

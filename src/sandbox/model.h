@@ -12,6 +12,7 @@
 #include "base/sid.h"
 #include "sandbox/faults.h"
 #include "sandbox/audio.h"
+#include "sandbox/sealing.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,7 +25,9 @@ struct model_options {
 	uint64_t bytes_max;
 	int channels;    /* as created: 1, 2, or 0 for some of each */
 	int64_t base_ms; /* when recording 0 was made; each next one is a second later (and again from the start after a day) */
+	uint64_t days;   /* they are spread over the day of base_ms and so many less one before it; 0: 1 */
 	const char *account_sid;
+	const struct sealing *sealing; /* which recordings are encrypted; NULL: none. Borrowed */
 };
 
 struct model_recording {
@@ -35,6 +38,7 @@ struct model_recording {
 	uint64_t bytes; /* of the file with `channels` channels */
 	uint64_t duration_s;
 	int64_t start_ms;
+	const char *source; /* "StartCallRecordingAPI" */
 };
 
 /* What happened to one recording; counters stop at their maximum. */
@@ -58,12 +62,17 @@ int model_grow(struct model *model, uint64_t extra);
 
 /* Recording `index`, which must be below the count. */
 void model_recording(const struct model *model, uint64_t index, struct model_recording *recording);
+/* Its date_created. */
+int64_t model_created_ms(const struct model_recording *recording);
 /* The number behind a SID ("RE…" or "CA…"); false when it is not one of ours. */
 bool model_find(const struct model *model, struct slice sid, const char prefix[2], uint64_t *index);
 
 /* The file: `channels` 0 is as created. False when 2 channels of a mono recording are asked for. */
 bool model_audio(const struct model *model, const struct model_recording *recording, enum audio_format format, int channels,
 		 struct audio *media);
+
+/* NULL: none is encrypted. */
+const struct sealing *model_sealing(const struct model *model);
 
 /* For changing; NULL when out of memory. */
 struct model_state *model_touch(struct model *model, uint64_t index);

@@ -204,7 +204,7 @@ static void handle_recording(struct sandbox *sandbox, struct connection *connect
 		reply_not_found(sandbox, connection, request);
 		return;
 	}
-	model_recording(sandbox->model, index, &recording);
+	sandbox_recording(sandbox, index, &recording);
 	if (request->method == REQUEST_DELETE)
 		delete_recording(sandbox, connection, request, &recording);
 	else if (json)
@@ -229,7 +229,7 @@ static void get_call(struct sandbox *sandbox, struct connection *connection, con
 	fault = sandbox_strike(sandbox, index, FAULT_REQUEST_CALL, &attempt);
 	if (reply_fault(sandbox, connection, request, fault, fault_variant(sandbox->options.seed, index, attempt)))
 		return;
-	model_recording(sandbox->model, index, &recording);
+	sandbox_recording(sandbox, index, &recording);
 	buffer_init(&body, 8192);
 	model_write_call(sandbox->model, &recording, &body);
 	reply_json(sandbox, connection, 200, &body);

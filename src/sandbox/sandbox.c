@@ -86,6 +86,20 @@ static int take_options(struct sandbox *sandbox, const struct sandbox_options *o
 	return code;
 }
 
+const char *sandbox_public_key_sid(const struct sandbox *sandbox)
+{
+	return sandbox->sealing == NULL ? "" : sealing_public_key_sid(sandbox->sealing);
+}
+
+static int load_sealing(struct sandbox *sandbox, struct error *error)
+{
+	const struct sandbox_options *options = &sandbox->options;
+	if (options->encrypt == NULL)
+		return 0;
+	double rate = options->encrypted_rate == 0 ? 1 : options->encrypted_rate;
+	return sealing_load(&sandbox->sealing, options->encrypt, rate, options->seed, error);
+}
+
 static int build_model(struct sandbox *sandbox, struct error *error)
 {
 	struct model_options options = {
@@ -94,7 +108,9 @@ static int build_model(struct sandbox *sandbox, struct error *error)
 		.bytes_max = sandbox->options.bytes_max,
 		.channels = sandbox->options.channels,
 		.base_ms = sandbox->options.base_ms,
+		.days = sandbox->options.days,
 		.account_sid = sandbox->account_sid,
+		.sealing = sandbox->sealing,
 	};
 	sandbox->model = model_new(&options);
 	if (sandbox->model == NULL)
@@ -109,6 +125,8 @@ static int build_model(struct sandbox *sandbox, struct error *error)
 static int sandbox_prepare(struct sandbox *sandbox, const struct sandbox_options *options, struct error *error)
 {
 	int code = take_options(sandbox, options, error);
+	if (code == 0)
+		code = load_sealing(sandbox, error);
 	return code != 0 ? code : build_model(sandbox, error);
 }
 
@@ -117,6 +135,7 @@ static void sandbox_free(struct sandbox *sandbox)
 	for (size_t i = 0; i < sandbox->credential_count; i++)
 		free(sandbox->credentials[i]);
 	model_free(&sandbox->model);
+	sealing_free(&sandbox->sealing);
 	free(sandbox);
 }
 
@@ -231,6 +250,13 @@ int sandbox_new(struct sandbox **ret, uv_loop_t *loop, const struct sandbox_opti
 	return code;
 }
 
+void sandbox_recording(const struct sandbox *sandbox, uint64_t index, struct model_recording *recording)
+{
+	model_recording(sandbox->model, index, recording);
+	if (fault_trunk(&sandbox->faults, sandbox->options.seed, index))
+		recording->source = "Trunking";
+}
+
 int sandbox_port(const struct sandbox *sandbox)
 {
 	return server_port(sandbox->server);
@@ -261,6 +287,11 @@ void sandbox_stop_callbacks(struct sandbox *sandbox)
 void sandbox_set_faults(struct sandbox *sandbox, const struct fault_plan *faults)
 {
 	sandbox->faults = *faults;
+}
+
+const struct fault_plan *sandbox_faults(const struct sandbox *sandbox)
+{
+	return &sandbox->faults;
 }
 
 struct model *sandbox_model(struct sandbox *sandbox)

@@ -44,8 +44,11 @@ struct sandbox_options {
 	enum audio_format format; /* what a media URL without extension gives */
 	uint64_t existing;        /* recordings that are there from the start, without a callback */
 	int64_t base_ms;          /* start time of the first recording; 0: the start of yesterday (UTC) */
+	uint64_t days;            /* recordings are spread over so many days, up to that of base_ms; 0: 1 */
 	struct fault_plan faults;
-	uint32_t stall_ms; /* how long a stalled download stands still; 0: 60 s */
+	const char *encrypt;   /* PEM file of an RSA key: recordings are encrypted with it; NULL: none is */
+	double encrypted_rate; /* which part of them; 0: all */
+	uint32_t stall_ms;     /* how long a stalled download stands still; 0: 60 s */
 };
 
 /* Requests by what was asked for, whatever the answer. */
@@ -83,6 +86,11 @@ int sandbox_start_callbacks(struct sandbox *sandbox, const struct callbacks_deli
 void sandbox_stop_callbacks(struct sandbox *sandbox);
 
 void sandbox_set_faults(struct sandbox *sandbox, const struct fault_plan *faults);
+/* The plan in force; what a test expects follows from it. */
+const struct fault_plan *sandbox_faults(const struct sandbox *sandbox);
+
+/* "" when nothing is encrypted. */
+const char *sandbox_public_key_sid(const struct sandbox *sandbox);
 
 /* The recordings; owned by the sandbox. */
 struct model *sandbox_model(struct sandbox *sandbox);

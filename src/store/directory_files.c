@@ -397,6 +397,73 @@ out:
 	return status;
 }
 
+/* The descriptor, or -1 and errno. One component at a time, so that none of them can be a symbolic link. */
+static int open_below(int root, const char *key)
+{
+	int parent = root;
+	int fd = -1;
+	for (const char *name = key;;) {
+		char component[NAME_MAX + 1];
+		const char *slash = strchr(name, '/');
+		size_t len = slash == NULL ? strlen(name) : (size_t)(slash - name);
+		int flags = slash == NULL ? O_RDONLY | O_NONBLOCK : O_PATH | O_DIRECTORY;
+		errno = ENAMETOOLONG;
+		if (len <= NAME_MAX) {
+			memcpy(component, name, len);
+			component[len] = '\0';
+			fd = openat(parent, component, flags | O_NOFOLLOW | O_CLOEXEC);
+		}
+		int errnum = errno;
+		if (parent != root)
+			close(parent);
+		errno = errnum;
+		if (len > NAME_MAX || fd < 0)
+			return -1;
+		if (slash == NULL)
+			return fd;
+		parent = fd;
+		name = slash + 1;
+	}
+}
+
+int directory_files_open_object(struct directory_files *files, const char *key, int *fd, int64_t *length, struct error *error)
+{
+	struct stat stat;
+	*fd = open_below(files->root_fd, key);
+	if (*fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == ENXIO || errno == ENAMETOOLONG))
+		return error_set(error, ERR_NOT_FOUND, "%s/%s does not exist, or is reached by a symbolic link", files->root,
+				 key);
+	if (*fd < 0)
+		return io_failed(error, files, "open", key, errno);
+	int errnum = fstat(*fd, &stat) == 0 ? 0 : errno;
+	if (errnum == 0 && S_ISREG(stat.st_mode)) {
+		*length = stat.st_size;
+		return 0;
+	}
+	close(*fd);
+	*fd = -1;
+	if (errnum != 0)
+		return io_failed(error, files, "look at", key, errnum);
+	return error_set(error, ERR_NOT_FOUND, "%s/%s is no file", files->root, key);
+}
+
+int directory_files_read(struct directory_files *files, int fd, int64_t offset, void *buffer, size_t size, size_t *len,
+			 struct error *error)
+{
+	*len = 0;
+	while (*len < size) {
+		ssize_t count = pread(fd, (char *)buffer + *len, size - *len, offset + (int64_t)*len);
+		if (count < 0 && errno == EINTR)
+			continue;
+		if (count < 0)
+			return io_failed(error, files, "read from", "an open object", errno);
+		if (count == 0)
+			break;
+		*len += (size_t)count;
+	}
+	return 0;
+}
+
 int directory_files_delete(struct directory_files *files, const char *key, struct error *error)
 {
 	char path[KEY_SIZE];
@@ -413,6 +480,20 @@ int directory_files_delete(struct directory_files *files, const char *key, struc
 	if (directory >= 0)
 		close(directory);
 	return errnum != 0 ? io_failed(error, files, "sync the directory of", key, errnum) : 0;
+}
+
+int directory_files_write(struct directory_files *files, const char *key, struct slice bytes, struct error *error)
+{
+	struct directory_temporary temporary;
+	int status = directory_temporary_open(files, &temporary, error);
+	if (status != 0)
+		return status;
+	status = directory_temporary_write(files, &temporary, bytes, error);
+	if (status == 0)
+		status = directory_temporary_publish(files, &temporary, key, (int64_t)bytes.len, error);
+	if (status != 0)
+		directory_temporary_remove(files, &temporary);
+	return status;
 }
 
 int directory_files_probe(struct directory_files *files, struct error *error)

@@ -37,12 +37,19 @@ int directory_temporary_write(struct directory_files *files, struct directory_te
  */
 int directory_temporary_publish(struct directory_files *files, struct directory_temporary *temporary, const char *key,
 				int64_t length, struct error *error);
+/* A small file under `key`, whole and durable or not at all; replaces what was there. */
+int directory_files_write(struct directory_files *files, const char *key, struct slice bytes, struct error *error);
 /* Closes and deletes; nothing to do for fd -1. */
 void directory_temporary_remove(struct directory_files *files, struct directory_temporary *temporary);
 
 /* 0, ERR_NOT_FOUND, ERR_CHECKSUM, or an error of reading. */
 int directory_files_verify(struct directory_files *files, const char *key, const struct store_digest *digest,
 			   struct error *error);
+/* Opens the object for reading, following no symbolic link below the root. 0, ERR_NOT_FOUND, or an error. The descriptor is the caller's. */
+int directory_files_open_object(struct directory_files *files, const char *key, int *fd, int64_t *length, struct error *error);
+/* Up to `size` bytes from `offset` on; fewer only at the end of the file. */
+int directory_files_read(struct directory_files *files, int fd, int64_t offset, void *buffer, size_t size, size_t *len,
+			 struct error *error);
 /* 0 also when there was none. */
 int directory_files_delete(struct directory_files *files, const char *key, struct error *error);
 /* Writes, reads back and deletes a small temporary. */

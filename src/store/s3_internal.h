@@ -98,7 +98,7 @@ void s3_store_replace_next(struct s3_store *store, const char *key);
 /* store->key for these credentials and the store's region. 0, or ERR_NOMEM. */
 int s3_store_key(struct s3_store *store, const struct aws_credentials_value *value);
 
-#define S3_CALL_HEADERS 16
+#define S3_CALL_HEADERS 22
 #define S3_CALL_QUERY 6
 
 struct s3_call {
@@ -183,7 +183,8 @@ void s3_check_start(struct s3_check *check);
 /* ---- s3_put.c ---- */
 
 #define S3_PARTS_PER_PUT 2
-#define S3_META_HEADERS 9
+#define S3_META_HEADERS 14
+#define S3_META_VALUE_MAX 256
 #define S3_LINE_SIZE 320
 
 enum s3_part_state { S3_PART_FREE, S3_PART_FILLING, S3_PART_FULL, S3_PART_HASHING, S3_PART_HASHED, S3_PART_SENDING };

@@ -99,6 +99,24 @@ static void add_line(struct s3_put *put, const char *name, const char *value)
 	snprintf(put->lines[put->line_count++], S3_LINE_SIZE, "%s: %s", name, value);
 }
 
+/* In pieces that every server takes: OpenStack Swift refuses metadata values longer than 256 bytes (its max_meta_value_length). */
+static void add_sealed_key(struct s3_put *put, const char *text)
+{
+	static const char *const names[] = {"x-amz-meta-encryption-encrypted-cek", "x-amz-meta-encryption-encrypted-cek-2",
+					    "x-amz-meta-encryption-encrypted-cek-3"};
+	char piece[S3_META_VALUE_MAX + 1];
+	size_t left = text != NULL ? strlen(text) : 0;
+	REQUIRE(left <= sizeof(names) / sizeof(names[0]) * S3_META_VALUE_MAX);
+	for (size_t i = 0; left > 0; i++) {
+		size_t len = left < S3_META_VALUE_MAX ? left : S3_META_VALUE_MAX;
+		memcpy(piece, text, len);
+		piece[len] = '\0';
+		add_line(put, names[i], piece);
+		text += len;
+		left -= len;
+	}
+}
+
 static void take_object(struct s3_put *put, const struct store_object *object)
 {
 	struct slice sha256 = slice_from_cstr(object->sha256);
@@ -111,6 +129,10 @@ static void take_object(struct s3_put *put, const struct store_object *object)
 	add_line(put, "x-amz-meta-channels", object->channels);
 	add_line(put, "x-amz-meta-source", object->source);
 	add_line(put, "x-amz-meta-start-time", object->start_time);
+	add_line(put, "x-amz-meta-encryption-type", object->encryption_type);
+	add_line(put, "x-amz-meta-encryption-public-key-sid", object->encryption_public_key_sid);
+	add_line(put, "x-amz-meta-encryption-iv", object->encryption_iv);
+	add_sealed_key(put, object->encryption_cek);
 	put->sha256_known = sha256.len == 64 && hex_decode(sha256, put->expected.sha256);
 	if (put->sha256_known)
 		snprintf(put->sha256_line, sizeof(put->sha256_line), "x-amz-meta-sha256: %s", object->sha256);

@@ -61,6 +61,38 @@ void store_submit(struct store *store, struct store_request *request)
 	store->ops->submit(store, request);
 }
 
+bool store_reads(const struct store *store)
+{
+	return store->ops->read_open != NULL;
+}
+
+void store_read_open(struct store *store, struct store_read *read, const char *key, store_read_cb *done)
+{
+	REQUIRE(store_reads(store));
+	read->store = store;
+	read->done = done;
+	read->key = key;
+	read->error = (struct error){0};
+	store->ops->read_open(store, read);
+}
+
+void store_read_at(struct store_read *read, int64_t offset, void *buffer, size_t size, store_read_cb *done)
+{
+	read->done = done;
+	read->offset = offset;
+	read->buffer = buffer;
+	read->size = size;
+	read->len = 0;
+	read->error = (struct error){0};
+	read->store->ops->read_at(read);
+}
+
+void store_read_close(struct store_read *read, store_read_cb *done)
+{
+	read->done = done;
+	read->store->ops->read_close(read);
+}
+
 int store_url(const struct store *store, const char *key, char *out, size_t size)
 {
 	return store->ops->url(store, key, out, size);

@@ -35,6 +35,11 @@ struct store_object {
 	const char *source;
 	const char *start_time;
 	const char *sha256;
+	/* Of an object that is a ciphertext: what it takes to decrypt it, besides the private key. All or none. */
+	const char *encryption_type;
+	const char *encryption_public_key_sid;
+	const char *encryption_cek;
+	const char *encryption_iv;
 };
 
 /* What the transfer knows about the bytes it wrote; the store compares it with what it holds. */
@@ -95,6 +100,38 @@ struct store_request {
 };
 void store_submit(struct store *store, struct store_request *request);
 
+/*
+ * Reading an object in pieces, for who passes it on. Only where store_reads() says so (a directory): from S3 there are links, and no reason to carry
+ * the bytes through this process.
+ *
+ * open → at* → close; close is needed after an open that answered 0, and only then. Embedded by the caller, zeroed. One operation at a time.
+ */
+struct store_read;
+typedef void store_read_cb(struct store_read *read, int status);
+struct store_read {
+	void *data;
+	struct error error; /* of the last failed operation */
+	int64_t length;     /* of the object, once open */
+	size_t len;         /* bytes that the last store_read_at gave */
+	/* private */
+	struct store *store;
+	store_read_cb *done;
+	uv_work_t work;
+	const char *key;
+	void *buffer;
+	size_t size;
+	int64_t offset;
+	int step;
+	int fd;
+	int status;
+};
+bool store_reads(const struct store *store);
+/* 0, ERR_NOT_FOUND (also for what is no plain file, and below symbolic links, which are not followed), or an error of reading. `key` lives until `done`. */
+void store_read_open(struct store *store, struct store_read *read, const char *key, store_read_cb *done);
+/* Up to `size` bytes from `offset` on into `buffer`, which is the store's until `done`; fewer only at the end. */
+void store_read_at(struct store_read *read, int64_t offset, void *buffer, size_t size, store_read_cb *done);
+void store_read_close(struct store_read *read, store_read_cb *done);
+
 /* The recordingUrl of a key. 0, or ERR_LIMIT when it does not fit. Pure. */
 int store_url(const struct store *store, const char *key, char *out, size_t size);
 /* A link a browser can open for a while: a presigned URL, or the file:// URL. */
@@ -107,8 +144,8 @@ bool store_key_is_valid(const char *key);
 const char *store_kind(const struct store *store); /* "directory" or "s3" */
 bool store_up(const struct store *store);          /* the last operation did not fail for the store's own reasons */
 /*
- * Nothing new begins (ERR_CANCELLED). What is in flight is finished and open puts may go on; they must be committed or
- * aborted, for `closed` comes, from the loop, after the last of them. The store is gone then.
+ * Nothing new begins (ERR_CANCELLED). What is in flight is finished and open puts and reads may go on; they must be committed,
+ * aborted or closed, for `closed` comes, from the loop, after the last of them. The store is gone then.
  */
 void store_close(struct store *store, void (*closed)(void *data), void *data);
 
@@ -119,6 +156,9 @@ struct store_ops {
 	void (*put_commit)(struct store_put *, const struct store_digest *);
 	void (*put_abort)(struct store_put *);
 	void (*submit)(struct store *, struct store_request *);
+	void (*read_open)(struct store *, struct store_read *); /* NULL: no reading, and the other two neither */
+	void (*read_at)(struct store_read *);
+	void (*read_close)(struct store_read *);
 	int (*url)(const struct store *, const char *key, char *out, size_t size);
 	int (*link)(const struct store *, const char *key, int64_t valid_s, char *out, size_t size);
 	bool (*up)(const struct store *);
@@ -133,6 +173,7 @@ struct store {
  *
  * A put writes to `directory`/.tmp/put-… and renames: file synced, then named, then the directories synced. Commit compares
  * lengths (what was written, the digest's and the file's own); STORE_VERIFY reads the file again and compares its SHA-256.
+ * The encryption of an object goes into a file beside it, KEY.json, durable before the object is visible and deleted with it.
  * STORE_CLEAN may run beside other processes on the same directory: a temporary in use is locked by its writer (flock), and
  * what is not locked belongs to nobody. The process must ignore SIGXFSZ to be told of a file size limit.
  */

@@ -7,8 +7,11 @@
 #include "base/log.h"
 #include "store/directory_files.h"
 
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct directory_store {
 	struct store store;
@@ -16,6 +19,7 @@ struct directory_store {
 	struct directory_files *files;
 	struct soon soon; /* refusals */
 	size_t open_puts;
+	size_t open_reads;
 	size_t running; /* pool visits and refusals */
 	bool up;
 	bool closing;
@@ -36,6 +40,7 @@ struct directory_put {
 	int64_t length;
 	int status;
 	struct error error;
+	char *encryption; /* JSON for the file beside a ciphertext; NULL: none */
 	char key[];
 };
 
@@ -68,7 +73,8 @@ static void handle_closed(uv_handle_t *handle)
 
 static void store_maybe_close(struct directory_store *store)
 {
-	if (!store->closing || store->open_puts > 0 || store->running > 0 || store->handle_closed)
+	bool busy = store->open_puts > 0 || store->open_reads > 0 || store->running > 0;
+	if (!store->closing || busy || store->handle_closed)
 		return;
 	store->handle_closed = true;
 	soon_close(&store->soon, handle_closed);
@@ -138,6 +144,37 @@ static void note_status(struct directory_store *store, int status)
 
 /* ---- Put ---- */
 
+/* KEY.json beside KEY. False when that is too long for any file. */
+static bool beside(const char *key, char out[PATH_MAX])
+{
+	int len = snprintf(out, PATH_MAX, "%s.json", key);
+	return len > 0 && len < PATH_MAX;
+}
+
+/* The file beside it first: a ciphertext that can be seen has one, also after a crash. What an earlier ciphertext of this key left behind goes. */
+static int publish(struct directory_files *files, struct directory_put *op)
+{
+	char path[PATH_MAX];
+	int status = 0;
+	bool named = beside(op->key, path);
+	if (op->encryption != NULL)
+		status = named ? directory_files_write(files, path, slice_from_cstr(op->encryption), &op->error)
+			       : error_set(&op->error, ERR_LIMIT, "the name of %s is too long", op->key);
+	if (status == 0)
+		status = directory_temporary_publish(files, &op->temporary, op->key, op->length, &op->error);
+	if (status == 0 && op->encryption == NULL && named)
+		status = directory_files_delete(files, path, &op->error);
+	return status;
+}
+
+/* The object before the file beside it: what is left after a crash is no ciphertext that nobody can open. */
+static int delete_both(struct directory_files *files, const char *key, struct error *error)
+{
+	char path[PATH_MAX];
+	int status = directory_files_delete(files, key, error);
+	return status == 0 && beside(key, path) ? directory_files_delete(files, path, error) : status;
+}
+
 static void put_work(uv_work_t *work)
 {
 	struct directory_put *op = work->data;
@@ -150,7 +187,7 @@ static void put_work(uv_work_t *work)
 		op->status = directory_temporary_write(files, &op->temporary, op->bytes, &op->error);
 		break;
 	case PUT_COMMIT:
-		op->status = directory_temporary_publish(files, &op->temporary, op->key, op->length, &op->error);
+		op->status = publish(files, op);
 		break;
 	case PUT_ABORT:
 		directory_temporary_remove(files, &op->temporary);
@@ -175,6 +212,7 @@ static void put_worked(uv_work_t *work, int cancelled)
 	if (ended) {
 		store->open_puts--;
 		put->impl = NULL;
+		free(op->encryption);
 		free(op);
 	}
 	put->done(put, status); /* may free the put */
@@ -189,6 +227,21 @@ static void put_run(struct directory_put *op, enum put_step step)
 	REQUIRE(status == 0); /* fails only without a function */
 }
 
+/* The details as Twilio's callback has them, and of what. False when out of memory. */
+static bool describe_encryption(struct directory_put *op, const struct store_object *object)
+{
+	if (object->encryption_cek == NULL)
+		return true;
+	int len = asprintf(
+		&op->encryption,
+		"{\"type\":\"%s\",\"public_key_sid\":\"%s\",\"encrypted_cek\":\"%s\",\"iv\":\"%s\",\"recording_sid\":\"%s\"}\n",
+		object->encryption_type, object->encryption_public_key_sid, object->encryption_cek, object->encryption_iv,
+		object->recording_sid != NULL ? object->recording_sid : "");
+	if (len < 0)
+		op->encryption = NULL;
+	return len >= 0;
+}
+
 static void directory_put_open(struct store *base, struct store_put *put, const struct store_object *object)
 {
 	struct directory_store *store = store_of(base);
@@ -198,7 +251,8 @@ static void directory_put_open(struct store *base, struct store_put *put, const 
 	}
 	size_t key_size = strlen(object->key) + 1;
 	struct directory_put *op = calloc(1, sizeof(*op) + key_size);
-	if (op == NULL) {
+	if (op == NULL || !describe_encryption(op, object)) {
+		free(op);
 		error_set(&put->error, ERR_NOMEM, "out of memory for %s", object->key);
 		refuse_put(store, put);
 		return;
@@ -256,7 +310,7 @@ static void request_work(uv_work_t *work)
 		op->status = directory_files_verify(files, op->key, &op->request->digest, &op->error);
 		break;
 	case STORE_DELETE:
-		op->status = directory_files_delete(files, op->key, &op->error);
+		op->status = delete_both(files, op->key, &op->error);
 		break;
 	case STORE_PROBE:
 		op->status = directory_files_probe(files, &op->error);
@@ -313,6 +367,72 @@ static void directory_submit(struct store *base, struct store_request *request)
 	REQUIRE(status == 0);
 }
 
+/* ---- Reading ---- */
+
+enum read_step { READ_OPEN, READ_AT, READ_CLOSE };
+
+static void read_work(uv_work_t *work)
+{
+	struct store_read *read = CONTAINER_OF(work, struct store_read, work);
+	struct directory_files *files = store_of(read->store)->files;
+	switch ((enum read_step)read->step) {
+	case READ_OPEN:
+		if (read->status == 0)
+			read->status = directory_files_open_object(files, read->key, &read->fd, &read->length, &read->error);
+		break;
+	case READ_AT:
+		read->status = directory_files_read(files, read->fd, read->offset, read->buffer, read->size, &read->len,
+						    &read->error);
+		break;
+	case READ_CLOSE:
+		close(read->fd);
+		read->status = 0;
+		break;
+	}
+}
+
+static void read_worked(uv_work_t *work, int cancelled)
+{
+	struct store_read *read = CONTAINER_OF(work, struct store_read, work);
+	struct directory_store *store = store_of(read->store);
+	(void)cancelled;
+	store->running--;
+	if ((read->step == READ_OPEN && read->status != 0) || read->step == READ_CLOSE)
+		store->open_reads--;
+	read->done(read, read->status); /* may free the read */
+	store_maybe_close(store);
+}
+
+static void read_run(struct store_read *read, enum read_step step)
+{
+	struct directory_store *store = store_of(read->store);
+	read->step = step;
+	store->running++;
+	int status = uv_queue_work(store->loop, &read->work, read_work, read_worked);
+	REQUIRE(status == 0);
+}
+
+static void directory_read_open(struct store *base, struct store_read *read)
+{
+	struct directory_store *store = store_of(base);
+	store->open_reads++;
+	read->fd = -1;
+	read->status = refuse(store, read->key, &read->error);
+	read_run(read, READ_OPEN);
+}
+
+static void directory_read_at(struct store_read *read)
+{
+	REQUIRE(read->fd >= 0);
+	read_run(read, READ_AT);
+}
+
+static void directory_read_close(struct store_read *read)
+{
+	REQUIRE(read->fd >= 0);
+	read_run(read, READ_CLOSE);
+}
+
 /* ---- Names ---- */
 
 static int directory_url(const struct store *base, const char *key, char *out, size_t size)
@@ -352,6 +472,9 @@ static const struct store_ops directory_ops = {
 	.put_commit = directory_put_commit,
 	.put_abort = directory_put_abort,
 	.submit = directory_submit,
+	.read_open = directory_read_open,
+	.read_at = directory_read_at,
+	.read_close = directory_read_close,
 	.url = directory_url,
 	.link = directory_link,
 	.up = directory_up,

@@ -285,11 +285,38 @@ int twilio_accounts_load(struct twilio_accounts *accounts, const char *path, str
 	return status;
 }
 
+int twilio_accounts_set_key(struct twilio_accounts *accounts, const char *sid, const char *username, const char *password,
+			    struct error *error)
+{
+	bool found;
+	size_t at = find_position(accounts, sid, &found);
+
+	if (!found)
+		return error_set(error, ERR_CONFIG, "there is no token of account %s", sid);
+	struct account *account = accounts->by_sid[at];
+	wipe(account->password);
+	free(account->username);
+	account->password = NULL;
+	account->username = NULL;
+	return account_set_credentials(account, username, password, error);
+}
+
 /* Questions */
 
 size_t twilio_accounts_count(const struct twilio_accounts *accounts)
 {
 	return accounts->count;
+}
+
+struct sid *twilio_accounts_sids(const struct twilio_accounts *accounts, size_t *count)
+{
+	struct sid *sids = calloc(accounts->count + 1, sizeof(*sids));
+	*count = 0;
+	for (size_t i = 0; sids != NULL && i < accounts->count; i++) {
+		if (sid_is_set(&accounts->by_sid[i]->sid))
+			sids[(*count)++] = accounts->by_sid[i]->sid;
+	}
+	return sids;
 }
 
 static bool account_verify(const struct account *account, struct reeld_signature_request *request, const char *signature,

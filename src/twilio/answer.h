@@ -8,6 +8,7 @@
 
 #include "base/sid.h"
 #include "base/slice.h"
+#include "twilio/encryption.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,12 +22,43 @@ struct twilio_answer_recording {
 	char source[32];
 	struct sid call_sid;
 	struct sid conference_sid;
-	int64_t error_code; /* 0: none */
-	bool external;      /* media_url is not under this recording's own path */
+	int64_t error_code;  /* 0: none */
+	bool external;       /* media_url is not under this recording's own path */
+	char media_host[64]; /* whose it is then, with its port; "": none, or too long */
+	bool encrypted;      /* `encryption_details` is there and readable */
+	struct twilio_encryption encryption;
 };
 /* 0, or ERR_PROTOCOL: no JSON object, or about another recording. */
 int twilio_answer_recording(struct slice body, const struct sid *account_sid, const struct sid *recording_sid,
 			    struct twilio_answer_recording *out);
+
+/* One recording of a page of the list. */
+struct twilio_listed {
+	struct sid recording_sid;
+	struct twilio_answer_recording about;
+	int64_t created_ms; /* date_created; -1: unknown */
+	char *encryption;   /* encryption_details, the JSON object as compact text; NULL: not encrypted, or over 4 KiB of it */
+};
+
+#define TWILIO_LIST_MAX 1000 /* the largest PageSize, https://www.twilio.com/docs/usage/twilios-response#pagination */
+#define TWILIO_NEXT_PAGE_SIZE 1024
+
+struct twilio_answer_list {
+	struct twilio_listed *items;
+	size_t count;
+	char next_page[TWILIO_NEXT_PAGE_SIZE]; /* path and query of the next page; "": this was the last */
+	const char *problem;                   /* of ERR_PROTOCOL: what is wrong; static */
+};
+/*
+ * A page of an account's recordings. 0; ERR_NOMEM; ERR_PROTOCOL when it is not one: no `recordings` or more than `max`, an entry that is no recording of this
+ * account, no `next_page_uri` (null ends the list), or one that leads anywhere but to this account's list: what is not understood must not look like the end of
+ * the list, and the request for the next page carries credentials. A page that failed holds nothing.
+ */
+int twilio_answer_list(struct slice body, const struct sid *account_sid, size_t max, struct twilio_answer_list *out);
+/* The same question of a next page that was kept: path and query of a later page of this account's list. */
+bool twilio_answer_is_next_page(struct slice uri, const struct sid *account_sid);
+/* Harmless on a zeroed one and twice. */
+void twilio_answer_list_free(struct twilio_answer_list *list);
 
 struct twilio_answer_call {
 	char from[64];
@@ -41,7 +73,10 @@ struct twilio_answer_error {
 	int64_t code; /* 20404, …; 0: none */
 	char message[160];
 };
-/* {"code":…,"message":…} or <RestException><Code>…<Message>…; what cannot be read leaves the fields empty. */
+/*
+ * {"code":…,"message":…}, problem details of RFC 9457 ({"type":"…/errors/20404","title":…,"detail":…}, with or without a code) or
+ * <RestException><Code>…<Message>…; what cannot be read leaves the fields empty.
+ */
 void twilio_answer_error(struct slice body, struct twilio_answer_error *out);
 
 #endif

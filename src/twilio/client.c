@@ -2,17 +2,22 @@
 #include "twilio/client.h"
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "twilio/accounts.h"
 #include "twilio/answer.h"
+#include "twilio/explain.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define URL_SIZE 1024
+#define URL_SIZE 2048
 #define MEDIA_REDIRECTS 3
 #define JSON_MAX ((size_t)256 * 1024)
+/* A recording takes about 1.2 KiB in a list, an encrypted one 1 KiB more. */
+#define LIST_JSON_MAX ((size_t)4 * 1024 * 1024)
 #define ERROR_BODY_MAX ((size_t)16 * 1024)
 /* A JSON answer is small: one that takes longer is not coming. Media may take as long as they like, as long as bytes move. */
 #define JSON_TOTAL_TIMEOUT_MS 60000
@@ -22,7 +27,23 @@ struct twilio_client {
 	struct twilio_accounts *accounts;
 	size_t in_flight;
 	char *base; /* without a slash at the end */
+	bool twilios_own;
 };
+
+/* Is this Twilio itself, and not a stand-in or a relay of the operator's? */
+static bool is_twilios_own(const char *base)
+{
+	static const char domain[] = "twilio.com";
+	const char *host = strstr(base, "://");
+	if (host == NULL)
+		return false;
+	host += 3;
+	size_t len = strcspn(host, ":/?#");
+	size_t tail = sizeof(domain) - 1;
+	if (len < tail || strncasecmp(host + len - tail, domain, tail) != 0)
+		return false;
+	return len == tail || host[len - tail - 1] == '.';
+}
 
 struct twilio_client *twilio_client_new(const struct twilio_client_options *options)
 {
@@ -36,6 +57,7 @@ struct twilio_client *twilio_client_new(const struct twilio_client_options *opti
 	}
 	for (size_t len = strlen(client->base); len > 0 && client->base[len - 1] == '/'; len--)
 		client->base[len - 1] = '\0';
+	client->twilios_own = is_twilios_own(client->base);
 	client->http = options->http;
 	client->accounts = options->accounts;
 	return client;
@@ -75,6 +97,8 @@ static int format_resource(const struct twilio_request *request, char *out, size
 		return snprintf(out, size, "/Calls/%s.json", request->call_sid.text);
 	case TWILIO_ACCOUNT:
 		return snprintf(out, size, ".json");
+	case TWILIO_LIST_RECORDINGS:
+		return snprintf(out, size, "/Recordings.json");
 	case TWILIO_MEDIA:
 		if (request->channels != 0)
 			return snprintf(out, size, "/Recordings/%s.%s?RequestedChannels=%d", recording,
@@ -84,11 +108,57 @@ static int format_resource(const struct twilio_request *request, char *out, size
 	return -1;
 }
 
+#define DAY_MS INT64_C(86400000)
+
+static void format_day(int64_t ms, char out[16])
+{
+	char text[CLOCK_ISO8601_SIZE];
+	clock_format_iso8601(ms, text);
+	snprintf(out, 16, "%.10s", text);
+}
+
+/*
+ * Twilio's filters: DateCreated=YYYY-MM-DD, "DateCreated>=…", "DateCreated<=…" (the sign of equality ends the name), GMT. Whether "<=" includes its day is not
+ * clear from "on or before midnight", so a range ends a day later and a single day is asked for by name.
+ */
+static int format_list_url(const struct twilio_client *client, const struct twilio_request *request, char out[URL_SIZE])
+{
+	char from[16], to[16];
+	int len;
+	if (request->next_page != NULL && request->next_page[0] != '\0') {
+		if (!twilio_answer_is_next_page(slice_from_cstr(request->next_page), &request->account_sid))
+			return ERR_INVALID;
+		len = snprintf(out, URL_SIZE, "%s%s", client->base, request->next_page);
+		return len > 0 && len < URL_SIZE ? 0 : ERR_INVALID;
+	}
+	if (request->page_size == 0 || request->page_size > TWILIO_LIST_MAX || request->from_ms < 0 ||
+	    request->to_ms < request->from_ms)
+		return ERR_INVALID;
+	format_day(request->from_ms, from);
+	format_day(request->to_ms, to);
+	len = snprintf(out, URL_SIZE, "%s/2010-04-01/Accounts/%s/Recordings.json?PageSize=%zu", client->base,
+		       request->account_sid.text, request->page_size);
+	if (len < 0 || len > URL_SIZE - 80)
+		return ERR_INVALID;
+	if (strcmp(from, to) == 0) {
+		snprintf(out + len, URL_SIZE - (size_t)len, "&DateCreated=%s", from);
+	} else {
+		format_day(request->to_ms + DAY_MS, to);
+		snprintf(out + len, URL_SIZE - (size_t)len, "&DateCreated%%3E=%s&DateCreated%%3C=%s", from, to);
+	}
+	return 0;
+}
+
 static int format_url(const struct twilio_client *client, const struct twilio_request *request, char out[URL_SIZE])
 {
 	char resource[128];
+	if (request->op == TWILIO_LIST_RECORDINGS)
+		return format_list_url(client, request, out);
 	format_resource(request, resource, sizeof(resource));
-	int len = snprintf(out, URL_SIZE, "%s/2010-04-01/Accounts/%s%s", client->base, request->account_sid.text, resource);
+	/* What was deleted is still described for 40 days. */
+	const char *query = request->op == TWILIO_RECORDING ? "?IncludeSoftDeleted=true" : "";
+	int len = snprintf(out, URL_SIZE, "%s/2010-04-01/Accounts/%s%s%s", client->base, request->account_sid.text, resource,
+			   query);
 	return len > 0 && len < URL_SIZE ? 0 : ERR_INVALID;
 }
 
@@ -102,7 +172,7 @@ static bool has_sids(const struct twilio_request *request)
 {
 	if (!is_sid(&request->account_sid, "AC"))
 		return false;
-	if (request->op == TWILIO_ACCOUNT)
+	if (request->op == TWILIO_ACCOUNT || request->op == TWILIO_LIST_RECORDINGS)
 		return true;
 	return request->op == TWILIO_CALL ? is_sid(&request->call_sid, "CA") : is_sid(&request->recording_sid, "RE");
 }
@@ -130,6 +200,27 @@ static size_t media_on_receive(struct http_client_request *http, const char *byt
 
 /* ---- Answers ---- */
 
+static void on_http_header(struct http_client_request *http, struct slice name, struct slice value)
+{
+	struct twilio_request *request = request_of(http);
+	if (slice_equal_nocase(name, SLICE("Twilio-Concurrent-Requests"))) {
+		int64_t count = 0;
+		for (size_t i = 0; i < value.len; i++)
+			count = count < 0 || value.ptr[i] < '0' || value.ptr[i] > '9' || count > 99999999
+					? -1
+					: count * 10 + value.ptr[i] - '0';
+		request->concurrent = value.len == 0 ? -1 : count;
+	} else if (slice_equal_nocase(name, SLICE("Twilio-Request-Id"))) {
+		/* It goes into logs, so only what such an id is made of. */
+		bool plain = value.len < sizeof(request->request_id);
+		for (size_t i = 0; plain && i < value.len; i++)
+			plain = isalnum((unsigned char)value.ptr[i]) || value.ptr[i] == '-';
+		size_t len = plain ? value.len : 0;
+		memcpy(request->request_id, value.ptr, len);
+		request->request_id[len] = '\0';
+	}
+}
+
 static int json_failed(struct twilio_request *request)
 {
 	return error_set(&request->error, ERR_PROTOCOL, "Twilio's answer about %s is not the JSON expected (%zu bytes of %s)",
@@ -152,6 +243,9 @@ static int take_recording(struct twilio_request *request)
 	request->found_conference_sid = answer.conference_sid;
 	request->recording_error_code = answer.error_code;
 	request->external = answer.external;
+	memcpy(request->media_host, answer.media_host, sizeof(request->media_host));
+	if (answer.encrypted)
+		twilio_encryption_format(&answer.encryption, request->encryption);
 	return 0;
 }
 
@@ -167,6 +261,25 @@ static int take_call(struct twilio_request *request)
 	return 0;
 }
 
+static int take_list(struct twilio_request *request)
+{
+	request->list = calloc(1, sizeof(*request->list));
+	if (request->list == NULL)
+		return error_set(&request->error, ERR_NOMEM, "out of memory for a page of recordings");
+	int status = twilio_answer_list(request->http.collected, &request->account_sid, TWILIO_LIST_MAX, request->list);
+	if (status != 0)
+		return error_set(&request->error, status,
+				 "Twilio's list of recordings of %s is not the JSON expected: %s (%zu bytes of %s)",
+				 request->account_sid.text,
+				 request->list->problem != NULL ? request->list->problem : err_text(status),
+				 request->http.collected.len,
+				 request->http.content_type[0] != '\0' ? request->http.content_type : "no content type");
+	request->listed = request->list->items;
+	request->listed_count = request->list->count;
+	request->listed_next = request->list->next_page;
+	return 0;
+}
+
 /* A server may repeat what it was sent. */
 static bool has_credentials(const struct twilio_request *request, const char *message)
 {
@@ -176,21 +289,55 @@ static bool has_credentials(const struct twilio_request *request, const char *me
 	return password[0] != '\0' && strstr(message, password) != NULL;
 }
 
+/* "Twilio 20003: Authenticate", or what came instead. */
+static int format_answer(const struct twilio_request *request, const struct twilio_answer_error *answer, const char *hint,
+			 char *out, size_t size)
+{
+	const char *message = has_credentials(request, answer->message) ? "" : answer->message;
+	/* Twilio's explanations are long; ours must not be cut off behind one. */
+	int most = hint != NULL ? 70 : 120;
+	if (answer->code != 0)
+		return snprintf(out, size, ", Twilio %" PRId64 ": %.*s", answer->code, most, message);
+	if (message[0] != '\0')
+		return snprintf(out, size, ": %.*s", most, message);
+	if (strncasecmp(request->http.content_type, "text/html", 9) == 0)
+		return snprintf(out, size, ", in HTML, which is not Twilio's: a proxy, or a wrong TWILIO_API_BASE?");
+	out[0] = '\0';
+	return 0;
+}
+
 static int take_http_error(struct twilio_request *request, int status)
 {
 	const char *verb = request->op == TWILIO_DELETE_RECORDING ? "DELETE " : "GET ";
 	struct twilio_answer_error answer;
-	char resource[128];
+	char resource[128], text[200], load[48] = "", id[64] = "";
 	struct slice body = request->op == TWILIO_MEDIA ? buffer_slice(&request->error_body) : request->http.collected;
 	twilio_answer_error(body, &answer);
 	request->twilio_code = answer.code;
 	format_resource(request, resource, sizeof(resource));
-	const char *message = has_credentials(request, answer.message) ? "" : answer.message;
-	if (answer.code == 0)
-		return error_set(&request->error, status, "%s/Accounts/%s%s: HTTP %ld", verb, request->account_sid.text, resource,
-				 request->http.http_status);
-	return error_set(&request->error, status, "%s/Accounts/%s%s: HTTP %ld, Twilio %" PRId64 ": %s", verb,
-			 request->account_sid.text, resource, request->http.http_status, answer.code, message);
+	const char *hint = twilio_explain_refusal(request->http.http_status, answer.code);
+	format_answer(request, &answer, hint, text, sizeof(text));
+	if (request->http.http_status == 429 && request->concurrent >= 0)
+		snprintf(load, sizeof(load), ", %" PRId64 " running", request->concurrent);
+	if (request->request_id[0] != '\0')
+		snprintf(id, sizeof(id), ", %s", request->request_id);
+	return error_set(&request->error, status, "%s/Accounts/%s%s: HTTP %ld%s%s%s%s%s%s", verb, request->account_sid.text,
+			 resource, request->http.http_status, text, hint != NULL ? " (" : "", hint != NULL ? hint : "", load,
+			 hint != NULL ? ")" : "", id);
+}
+
+/* What of a refusal depends on what was asked. */
+static int status_of_refusal(const struct twilio_request *request, int status)
+{
+	long http_status = request->http.http_status;
+	/* "Recordings with one channel answer 400": error 16113. */
+	if (request->op == TWILIO_MEDIA &&
+	    ((http_status == 400 && request->channels == 2) || (request->channels != 0 && request->twilio_code == 16113)))
+		return ERR_MEDIA_CHANNELS;
+	/* Only completed recordings can be deleted; this one was, and will be again once nothing works on it. */
+	if (request->op == TWILIO_DELETE_RECORDING && (http_status == 400 || http_status == 409))
+		return ERR_MEDIA_NOT_READY;
+	return status;
 }
 
 /* 0 when the answer is what was asked for. */
@@ -199,9 +346,9 @@ static int take_answer(struct twilio_request *request)
 	long http_status = request->http.http_status;
 	int status = http_status_error(http_status);
 	if (status != 0) {
-		if (request->op == TWILIO_MEDIA && http_status == 400 && request->channels != 0)
-			status = ERR_MEDIA_CHANNELS;
 		take_http_error(request, status);
+		status = status_of_refusal(request, status);
+		request->error.code = status;
 		if (request->op != TWILIO_DELETE_RECORDING || http_status != 404 || request->twilio_code != 20404)
 			return status;
 		request->error = (struct error){0};
@@ -209,6 +356,8 @@ static int take_answer(struct twilio_request *request)
 	}
 	if (request->op == TWILIO_RECORDING)
 		return take_recording(request);
+	if (request->op == TWILIO_LIST_RECORDINGS)
+		return take_list(request);
 	return request->op == TWILIO_CALL ? take_call(request) : 0;
 }
 
@@ -241,6 +390,8 @@ static void clear_answer(struct twilio_request *request)
 {
 	request->error = (struct error){0};
 	request->twilio_code = 0;
+	request->concurrent = -1;
+	request->request_id[0] = '\0';
 	request->recording_status[0] = '\0';
 	request->duration_s = -1;
 	request->channels_found = 0;
@@ -250,10 +401,16 @@ static void clear_answer(struct twilio_request *request)
 	request->found_conference_sid = (struct sid){0};
 	request->recording_error_code = 0;
 	request->external = false;
+	request->media_host[0] = '\0';
+	request->encryption[0] = '\0';
 	request->from[0] = '\0';
 	request->to[0] = '\0';
 	request->call_status[0] = '\0';
 	request->call_duration_s = -1;
+	request->listed = NULL;
+	request->listed_count = 0;
+	request->listed_next = "";
+	request->list = NULL;
 }
 
 int twilio_start(struct twilio_client *client, struct twilio_request *request)
@@ -267,7 +424,7 @@ int twilio_start(struct twilio_client *client, struct twilio_request *request)
 	if (!sid_is_set(&request->account_sid))
 		return error_set(&request->error, ERR_CONFIG, "the event names no account, and TWILIO_ACCOUNT_SID is unset");
 	if (!has_sids(request) || format_url(client, request, url) != 0)
-		return error_set(&request->error, ERR_INVALID, "not a SID, or the base URL is too long");
+		return error_set(&request->error, ERR_INVALID, "not a SID or not a page, or the base URL is too long");
 	if (!twilio_accounts_credentials(client->accounts, &request->account_sid, &username, &password))
 		return error_set(&request->error, ERR_CONFIG, "no credentials for account %s", request->account_sid.text);
 	request->client = client;
@@ -277,6 +434,8 @@ int twilio_start(struct twilio_client *client, struct twilio_request *request)
 		.url = url,
 		.username = username,
 		.password = password,
+		.public_only = client->twilios_own,
+		.on_header = on_http_header,
 		.done = on_http_done,
 	};
 	if (request->op == TWILIO_MEDIA) {
@@ -286,11 +445,12 @@ int twilio_start(struct twilio_client *client, struct twilio_request *request)
 		request->http.on_receive = media_on_receive;
 	} else {
 		request->http.headers[0] = "Accept: application/json";
-		request->http.collect_max = JSON_MAX;
+		request->http.collect_max = request->op == TWILIO_LIST_RECORDINGS ? LIST_JSON_MAX : JSON_MAX;
 		request->http.total_timeout_ms = JSON_TOTAL_TIMEOUT_MS;
 	}
 	int status = http_client_start(client->http, &request->http);
 	/* These pointed to what is ours only during the call; start() has copied them. */
+	request->next_page = NULL;
 	request->http.url = NULL;
 	request->http.username = NULL;
 	request->http.password = NULL;
@@ -314,4 +474,11 @@ void twilio_request_release(struct twilio_request *request)
 {
 	http_client_request_release(&request->http);
 	buffer_free(&request->error_body);
+	if (request->list != NULL)
+		twilio_answer_list_free(request->list);
+	free(request->list);
+	request->list = NULL;
+	request->listed = NULL;
+	request->listed_count = 0;
+	request->listed_next = "";
 }

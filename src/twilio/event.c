@@ -5,6 +5,7 @@
 #include "base/err.h"
 
 #include <limits.h>
+#include <stdlib.h>
 
 #define EVENT_VERSION 1
 
@@ -25,6 +26,7 @@ enum param {
 	PARAM_TO,
 	PARAM_CALL_STATUS,
 	PARAM_CALL_DURATION,
+	PARAM_ENCRYPTION,
 	PARAM_COUNT
 };
 
@@ -44,6 +46,7 @@ static const struct slice param_names[PARAM_COUNT] = {
 	[PARAM_TO] = SLICE("To"),
 	[PARAM_CALL_STATUS] = SLICE("CallStatus"),
 	[PARAM_CALL_DURATION] = SLICE("CallDuration"),
+	[PARAM_ENCRYPTION] = SLICE("EncryptionDetails"),
 };
 
 static const struct {
@@ -173,22 +176,63 @@ static size_t utf8_char(struct slice s)
 	return overlong || surrogate || too_high ? 0 : len;
 }
 
-/* These texts end in the database and in JSON, which take no broken UTF-8: one bad value must not hold up a whole batch. */
-static void read_text(struct slice value, char *out, size_t size)
+/*
+ * Appends at *used of `out`. These texts end in the database and in JSON, which take no broken UTF-8: one bad value must not hold up
+ * a whole batch. False when it was cut.
+ */
+static bool append_text(struct slice value, char *out, size_t size, size_t *used)
 {
-	size_t used = 0;
-
 	while (value.len > 0) {
 		size_t len = utf8_char(value);
 		size_t taken = len > 0 ? len : 1;
 		struct slice c = len > 0 ? slice_make(value.ptr, len) : SLICE("?");
-		if (c.len > size - 1 - used)
+		if (c.len > size - 1 - *used)
 			break;
-		memcpy(out + used, c.ptr, c.len);
-		used += c.len;
+		memcpy(out + *used, c.ptr, c.len);
+		*used += c.len;
 		value = slice_make(value.ptr + taken, value.len - taken);
 	}
-	out[used] = '\0';
+	out[*used] = '\0';
+	return value.len == 0;
+}
+
+static void read_text(struct slice value, char *out, size_t size)
+{
+	size_t used = 0;
+
+	append_text(value, out, size, &used);
+}
+
+/* Also those that we know and leave alone: the URL is built from the SIDs, and what decrypts a recording is no matter for a trail. */
+static bool is_known(struct slice name)
+{
+	if (slice_equal(name, SLICE("RecordingUrl")) || slice_equal(name, SLICE("EncryptionDetails")))
+		return true;
+	for (size_t param = 0; param < PARAM_COUNT; param++) {
+		if (slice_equal(name, param_names[param]))
+			return true;
+	}
+	return false;
+}
+
+static void read_unknown(struct event *event, const struct reeld_form_field *fields, size_t count)
+{
+	static const char more[] = "...";
+	const size_t size = EVENT_UNKNOWN_SIZE - (sizeof(more) - 1);
+	size_t used = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		struct slice name = {fields[i].name, fields[i].name_len};
+		struct slice value = {fields[i].value, fields[i].value_len};
+		if (is_known(name))
+			continue;
+		if ((used > 0 && !append_text(SLICE(", "), event->unknown, size, &used)) ||
+		    !append_text(name, event->unknown, size, &used) || !append_text(SLICE("="), event->unknown, size, &used) ||
+		    !append_text(value, event->unknown, size, &used)) {
+			memcpy(event->unknown + used, more, sizeof(more));
+			return;
+		}
+	}
 }
 
 static enum recording_status read_status(struct slice value)
@@ -213,6 +257,7 @@ static int64_t read_start_time(struct slice value)
 static void event_reset(struct event *event, enum event_kind kind)
 {
 	event->kind = kind;
+	event->reconciled = false;
 	event->account_sid.text[0] = '\0';
 	event->call_sid.text[0] = '\0';
 	event->conference_sid.text[0] = '\0';
@@ -227,6 +272,8 @@ static void event_reset(struct event *event, enum event_kind kind)
 	event->from[0] = '\0';
 	event->to[0] = '\0';
 	event->call_status[0] = '\0';
+	event->unknown[0] = '\0';
+	event->encrypted = false;
 }
 
 static enum event_problem read_recording(struct event *event, const struct slice values[PARAM_COUNT])
@@ -293,12 +340,37 @@ enum event_problem event_from_form(struct event *event, enum event_kind kind, co
 		event->start_time_ms = read_start_time(values[PARAM_START_TIME]);
 		read_text(values[PARAM_SOURCE], event->source, sizeof(event->source));
 		read_text(values[PARAM_TRACK], event->track, sizeof(event->track));
+		read_unknown(event, fields, count);
+		event->encrypted = values[PARAM_ENCRYPTION].len > 0;
 	} else {
 		read_text(values[PARAM_CALL_STATUS], event->call_status, sizeof(event->call_status));
 	}
 	read_text(values[PARAM_FROM], event->from, sizeof(event->from));
 	read_text(values[PARAM_TO], event->to, sizeof(event->to));
 	return EVENT_OK;
+}
+
+void event_encryption(const struct event *event, char out[TWILIO_ENCRYPTION_TEXT_SIZE])
+{
+	struct reeld_form_field fields[EVENT_MAX_FIELDS];
+	struct slice values[PARAM_COUNT];
+	struct twilio_encryption encryption;
+	size_t count;
+	out[0] = '\0';
+	if (!event->encrypted)
+		return;
+	char *scratch = malloc(event->params.len);
+	if (scratch != NULL && reeld_form_parse(event->params.ptr, event->params.len, fields, EVENT_MAX_FIELDS, scratch,
+						event->params.len, &count) == REELD_FORM_OK) {
+		collect_params(values, fields, count);
+		if (twilio_encryption_parse(values[PARAM_ENCRYPTION], &encryption, NULL) == 0)
+			twilio_encryption_format(&encryption, out);
+		else
+			read_text(values[PARAM_ENCRYPTION], out, TWILIO_ENCRYPTION_TEXT_SIZE);
+	}
+	if (out[0] == '\0')
+		memcpy(out, "unreadable", sizeof("unreadable"));
+	free(scratch);
 }
 
 static void put_le(unsigned char *out, size_t size, uint64_t value)

@@ -11,6 +11,7 @@
 
 #include "base/sid.h"
 #include "base/slice.h"
+#include "twilio/encryption.h"
 
 #include <reeld/form.h>
 #include <stdint.h>
@@ -27,10 +28,12 @@ enum recording_status {
 
 #define EVENT_MAX_FIELDS 128
 #define EVENT_HEADER_SIZE 16
+#define EVENT_UNKNOWN_SIZE 112
 
 struct event {
 	enum event_kind kind;
 	int64_t received_at_ms;
+	bool reconciled; /* made from Twilio's list, no webhook; never of a journal */
 	struct sid account_sid;
 	struct sid call_sid;
 	struct sid conference_sid;
@@ -47,9 +50,15 @@ struct event {
 	char source[32]; /* "DialVerb" */
 	char track[16];
 	/* call events */
-	char from[64];
-	char to[64];
-	char call_status[16];
+	char from[128]; /* "+15005550006", "client:earl", "sip:earl@example.com", "anonymous" */
+	char to[128];
+	char call_status[32];
+	/*
+	 * Of a recording event: the parameters that reeld does not know, "Name=value, Other=value", with "..." at the end when there
+	 * are more. Whole in `params`.
+	 */
+	char unknown[EVENT_UNKNOWN_SIZE];
+	bool encrypted;      /* EncryptionDetails was given: event_encryption */
 	struct slice params; /* raw, points into the decoded payload */
 };
 
@@ -79,6 +88,12 @@ enum event_problem event_from_form(struct event *event, enum event_kind kind, co
 				   size_t count);
 /* The same without texts and the start time: all that can be wrong with an event, and whose and which it is. For intake. */
 enum event_problem event_identify(struct event *event, enum event_kind kind, const struct reeld_form_field *fields, size_t count);
+
+/*
+ * What the ledger keeps of EncryptionDetails: its canonical text, or, when it cannot be read, what came, cut: that the recording is encrypted must not be
+ * forgotten, and Twilio's REST may say it better. "" when there is none. Needs event->params.
+ */
+void event_encryption(const struct event *event, char out[TWILIO_ENCRYPTION_TEXT_SIZE]);
 
 /* The 16 header bytes that go before the raw params in a journal record. */
 void event_encode_header(unsigned char out[EVENT_HEADER_SIZE], enum event_kind kind, int64_t received_at_ms, size_t params_len);

@@ -7,6 +7,8 @@
   bench.py idle       resident memory with 4,096 idle connections
   bench.py sustained  burst and drain: what the ledger keeps pace with
   bench.py transfer   1,000 recordings of 1 MB end to end beside curl > file; memory with small and large recordings
+  bench.py copy       reeld's transfers beside a plain curl-multi copy between the same two ends (needs `ninja tests/bench/bench_copy`)
+  bench.py forward    journal into ledger: SQLite and Postgres in turn
   bench.py pipeline   webhook to stored recording with Postgres, Redis and an S3 sink: reeld beside the same job in Node
   bench.py all        everything, in this order
 """
@@ -98,12 +100,14 @@ class Bench:
         if not self.options.no_node and not close:
             starters["node"] = lambda: self.start_node("http_twilio.js")
             starters["fastify+pg"] = self.start_fastify
+        if self.options.ceiling:
+            starters["no sync"] = lambda: self.start_reeld(LD_PRELOAD=os.path.abspath(self.options.ceiling))
         levels = [64] if close else self.options.connections
         rows = {}
         for connections in levels:
             for round_number in range(rounds):
                 for name, start in starters.items():
-                    rate = {"nginx": 110000, "reeld": 110000}.get(name, 20000)
+                    rate = {"nginx": 110000, "reeld": 110000, "no sync": 110000}.get(name, 20000)
                     requests = self.requests_file("close" if close else "keep", min(rate * (seconds + 2), 600000), close)
                     server = start()
                     try:
@@ -275,10 +279,115 @@ class Bench:
               f"peak RSS {peak:.0f} MB", flush=True)
         return row
 
+    # --- transfers beside a plain copy ---
+    def copy(self):
+        """MB/s and CPU of moving recordings, 64 at a time: bench_copy and reeld in turn, from one nginx into it (as S3), and into files (synced)."""
+        size, count = self.options.size, self.options.recordings
+        for sink in ("put", "file"):
+            rows = {"copy": [], "reeld": []}
+            for round_number in range(self.options.rounds):
+                for name, run in (("copy", self.copy_plain), ("reeld", self.copy_reeld)):
+                    row = run(sink, size, count)
+                    rows[name].append(row)
+                    print(f"  {sink:4s} {size // 1000} KB, round {round_number + 1}, {name:5s} {row['mb_s']:7.0f} MB/s  {row['cpu_s_gb']:6.2f} CPU s/GB", flush=True)
+            ratios = [reeld["mb_s"] / plain["mb_s"] for reeld, plain in zip(rows["reeld"], rows["copy"])]
+            cpu = [reeld["cpu_s_gb"] / plain["cpu_s_gb"] for reeld, plain in zip(rows["reeld"], rows["copy"])]
+            self.results[f"copy/{sink}"] = {"of_copy": lib.median(ratios), "cpu_of_copy": lib.median(cpu),
+                                            **{name: {key: lib.median([row[key] for row in runs]) for key in ("mb_s", "cpu_s_gb")}
+                                               for name, runs in rows.items()}}
+            print(f"  {sink}: reeld moves {lib.median(ratios):.2f} of what the plain copy moves, at {lib.median(cpu):.2f} times its CPU", flush=True)
+
+    def copy_plain(self, sink, size, count):
+        web = lib.twilio_and_sink(self.fresh("nginx"), lib.free_port(), size)
+        directory = self.fresh("copy")
+        try:
+            base = f"http://127.0.0.1:{web.port}"
+            target = base + "/sink" if sink == "put" else directory
+            output = subprocess.run(["taskset", "-c", lib.SERVER_CORE, self.options.bench_copy, f"{base}/2010-04-01/audio.wav", f"{lib.ACCOUNT}:{lib.TOKEN}",
+                                     str(count), "64", sink, target], check=True, capture_output=True, text=True, timeout=600).stdout
+        finally:
+            web.stop()
+            shutil.rmtree(directory)
+        return json.loads(output)
+
+    def copy_reeld(self, sink, size, count):
+        web = lib.twilio_and_sink(self.fresh("nginx"), lib.free_port(), size)
+        directory = self.fresh("reeld")
+        base = f"http://127.0.0.1:{web.port}"
+        engines = {"S3_ENDPOINT": base, "S3_BUCKET": "sink", "AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "benchbenchbench"} if sink == "put" else {}
+        server = lib.reeld_server(self.options.binary, directory, lib.free_port(), TWILIO_API_BASE=base, UNKNOWN_CALL="archive", MAX_TRANSFERS="64",
+                                  **engines)
+        try:
+            requests = self.requests_file("copy", count)
+            before, started, stored = server.cpu_seconds(), time.monotonic(), 0
+            lib.post_all(server.port, requests, count)
+            with sqlite3.connect(f"file:{os.path.join(directory, 'data', 'ledger.db')}?mode=ro", uri=True, timeout=10) as ledger:
+                while stored < count and time.monotonic() - started < 600:
+                    stored = ledger.execute("SELECT count(*) FROM recordings WHERE status = 'stored'").fetchone()[0]
+                    time.sleep(0.02)
+            took = time.monotonic() - started
+            cpu = server.cpu_seconds() - before
+        finally:
+            server.stop()
+            web.stop()
+            shutil.rmtree(os.path.join(directory, "data"))
+        if stored < count:
+            raise RuntimeError(f"only {stored} of {count} recordings were stored")
+        return {"mb_s": size * count / took / 1e6, "cpu_s_gb": cpu / (size * count / 1e9)}
+
+    # --- journal into ledger ---
+    def forward(self):
+        """Events a second that reach the ledger: a burst of webhooks, then until the last row is there. Postgres has a core with the load."""
+        rows = {"sqlite": [], "postgres": []}
+        for round_number in range(self.options.rounds):
+            for name in rows:
+                row = self.forward_run(name)
+                rows[name].append(row)
+                print(f"  round {round_number + 1}, {name:8s} {row['events']} events, {row['events_s']:7.0f}/s over all, {row['drain_s']:7.0f}/s after the burst, "
+                      f"reeld's CPU {row['cpu_us']:.1f} us an event", flush=True)
+        for name, runs in rows.items():
+            self.results[f"forward/{name}"] = {key: lib.median([row[key] for row in runs]) for key in runs[0]}
+        ratio = lib.median([pg["drain_s"] / lite["drain_s"] for pg, lite in zip(rows["postgres"], rows["sqlite"])])
+        self.results["forward/postgres_of_sqlite"] = ratio
+        print(f"  events/s into Postgres: {ratio:.2f} of those into SQLite")
+
+    def forward_run(self, name):
+        requests = self.requests_file("keep", min(110000 * (self.options.seconds + 2), 600000))
+        postgres = Postgres(self.fresh("postgres"), core=lib.LOAD_CORE) if name == "postgres" else None
+        # Nothing is archived: 9 is the discard port, where nobody listens.
+        server = self.start_reeld(**({"DATABASE_URL": postgres.url} if postgres else {}))
+        ledger_path = os.path.join(self.directory, f"{self.serial:03d}-reeld", "data", "ledger.db")
+
+        def count():
+            if postgres:
+                return int(postgres.query("SELECT count(*) FROM recordings"))
+            with sqlite3.connect(f"file:{ledger_path}?mode=ro", uri=True, timeout=10) as ledger:
+                return ledger.execute("SELECT count(*) FROM recordings").fetchone()[0]
+
+        try:
+            if postgres:
+                postgres.wait_table("recordings")
+            before, started = server.cpu_seconds(), time.monotonic()
+            wanted = lib.wrk(server.port, requests, 64, self.options.seconds)["requests"]
+            burst_end, at_burst_end = time.monotonic(), count()
+            done = at_burst_end
+            while done < wanted and time.monotonic() - started < 300:
+                time.sleep(0.1)
+                done = count()
+            end = time.monotonic()
+            cpu = server.cpu_seconds() - before
+        finally:
+            server.stop()
+            if postgres:
+                postgres.stop()
+        if done < wanted:
+            raise RuntimeError(f"{name}: only {done} of {wanted} events reached the ledger")
+        return {"events": done, "events_s": done / (end - started), "drain_s": (done - at_burst_end) / max(end - burst_end, 1e-3), "cpu_us": cpu / done * 1e6}
+
     # --- the whole job ---
     def pipeline(self):
         """Recordings a second and their cost; all servers but the one measured share the load's core."""
-        for size, count in ((1_000, 3000), (100_000, 2000), (1_000_000, 400)):
+        for size, count in ((1_000, 4000), (100_000, 4000), (1_000_000, 400)):
             rows = {name: [] for name in ("reeld", "node")}
             for round_number in range(self.options.rounds):
                 for name in rows:
@@ -324,6 +433,7 @@ class Bench:
                 each.stop()
 
     def pipeline_measure(self, server, postgres, count):
+        os.sched_setaffinity(0, {int(lib.LOAD_CORE)}) # the load and the looking, too, stay off the core that is measured
         requests = self.requests_file("pipeline", count)
         postgres.wait_table("recordings")
         before, started, peak, stored = server.cpu_seconds(), time.monotonic(), 0.0, 0
@@ -344,6 +454,7 @@ class Postgres:
     def __init__(self, directory, core=lib.SERVER_CORE):
         self.data = os.path.join(directory, "data")
         self.port = lib.free_port()
+        self.psql = None
         versions = sorted(os.listdir("/usr/lib/postgresql"), key=int)
         self.bin = f"/usr/lib/postgresql/{versions[-1]}/bin"
         self.user = "postgres" if os.geteuid() == 0 else None
@@ -368,8 +479,12 @@ class Postgres:
         subprocess.run([os.path.join(self.bin, program), *arguments], check=True, user=self.user, stdout=subprocess.DEVNULL, cwd="/")
 
     def query(self, sql):
-        return subprocess.run([os.path.join(self.bin, "psql"), "-X", "-q", "-A", "-t", "-d", self.url, "-c", sql], check=True, capture_output=True,
-                              text=True).stdout.strip()
+        """One line of answer. One psql for all of them: starting one costs more than what it asks."""
+        if self.psql is None:
+            self.psql = subprocess.Popen(["taskset", "-c", lib.LOAD_CORE, os.path.join(self.bin, "psql"), "-X", "-q", "-A", "-t", "-d", self.url],
+                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        self.psql.stdin.write(sql + ";\n")
+        return self.psql.stdout.readline().strip()
 
     def wait_table(self, name):
         deadline = time.monotonic() + 30
@@ -379,6 +494,9 @@ class Postgres:
             time.sleep(0.1)
 
     def stop(self):
+        if self.psql is not None:
+            self.psql.stdin.close()
+            self.psql.wait(20)
         self.process.terminate()
         try:
             self.process.wait(20)
@@ -389,21 +507,25 @@ class Postgres:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", default="all", choices=["all", "ack", "connect", "idle", "sustained", "transfer", "pipeline"])
+    parser.add_argument("what", nargs="?", default="all", choices=["all", "ack", "connect", "idle", "sustained", "transfer", "copy", "forward", "pipeline"])
     parser.add_argument("--binary", default=os.environ.get("REELD_BINARY", "build/reeld"))
     parser.add_argument("--node-dir", default=os.path.join("build", "bench-node"))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--connections", type=lambda text: [int(n) for n in text.split(",")], default=[1, 16, 64, 256])
     parser.add_argument("--recordings", type=int, default=1000)
+    parser.add_argument("--size", type=int, default=1_000_000, help="bytes of a recording of `copy`")
+    parser.add_argument("--bench-copy", default=os.environ.get("BENCH_COPY", os.path.join("build", "tests", "bench", "bench_copy")))
     parser.add_argument("--no-node", action="store_true", help="leave out Node and fastify + Postgres")
+    parser.add_argument("--ceiling", metavar="NO_SYNC.SO", help="ack: reeld also on a disk that costs nothing (ninja tests/bench/no_sync.so)")
     parser.add_argument("--json", help="write the figures to this file")
     options = parser.parse_args()
     options.binary = os.path.abspath(options.binary)
     options.node_dir = os.path.abspath(options.node_dir)
+    options.bench_copy = os.path.abspath(options.bench_copy)
     bench = Bench(options)
     try:
-        names = ["ack", "connect", "idle", "sustained", "transfer", "pipeline"] if options.what == "all" else [options.what]
+        names = ["ack", "connect", "idle", "sustained", "transfer", "copy", "forward", "pipeline"] if options.what == "all" else [options.what]
         for name in names:
             print(f"\n== {name}", flush=True)
             getattr(bench, name)()

@@ -4,7 +4,6 @@ A proxy stands in for a network that misbehaves, a steady load for Twilio."""
 import contextlib
 import hashlib
 import http.client
-import json
 import os
 import re
 import shutil
@@ -96,18 +95,7 @@ class Space:
 
     def rows(self, sql, *arguments):
         """Rows of the ledger as dicts; `?` stands for an argument."""
-        parts = sql.split("?")
-        assert len(parts) == len(arguments) + 1
-        text = parts[0]
-        for argument, part in zip(arguments, parts[1:]):
-            text += "'" + str(argument).replace("'", "''") + "'" + part
-        try:
-            return json.loads(self.postgres.psql(f"SELECT coalesce(json_agg(x), '[]') FROM ({text}) x", database=self.name))
-        except RuntimeError as error:
-            # The daemon is ready before its migrations are done.
-            if "does not exist" in str(error):
-                return []
-            raise
+        return self.postgres.rows(sql, *arguments, database=self.name)
 
     def tables(self):
         return {row["t"] for row in self.rows("SELECT table_name AS t FROM information_schema.tables WHERE table_schema = 'public'")}
@@ -257,12 +245,12 @@ class Load:
 
 class Proxy:
     """A TCP relay in front of a server on loopback. `cut(n)` resets every connection once n bytes went through it in both directions
-    together, `silence()` takes connections and bytes and answers nothing, also to those that are open, `drip()` lets 1 KiB through
+    together, `silence()` takes connections and bytes and answers nothing, also to those that are open, `mute()` the same for the server's answers only, `drip()` lets 1 KiB through
     every 50 ms; `mend()` ends it for new connections and, but for silence, for those that are open."""
 
     def __init__(self, target):
         self.target = target
-        self.limit, self.silent, self.slow = None, False, False
+        self.limit, self.silent, self.muted, self.slow = None, False, False, False
         self.cuts = 0
         self.pairs = []
         self.ended = False
@@ -280,11 +268,14 @@ class Proxy:
         for pair in self.pairs:
             pair["deaf"] = True
 
+    def mute(self):
+        self.muted = True
+
     def drip(self):
         self.slow = True
 
     def mend(self):
-        self.limit, self.silent, self.slow = None, False, False
+        self.limit, self.silent, self.muted, self.slow = None, False, False, False
 
     def kill(self):
         self.ended = True
@@ -329,7 +320,7 @@ class Proxy:
                 if not data:
                     sink.shutdown(socket.SHUT_WR)
                     return
-                if pair["deaf"]:
+                if pair["deaf"] or self.muted and source is pair["ends"][1]:
                     continue
                 if self.slow:
                     time.sleep(0.05)

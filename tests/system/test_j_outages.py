@@ -81,7 +81,7 @@ class Site:
     def drained(self, what):
         """All is up, and everything acknowledged was archived, exactly once, without an attempt charged."""
         wait_until(lambda: all(self.reeld.up(name) for name in PARTS), lambda: f"{what}: all up: {self.reeld.dependencies()}")
-        # A lease whose answer was cut off on its way is nobody's until it runs out, after 45 s.
+        # Leases whose answer was cut off are asked back; the worst that may be is that one runs out, after 45 s.
         self.oracle.settle(120)
         rows = self.space.rows("SELECT recording_sid, status, attempts FROM recordings")
         assert {row["status"] for row in rows} == {"stored"}, f"{what}: {rows}"

@@ -95,7 +95,6 @@ Test(config, without_any_variable_the_documented_defaults_hold)
 	cr_expect(config.migrate);
 	cr_expect_eq(config.workers, 1);
 	cr_expect_eq(config.log_level, LOG_INFO);
-	cr_expect_null(config.absent);
 }
 
 Test(config, values_of_every_kind_are_read)
@@ -365,21 +364,25 @@ Test(config, serve_fails_closed_without_a_token)
 	setenv("VALIDATE_TWILIO_SIGNATURE", "false", 1);
 	load(NULL);
 	cr_expect_eq(config_require_serve(&config, &error), 0);
+	/* An account is made of its token; a key alone would be used by nobody. */
+	setenv("TWILIO_ACCOUNT_SID", ACCOUNT, 1);
+	setenv("TWILIO_API_KEY", KEY, 1);
+	setenv("TWILIO_API_SECRET", "s", 1);
+	load(NULL);
+	cr_expect_eq(config_require_serve(&config, &error), ERR_CONFIG);
+	cr_expect_eq(strncmp(error.detail, "TWILIO_AUTH_TOKEN: ", 19), 0, "%s", error.detail);
 }
 
 Test(config, serve_refuses_what_this_build_does_not_have)
 {
 	static const char *const refused[][2] = {
 		{"WORKERS", "2"},
-		{"GREETING", "hi"},
-		{"STREAM_URL", "wss://h"},
-		{"RECONCILE_EVERY", "1h"},
-		{"TWILIO_ENCRYPTION_KEYS", "/keys"},
 	};
 	static const char *const harmless[][2] = {
-		{"RECONCILE_EVERY", "off"}, {"S3_SSE", "AES256"}, {"S3_ADDRESSING", "path"},  {"ACK", "archived"},
-		{"ACK", "ledger"},          {"GREETING", ""},     {"AWS_ACCESS_KEY_ID", "x"}, {"DATABASE_URL", "postgres://h/d"},
-		{"REDIS_URL", "redis://h"}, {"S3_BUCKET", "b"},   {"S3_ENDPOINT", "http://h"}};
+		{"RECONCILE_EVERY", "off"},  {"S3_SSE", "AES256"},       {"S3_ADDRESSING", "path"},
+		{"ACK", "archived"},         {"ACK", "ledger"},          {"GREETING", "hi"},
+		{"STREAM_URL", "wss://h/p"}, {"AWS_ACCESS_KEY_ID", "x"}, {"DATABASE_URL", "postgres://h/d"},
+		{"REDIS_URL", "redis://h"},  {"S3_BUCKET", "b"},         {"S3_ENDPOINT", "http://h"}};
 	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
 		clearenv();
 		setenv("TWILIO_AUTH_TOKEN", "t", 1);
@@ -395,6 +398,29 @@ Test(config, serve_refuses_what_this_build_does_not_have)
 		load(NULL);
 		cr_expect_eq(config_require_serve(&config, &error), 0, "%s", error.detail);
 	}
+}
+
+Test(config, reconciling_is_off_unless_it_is_set_and_then_wants_an_account)
+{
+	clearenv();
+	setenv("TWILIO_AUTH_TOKEN", "t", 1);
+	load(NULL);
+	cr_expect_eq(config.reconcile_every_ms, 0);
+	cr_expect_eq(config.reconcile_window_ms, 2 * 86400000);
+	setenv("RECONCILE_EVERY", "off", 1);
+	load(NULL);
+	cr_expect_eq(config.reconcile_every_ms, 0);
+	setenv("RECONCILE_EVERY", "1h", 1);
+	load(NULL);
+	cr_expect_eq(config.reconcile_every_ms, 3600000);
+	cr_expect_eq(config_require_serve(&config, &error), ERR_CONFIG);
+	cr_expect_eq(strncmp(error.detail, "RECONCILE_EVERY: ", 17), 0, "%s", error.detail);
+	setenv("TWILIO_ACCOUNT_SID", "AC0123456789abcdef0123456789abcdef", 1);
+	load(NULL);
+	cr_expect_eq(config_require_serve(&config, &error), 0, "%s", error.detail);
+	refuse("RECONCILE_EVERY", "500ms", "is out of range");
+	refuse("RECONCILE_EVERY", "on", "is not a duration");
+	refuse("RECONCILE_WINDOW", "off", "is not a duration");
 }
 
 Test(config, variables_outside_the_table_come_from_the_environment_and_then_the_file)

@@ -35,6 +35,39 @@ Test(config_value, durations)
 		cr_expect_not(config_parse_duration(s(bad[i]), &ms), "%s", bad[i]);
 }
 
+Test(config_value, speech)
+{
+	static const char *const good[] = {"a", "This call is recorded. \"Really\" & <truly>.", "K\xc3\xb6ln\t\xf0\x9f\x98\x80",
+					   "a\nb"};
+	static const char *const bad[] = {"", "\xff", "a\x01", "a\x7f\x80", "\xed\xa0\x80", "\xef\xbf\xbe"};
+	char longest[4098];
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+		cr_expect(config_speech_valid(s(good[i])), "%s", good[i]);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		cr_expect_not(config_speech_valid(s(bad[i])), "%zu", i);
+	memset(longest, '&', sizeof(longest));
+	cr_expect(config_speech_valid(slice_make(longest, 4096)));
+	cr_expect_not(config_speech_valid(slice_make(longest, 4097)));
+}
+
+Test(config_value, streams)
+{
+	static const char *const good[] = {"wss://h", "wss://bridge.example.com:8443/media/a=b&c", "wss://[::1]/x"};
+	static const char *const bad[] = {"",           "ws://h",     "https://h", "wss://",     "wss:///x",   "wss://h?a=b",
+					  "wss://h/#f", "wss://u@h/", "h",         "wss://h/ a", "wss://h/\"", "wss://h/%zz"};
+	char longest[2050];
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+		cr_expect(config_stream_valid(s(good[i])), "%s", good[i]);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		cr_expect_not(config_stream_valid(s(bad[i])), "%s", bad[i]);
+	memset(longest, 'x', sizeof(longest));
+	memcpy(longest, "wss://h/", 8);
+	cr_expect(config_stream_valid(slice_make(longest, 2048)));
+	cr_expect_not(config_stream_valid(slice_make(longest, 2049)));
+	longest[100] = '\0';
+	cr_expect_not(config_stream_valid(slice_make(longest, 200)));
+}
+
 Test(config_value, sizes)
 {
 	static const struct {

@@ -1028,6 +1028,7 @@ Test(http_client, statuses_have_their_errors)
 	cr_assert_eq(http_status_error(403), ERR_HTTP_FORBIDDEN);
 	cr_assert_eq(http_status_error(404), ERR_HTTP_NOT_FOUND);
 	cr_assert_eq(http_status_error(408), ERR_TIMEOUT);
+	cr_assert_eq(http_status_error(410), ERR_HTTP_GONE);
 	cr_assert_eq(http_status_error(418), ERR_HTTP_CLIENT);
 	cr_assert_eq(http_status_error(429), ERR_HTTP_THROTTLED);
 	cr_assert_eq(http_status_error(503), ERR_HTTP_SERVER);

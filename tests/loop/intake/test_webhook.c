@@ -313,9 +313,14 @@ static void expect_silence(void)
 	cr_assert_eq(client.in.len, 0, "answered too early: %s", buffer_cstr(&client.in));
 }
 
+static double counted_at(const char *endpoint, const char *status, const char *outcome)
+{
+	return metrics_get(fixture.metrics, METRIC_WEBHOOKS, endpoint, status, outcome)->value;
+}
+
 static double counted(const char *status, const char *outcome)
 {
-	return metrics_get(fixture.metrics, METRIC_WEBHOOKS, "recording", status, outcome)->value;
+	return counted_at("recording", status, outcome);
 }
 
 static double caught(void)
@@ -990,6 +995,329 @@ Test(webhook, what_reaches_the_disk_while_closing_is_not_in_the_ledger)
 	TURN_UNTIL(webhook_is_closed);
 	cr_assert_eq(counted("200", "accepted"), 0);
 	cr_assert_eq(counted("503", "unavailable"), 1);
+}
+
+/* ---- calls ---- */
+
+#define INCOMING "/api/twilio/incoming"
+#define STATUS "/api/twilio/status"
+#define CALL "AccountSid=" AC "&CallSid=" CA "&From=%2B15005550006&To=client%3Aearl&CallStatus="
+#define XML "<?xml version=\"1.0\" encoding=\"UTF-8\"?>"
+#define RECORD(base)                                                                                   \
+	"<Start><Recording recordingStatusCallback=\"" base "/api/twilio/recording#rc=5&amp;rp=all\" " \
+	"recordingStatusCallbackEvent=\"in-progress completed absent failed\"/></Start>"
+#define TWIML(base) XML "<Response>" RECORD(base) "</Response>"
+#define STATUS_ACCEPTED "{\"success\":true,\"message\":\"Call status accepted\"}"
+#define UNKNOWN_STATUS "{\"success\":true,\"message\":\"Unknown status acknowledged\"}"
+#define FORBIDDEN "{\"error\":\"Invalid request signature\"}"
+#define NO_CALL "{\"error\":\"Missing required fields: CallSid\"}"
+
+static void post_call(const char *path, const char *form)
+{
+	send_request("POST", path, FORM, sign(TOKEN, "http://t", path, form), form);
+}
+
+static void post_call_to_the_disk(const char *path, const char *form)
+{
+	size_t before = fake_journal.count;
+	post_call(path, form);
+	TURN_UNTIL(fake_journal.count == before + 1);
+}
+
+static void expect_twiml(const char *document)
+{
+	receive();
+	cr_assert_eq(answer.status, 200, "%d: %s", answer.status, answer.body);
+	cr_assert_str_eq(answer.body, document);
+	cr_assert_not_null(strstr(answer.head, "\r\nContent-Type: text/xml\r\n"), "%s", answer.head);
+}
+
+static struct event journaled(void)
+{
+	static char scratch[8192];
+	struct event event;
+	struct slice payload = slice_make(fake_journal.payload, fake_journal.payload_len);
+	cr_assert_eq(event_decode(&event, payload, scratch, sizeof(scratch)), 0);
+	return event;
+}
+
+Test(webhook, an_incoming_call_is_answered_with_twiml_only_when_it_is_on_disk)
+{
+	static const char form[] = CALL "ringing&CallerCity=K%C3%B6ln&New";
+	start();
+	post_call_to_the_disk(INCOMING, form);
+	expect_silence();
+	cr_assert_eq(webhook_busy(webhook), 1);
+	disk_says(0);
+	expect_twiml(TWIML("http://t"));
+	struct event event = journaled();
+	cr_assert_eq(event.kind, EVENT_CALL_INCOMING);
+	cr_assert_str_eq(event.call_sid.text, CA);
+	cr_assert_str_eq(event.from, "+15005550006");
+	cr_assert_str_eq(event.to, "client:earl");
+	cr_assert_str_eq(event.call_status, "ringing");
+	cr_assert(slice_equal(event.params, slice_from_cstr(form)), "the parameters are not what came");
+	cr_assert_eq(counted_at("incoming", "200", "accepted"), 1);
+	cr_assert_eq(counted("200", "accepted"), 0);
+	cr_assert_eq(fake_filter.asked, 0, "the filter is about recordings");
+}
+
+Test(webhook, a_call_status_is_acknowledged_only_when_it_is_on_disk)
+{
+	static const char *const known[] = {"queued",    "initiated", "ringing",   "in-progress", "answered",
+					    "completed", "busy",      "no-answer", "failed",      "canceled"};
+	start();
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		char form[512];
+		snprintf(form, sizeof(form), "%s%s&CallDuration=42&SequenceNumber=%zu", CALL, known[i], i);
+		post_call_to_the_disk(STATUS, form);
+		expect_silence();
+		disk_says(0);
+		expect(200, STATUS_ACCEPTED);
+		struct event event = journaled();
+		cr_assert_eq(event.kind, EVENT_CALL_STATUS);
+		cr_assert_str_eq(event.call_status, known[i]);
+		cr_assert_eq(event.duration_s, 42);
+	}
+	/* What we do not know is kept too. */
+	post_call_to_the_disk(STATUS, CALL "parked");
+	disk_says(0);
+	expect(200, UNKNOWN_STATUS);
+	post_call_to_the_disk(STATUS, "AccountSid=" AC "&CallSid=" CA);
+	disk_says(0);
+	expect(200, UNKNOWN_STATUS);
+	cr_assert_eq(counted_at("status", "200", "accepted"), 12);
+	cr_assert_eq(fake_filter.asked, 0);
+}
+
+Test(webhook, calls_come_by_get_too)
+{
+	static const char incoming[] = INCOMING "?" CALL "ringing";
+	static const char status[] = STATUS "?" CALL "completed";
+	start();
+	send_request("GET", incoming, NULL, sign(TOKEN, "http://t", incoming, ""), NULL);
+	TURN_UNTIL(fake_journal.count == 1);
+	disk_says(0);
+	expect_twiml(TWIML("http://t"));
+	send_request("GET", status, NULL, sign(TOKEN, "http://t", status, ""), NULL);
+	TURN_UNTIL(fake_journal.count == 1);
+	disk_says(0);
+	expect(200, STATUS_ACCEPTED);
+	send_request("GET", status, NULL, sign(TOKEN, "http://t", incoming, ""), NULL);
+	expect(403, FORBIDDEN);
+}
+
+Test(webhook, calls_are_checked_like_recordings)
+{
+	static const char *const paths[] = {INCOMING, STATUS};
+	start();
+	for (size_t i = 0; i < 2; i++) {
+		const char *path = paths[i];
+		const char *endpoint = i == 0 ? "incoming" : "status";
+		send_request("PUT", path, FORM, NULL, "");
+		expect(405, "{\"error\":\"Method not allowed\"}");
+		cr_assert_not_null(strstr(answer.head, "\r\nAllow: GET, POST\r\n"));
+		send_request("POST", path, "application/json", "x", "{}");
+		expect(415, "{\"error\":\"Content-Type must be application/x-www-form-urlencoded\"}");
+		send_request("POST", path, FORM, NULL, "a=%");
+		receive();
+		cr_assert_eq(answer.status, 400, "syntax before signature: %s", answer.body);
+		/* Nothing about the fields before the signature holds. */
+		send_request("POST", path, FORM, NULL, CALL "ringing");
+		expect(403, FORBIDDEN);
+		send_request("POST", path, FORM, "bm90IGl0", "CallSid=x");
+		expect(403, FORBIDDEN);
+		send_request("POST", path, FORM, sign(OTHER_TOKEN, "http://t", path, CALL "ringing"), CALL "ringing");
+		expect(403, FORBIDDEN);
+		send_request("POST", path, FORM, sign(TOKEN, "http://t", PATH, CALL "ringing"), CALL "ringing");
+		expect(403, FORBIDDEN);
+		send_request("POST", path, FORM, sign(TOKEN, "http://t", path, "AccountSid=" AC_UNKNOWN "&CallSid=" CA),
+			     "AccountSid=" AC_UNKNOWN "&CallSid=" CA);
+		expect(403, FORBIDDEN);
+		post_call(path, "AccountSid=" AC "&RecordingSid=" RE);
+		expect(400, NO_CALL);
+		post_call(path, "AccountSid=" AC "&CallSid=");
+		expect(400, NO_CALL);
+		post_call(path, "AccountSid=" AC "&CallSid=" CF);
+		expect(400, "{\"error\":\"CallSid is not CA and 32 hex digits\"}");
+		post_call(path, CALL "completed&CallDuration=1.5");
+		expect(400, "{\"error\":\"CallDuration is not a whole number of seconds\"}");
+		cr_assert_eq(counted_at(endpoint, "403", "invalid_signature"), 5);
+		cr_assert_eq(counted_at(endpoint, "400", "bad_request"), 5);
+		cr_assert_eq(counted_at(endpoint, "405", "bad_request"), 1);
+		cr_assert_eq(counted_at(endpoint, "415", "bad_request"), 1);
+	}
+	send_request("POST", INCOMING "/", FORM, NULL, CALL "ringing");
+	expect(404, "{\"error\":\"Not found\"}");
+	cr_assert_eq(fake_journal.taken, 0);
+	cr_assert_eq(counted("403", "invalid_signature"), 0);
+}
+
+Test(webhook, the_twiml_says_greets_records_and_connects)
+{
+	options.greeting = "One & <two> \"three\" K\xc3\xb6ln";
+	options.stream_url = "wss://bridge.example.com/a&b='c'";
+	options.public_url = "https://hooks.example.com/a&b/";
+	start();
+	for (int i = 0; i < 2; i++) {
+		send_request("POST", INCOMING, FORM, sign(TOKEN, "https://hooks.example.com/a&b", INCOMING, CALL "ringing"),
+			     CALL "ringing");
+		TURN_UNTIL(fake_journal.count == 1);
+		disk_says(0);
+		receive();
+		cr_assert_eq(answer.status, 200);
+		static const char *const parts[] = {
+			XML "<Response><Say>One &amp; &lt;two&gt; ",
+			"K\xc3\xb6ln</Say>" RECORD("https://hooks.example.com/a&amp;b"),
+			"<Connect><Stream url=\"wss://bridge.example.com/a&amp;b=", "</Connect></Response>"};
+		const char *at = answer.body;
+		for (size_t k = 0; k < sizeof(parts) / sizeof(parts[0]); k++) {
+			at = strstr(at, parts[k]);
+			cr_assert_not_null(at, "%zu: %s", k, answer.body);
+			at += strlen(parts[k]);
+		}
+		cr_assert_str_eq(at, "");
+	}
+}
+
+Test(webhook, the_callback_is_where_the_call_came_to)
+{
+	static const struct {
+		const char *headers;
+		const char *base;
+		const char *document;
+	} cases[] = {
+		{"Host: calls.example.com:8443\r\n", "http://calls.example.com:8443", TWIML("http://calls.example.com:8443")},
+		{"Host: t\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: b.example, t\r\n", "https://b.example",
+		 TWIML("https://b.example")},
+		{"Host: t\r\nX-Forwarded-Proto: https\r\n", "https://t", TWIML("https://t")},
+		/* What cannot stand in a URL that Twilio calls is left to Twilio, which knows where it called. */
+		{"Host: a\"><Hangup/>\r\n", "http://a\"><Hangup/>", TWIML("")},
+	};
+	options.trusted_proxies = "127.0.0.0/8";
+	start();
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char text[2048];
+		snprintf(text, sizeof(text),
+			 "POST " INCOMING " HTTP/1.1\r\n%sContent-Type: " FORM
+			 "\r\nX-Twilio-Signature: %s\r\nContent-Length: %zu\r\n\r\n%s",
+			 cases[i].headers, sign(TOKEN, cases[i].base, INCOMING, CALL "ringing"), strlen(CALL "ringing"),
+			 CALL "ringing");
+		raw_send_text(&client, text);
+		TURN_UNTIL(fake_journal.count == 1 || client.in.len > 0 || client.ended);
+		if (fake_journal.count == 0) {
+			receive();
+			cr_assert_eq(answer.status, 403, "case %zu: %s", i, answer.body);
+			continue;
+		}
+		disk_says(0);
+		expect_twiml(cases[i].document);
+	}
+}
+
+Test(webhook, a_call_that_the_disk_does_not_keep_is_503)
+{
+	static const char *const paths[] = {INCOMING, STATUS};
+	start();
+	for (size_t i = 0; i < 2; i++) {
+		fake_journal.refuse = ERR_JOURNAL_FULL;
+		post_call(paths[i], CALL "ringing");
+		expect(503, NOT_KEPT);
+		cr_assert_not_null(strstr(answer.head, "\r\nRetry-After: 5\r\n"));
+		fake_journal.refuse = 0;
+		post_call_to_the_disk(paths[i], CALL "ringing");
+		disk_says(ERR_JOURNAL_FAILED);
+		expect(503, NOT_KEPT);
+		cr_assert_eq(counted_at(i == 0 ? "incoming" : "status", "503", "unavailable"), 2);
+	}
+	cr_assert_eq(counted("503", "unavailable"), 0);
+}
+
+Test(webhook, calls_wait_for_the_ledger_where_that_is_wanted)
+{
+	options.ack_ledger = true;
+	start();
+	post_call_to_the_disk(INCOMING, CALL "ringing");
+	disk_says(0);
+	expect_silence();
+	webhook_committed(webhook, 1);
+	expect_twiml(TWIML("http://t"));
+	post_call_to_the_disk(STATUS, CALL "completed");
+	disk_says(0);
+	expect_silence();
+	webhook_committed(webhook, 1);
+	expect_silence();
+	webhook_committed(webhook, 2);
+	expect(200, STATUS_ACCEPTED);
+	/* Among recordings. */
+	post_to_the_disk(COMPLETED);
+	disk_says(0);
+	webhook_committed(webhook, 3);
+	expect(200, ACCEPTED);
+	post_call_to_the_disk(INCOMING, CALL "ringing");
+	disk_says(0);
+	close_webhook();
+	expect(503, NOT_KEPT);
+	cr_assert_eq(counted_at("incoming", "503", "unavailable"), 1);
+}
+
+Test(webhook, a_call_that_the_ledger_does_not_commit_in_time_is_503)
+{
+	options.ack_ledger = true;
+	options.ack_timeout_ms = 30;
+	start();
+	post_call_to_the_disk(INCOMING, CALL "ringing");
+	disk_says(0);
+	expect(503, NOT_KEPT);
+	post_call_to_the_disk(STATUS, CALL "completed");
+	disk_says(0);
+	expect(503, NOT_KEPT);
+	webhook_committed(webhook, fake_journal.taken);
+	expect_silence();
+}
+
+Test(webhook, a_call_that_reaches_the_disk_while_closing_is_not_in_the_ledger)
+{
+	options.ack_ledger = true;
+	start();
+	post_call_to_the_disk(STATUS, CALL "completed");
+	close_webhook();
+	disk_says(0);
+	TURN_UNTIL(webhook_is_closed);
+	cr_assert_eq(counted_at("status", "200", "accepted"), 0);
+	cr_assert_eq(counted_at("status", "503", "unavailable"), 1);
+}
+
+Test(webhook, ack_archived_has_nothing_to_wait_for_at_calls)
+{
+	options.ack_archived = true;
+	start();
+	post_call_to_the_disk(INCOMING, CALL "ringing");
+	disk_says(0);
+	expect_twiml(TWIML("http://t"));
+	post_call_to_the_disk(STATUS, CALL "completed");
+	disk_says(0);
+	expect(200, STATUS_ACCEPTED);
+}
+
+Test(webhook, a_caller_who_goes_away_takes_nothing_with_him)
+{
+	start();
+	post_call_to_the_disk(INCOMING, CALL "ringing");
+	raw_close(&client);
+	expect_silence();
+	disk_says(0);
+	TURN_UNTIL(webhook_busy(webhook) == 0);
+}
+
+Test(webhook, twiml_that_cannot_be_written_stops_the_start)
+{
+	struct error error = {0};
+	options.greeting = "\xff";
+	cr_assert_eq(webhook_new(&webhook, &fixture.loop, &options, &error), ERR_CONFIG);
+	cr_assert_null(webhook);
+	cr_assert_not_null(strstr(error.detail, "GREETING"), "%s", error.detail);
+	webhook_is_closed = true;
 }
 
 /* ---- health ---- */

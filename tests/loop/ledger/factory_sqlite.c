@@ -66,4 +66,18 @@ void factory_pass_time(int64_t ms)
 		 "UPDATE recordings SET lease_expires_at = lease_expires_at - %lld, next_attempt_at = next_attempt_at - %lld",
 		 (long long)ms, (long long)ms);
 	factory_sql(sql);
+	snprintf(sql, sizeof(sql),
+		 "UPDATE reconcile SET lease_expires_at = lease_expires_at - %lld, finished_at = finished_at - %lld",
+		 (long long)ms, (long long)ms);
+	factory_sql(sql);
+	snprintf(sql, sizeof(sql), "UPDATE reconcile_progress SET updated_at = updated_at - %lld", (long long)ms);
+	factory_sql(sql);
+}
+
+void factory_set_tags(const char *twilio_sid, const char *first, const char *second)
+{
+	char sql[256];
+	snprintf(sql, sizeof(sql), "UPDATE calls SET tags = json_array('%s', '%s') WHERE twilio_sid = '%s'", first, second,
+		 twilio_sid);
+	factory_sql(sql);
 }

@@ -14,5 +14,7 @@ struct ledger *factory_open(uv_loop_t *loop, const char *owner);
 void factory_pass_time(int64_t ms);
 /* The first column of the first row, as text ("" for NULL and for no row); valid until the next call. Also for statements without rows. */
 const char *factory_sql(const char *sql);
+/* calls.tags of that call. */
+void factory_set_tags(const char *twilio_sid, const char *first, const char *second);
 
 #endif

@@ -133,6 +133,17 @@ static void close_journal(void)
 	journal = NULL;
 }
 
+/* How often the forwarder said that an answer was lost, and how many requests it had made by then. */
+static unsigned lost_told;
+static unsigned lost_told_after;
+
+static void take_answer_lost(void *data)
+{
+	(void)data;
+	lost_told++;
+	lost_told_after = gate.requests;
+}
+
 static struct forwarder_options options(void)
 {
 	return (struct forwarder_options){.journal = journal,
@@ -141,7 +152,8 @@ static struct forwarder_options options(void)
 					  .metrics = metrics,
 					  .capacity = take_capacity,
 					  .leased = take_leased,
-					  .forwarded = take_forwarded};
+					  .forwarded = take_forwarded,
+					  .answer_lost = take_answer_lost};
 }
 
 static void start_with(struct forwarder_options with)
@@ -229,6 +241,17 @@ static void append_recording(unsigned n, const char *status)
 	snprintf(params, sizeof(params), "RecordingSid=%s&CallSid=%s&AccountSid=%s&RecordingStatus=%s&RecordingDuration=7",
 		 make_sid("RE", n).text, make_sid("CA", n).text, make_sid("AC", 1).text, status);
 	event_encode_header(head, EVENT_RECORDING, 1700000000000, strlen(params));
+	append_raw(head, sizeof(head), params);
+}
+
+static void append_call(unsigned n, enum event_kind kind, const char *status)
+{
+	char params[512];
+	unsigned char head[EVENT_HEADER_SIZE];
+	snprintf(params, sizeof(params),
+		 "CallSid=%s&AccountSid=%s&CallStatus=%s&From=client%%3Aearl&RecordingSid=%s&RecordingStatus=completed",
+		 make_sid("CA", n).text, make_sid("AC", 1).text, status, make_sid("RE", n).text);
+	event_encode_header(head, kind, 1700000000000, strlen(params));
 	append_raw(head, sizeof(head), params);
 }
 
@@ -341,6 +364,41 @@ Test(forwarder, what_the_filter_knows_does_not_reach_the_ledger)
 	cr_expect_eq(counter(METRIC_DUPLICATES, "ledger"), 0);
 }
 
+/* Also one that speaks of a recording which the filter knows, and one that is the same as another. */
+Test(forwarder, events_of_calls_reach_the_ledger_whatever_the_filter_knows)
+{
+	struct sid sid = make_sid("RE", 1);
+	for (int status = RECORDING_IN_PROGRESS; status <= RECORDING_FAILED; status++)
+		idempotency_set_seen(filter, &sid, (enum recording_status)status);
+	for (unsigned n = 1; n <= 3; n++) {
+		append_call(n, EVENT_CALL_STATUS, "in-progress");
+		append_recording(n, "completed");
+		append_call(n, EVENT_CALL_INCOMING, "ringing");
+	}
+	append_call(1, EVENT_CALL_STATUS, "parked");
+	append_call(1, EVENT_CALL_STATUS, "completed");
+	wait_appended(11);
+	start_with(options());
+	wait_drained();
+	cr_expect_str_eq(factory_sql("SELECT count(*) FROM calls WHERE status = 'IN_PROGRESS' AND from_number = 'client:earl'"),
+			 "2");
+	cr_expect_str_eq(factory_sql("SELECT count(*) FROM calls WHERE status = 'COMPLETED'"), "1");
+	cr_expect_str_eq(rows(), "2", "the recording that the filter knows was dropped, and no call made one");
+	cr_expect_eq(forwarded, 2);
+	cr_expect_eq(leased, 2);
+	cr_expect_eq(counter(METRIC_DUPLICATES, "local"), 1);
+	struct idempotency_question question;
+	sid = make_sid("RE", 3);
+	idempotency_ask(filter, &question, &sid, RECORDING_COMPLETED);
+	cr_expect_eq(question.answer, IDEMPOTENCY_SEEN);
+	sid = make_sid("RE", 4);
+	append_call(4, EVENT_CALL_STATUS, "completed");
+	wait_appended(12);
+	wait_drained();
+	idempotency_ask(filter, &question, &sid, RECORDING_COMPLETED);
+	cr_expect_eq(question.answer, IDEMPOTENCY_UNKNOWN, "a call's event says nothing about a recording");
+}
+
 Test(forwarder, a_filter_that_forgot_costs_a_question_to_the_ledger_and_nothing_else)
 {
 	append_recording(1, "completed");
@@ -392,6 +450,7 @@ Test(forwarder, a_commit_whose_answer_was_lost_is_forwarded_again_without_harm)
 	start_with(options());
 	wait_drained();
 	cr_expect_eq(gate.requests, 2);
+	cr_expect(lost_told == 1 && lost_told_after == 2, "told once, when the ledger had answered");
 	cr_expect_str_eq(rows(), "10");
 	cr_expect_eq(counter(METRIC_DUPLICATES, "ledger"), 10);
 	cr_expect_str_eq(factory_sql("SELECT max(lease_epoch) FROM recordings"), "1");

@@ -3,6 +3,12 @@
 #include "ledger_factory.h"
 #include "ledger_support.h"
 
+#include "base/clock.h"
+#include "ledger/ledger_rules.h"
+
+#include <limits.h>
+#include <stdlib.h>
+
 static struct ledger *ledger; /* replica a */
 
 static void setup(void)
@@ -176,6 +182,81 @@ Test(ledger, a_completed_recording_comes_back_leased_with_all_that_was_said_abou
 	cr_expect_str_eq(row.lease_owner, "a");
 	cr_expect_str_eq(trail_of(1), "received leased");
 	cr_expect_str_eq(factory_sql("SELECT recording_sid FROM recordings"), make_sid("RE", 1).text);
+}
+
+/* The form of an event, raw as in the journal. */
+static struct event encrypted_event(unsigned n, enum recording_status status, const char *params)
+{
+	struct event event = recording_event(n, status);
+	event.encrypted = true;
+	event.params = slice_from_cstr(params);
+	return event;
+}
+
+#define CEK_OF_256_BYTES                                                                                   \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA%3D%3D"
+#define ENCRYPTED_FORM                                                                                            \
+	"A=b&EncryptionDetails=%7B%22iv%22%3A%22AAECAwQFBgcICQoL%22%2C%22encrypted_cek%22%3A%22" CEK_OF_256_BYTES \
+	"%22%2C%22public_key_sid%22%3A%22CR0123456789abcdef0123456789abcdef%22%2C%22type%22%3A%22rsa-aes%22%7D&c=d"
+
+static void expect_encryption(const char *text)
+{
+	struct twilio_encryption encryption;
+	cr_assert_eq(twilio_encryption_parse(slice_from_cstr(text), &encryption, NULL), 0, "%s", text);
+	cr_expect_str_eq(encryption.public_key_sid.text, "CR0123456789abcdef0123456789abcdef");
+	cr_expect_str_eq(encryption.iv_text, "AAECAwQFBgcICQoL");
+	cr_expect_eq(encryption.sealed_len, 256);
+}
+
+Test(ledger, how_a_recording_is_encrypted_stays_with_it)
+{
+	struct ledger_job job;
+	struct event events[] = {
+		encrypted_event(1, RECORDING_COMPLETED, ENCRYPTED_FORM),
+		recording_event(2, RECORDING_COMPLETED),
+		encrypted_event(3, RECORDING_COMPLETED, "EncryptionDetails=%7B%22type%22%3A%22new%01%FFthing%22%7D"),
+	};
+	cr_expect_eq(forward(events, 3, 1, &job), 1);
+	expect_encryption(job.encryption);
+	expect_encryption(get(1).job.encryption);
+	cr_expect_str_eq(get(2).job.encryption, "");
+	cr_expect_str_eq(get(3).job.encryption, "{\"type\":\"new??thing\"}", "kept, though nobody can read it");
+	cr_expect_eq(get(1).status, LEDGER_RUNNING);
+	cr_expect_str_eq(get(1).lease_owner, "a", "the columns behind it are where they were");
+	cr_expect_eq(claim_by(ledger, 1, &job, NULL), 1);
+	cr_expect_eq(finish(&job, LEDGER_OUTCOME_RELEASE, 0, NULL), 0);
+	/* Told by the second event only, and leased with it. */
+	cr_expect_eq(forward_one(4, RECORDING_IN_PROGRESS, NULL), 0);
+	struct event late = encrypted_event(4, RECORDING_COMPLETED, ENCRYPTED_FORM);
+	cr_expect_eq(forward(&late, 1, 1, &job), 1);
+	expect_encryption(job.encryption);
+}
+
+Test(ledger, what_rest_said_about_the_encryption_is_kept_with_the_object)
+{
+	struct ledger_job job;
+	forward_one(1, RECORDING_COMPLETED, &job);
+	struct ledger_request request = {.op = LEDGER_STORED_OBJECT,
+					 .recording_sid = job.recording_sid,
+					 .epoch = job.epoch,
+					 .object = {.key = "k.wav",
+						    .url = "file:///k.wav",
+						    .bytes = 1,
+						    .sha256 = "00",
+						    .content_type = "application/octet-stream",
+						    .encryption = "{\"a\":1}",
+						    .duration_s = -1}};
+	cr_assert_eq(wait_for(ledger, &request), 0, "%s", request.error.detail);
+	ledger_request_release(&request);
+	cr_expect_str_eq(get(1).job.encryption, "{\"a\":1}");
+	cr_expect_str_eq(get(1).content_type, "application/octet-stream");
+	struct event event = encrypted_event(2, RECORDING_COMPLETED, ENCRYPTED_FORM);
+	cr_expect_eq(forward(&event, 1, 1, &job), 1);
+	cr_expect_eq(store_by(ledger, &job, false), 0);
+	expect_encryption(get(2).job.encryption);
 }
 
 Test(ledger, only_lease_max_of_a_batch_are_leased_and_the_rest_is_pending_for_anybody)
@@ -357,14 +438,141 @@ Test(ledger, a_call_goes_forward_through_its_life_and_never_back)
 
 Test(ledger, twilio_words_become_call_statuses)
 {
-	static const char *const rows[][2] = {{"queued", "RINGING"},      {"ringing", "RINGING"}, {"in-progress", "IN_PROGRESS"},
-					      {"completed", "COMPLETED"}, {"busy", "NO_ANSWER"},  {"no-answer", "NO_ANSWER"},
-					      {"failed", "FAILED"},       {"canceled", "FAILED"}, {"something-new", "RINGING"}};
+	static const char *const rows[][2] = {{"queued", "RINGING"},          {"ringing", "RINGING"},
+					      {"in-progress", "IN_PROGRESS"}, {"completed", "COMPLETED"},
+					      {"busy", "NO_ANSWER"},          {"no-answer", "NO_ANSWER"},
+					      {"failed", "FAILED"},           {"canceled", "FAILED"},
+					      {"something-new", "RINGING"},   {"", "RINGING"}};
 	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct event event = call_event(100 + i, EVENT_CALL_STATUS, rows[i][0], -1);
+		struct event event = call_event(100 + i, EVENT_CALL_INCOMING, rows[i][0], -1);
 		forward(&event, 1, 0, NULL);
 		cr_expect_str_eq(call_column("status", 100 + i), rows[i][1], "%s", rows[i][0]);
 	}
+}
+
+Test(ledger, a_call_status_that_nobody_knows_changes_nothing_and_makes_no_call)
+{
+	struct event events[] = {call_event(1, EVENT_CALL_STATUS, "parked", 9), call_event(1, EVENT_CALL_STATUS, "", 9),
+				 call_event(2, EVENT_CALL_STATUS, "parked", 9), recording_event(3, RECORDING_COMPLETED)};
+	add_call(1, "ringing", -1);
+	cr_expect_eq(forward(events, 3, 0, NULL), 0);
+	cr_expect_eq(last_duplicates, 3);
+	cr_expect_eq(forward(events, 4, 1, NULL), 1, "the rest of the batch goes its way");
+	cr_expect_eq(last_duplicates, 3);
+	cr_expect_str_eq(call_column("status || '' || coalesce(duration, -1)", 1), "RINGING-1");
+	cr_expect_str_eq(factory_sql("SELECT count(*) FROM calls"), "1");
+}
+
+Test(ledger, a_call_in_one_batch_in_any_order_ends_the_same)
+{
+	/* incoming, in-progress, completed and a duplicate of each; with recordings between them */
+	static const char *const words[] = {"ringing", "in-progress", "completed"};
+	static const unsigned orders[][6] = {
+		{0, 1, 2, 0, 1, 2}, {2, 1, 0, 2, 1, 0}, {1, 0, 2, 2, 0, 1}, {2, 0, 1, 0, 2, 1}, {0, 2, 1, 1, 2, 0}};
+	for (unsigned n = 0; n < sizeof(orders) / sizeof(orders[0]); n++) {
+		struct event events[9];
+		for (size_t i = 0; i < 6; i++) {
+			unsigned at = orders[n][i];
+			events[i + i / 2] = call_event(n, at == 0 ? EVENT_CALL_INCOMING : EVENT_CALL_STATUS, words[at],
+						       at == 2 ? 17 : -1);
+		}
+		events[2] = recording_event(n, RECORDING_IN_PROGRESS);
+		events[5] = recording_event(n, RECORDING_COMPLETED);
+		events[8] = recording_event(n, RECORDING_COMPLETED);
+		cr_expect_eq(forward(events, 9, 4, NULL), 1);
+		cr_expect_str_eq(call_column("status || '' || duration || from_number || to_number", n),
+				 "COMPLETED17+15005550006+15005550001");
+		cr_expect_eq(status_of(n), LEDGER_RUNNING);
+	}
+	cr_expect_str_eq(factory_sql("SELECT count(*) FROM calls"), "5");
+}
+
+Test(ledger, the_duration_that_comes_with_the_end_of_a_call_counts)
+{
+	struct ledger_job job;
+	struct event end = call_event(1, EVENT_CALL_STATUS, "completed", 40);
+	/* The recording is archived while the call goes on: its 31 s are all that is known. */
+	add_call(1, "in-progress", -1);
+	forward_one(1, RECORDING_COMPLETED, &job);
+	cr_expect_eq(store_by(ledger, &job, false), 0);
+	cr_expect_str_eq(call_column("duration", 1), "31");
+	forward(&end, 1, 0, NULL);
+	cr_expect_str_eq(call_column("status || '' || duration", 1), "COMPLETED40");
+	forward(&end, 1, 0, NULL);
+	cr_expect_eq(last_duplicates, 1);
+	/* The call's row was fetched when it had ended, without a duration; the status comes last. */
+	struct ledger_request create = {.op = LEDGER_CREATE_CALL,
+					.call = {.call_sid = make_sid("CA", 2), .status = "completed", .duration_s = -1}};
+	cr_expect_eq(wait_for(ledger, &create), 0);
+	ledger_request_release(&create);
+	forward_one(2, RECORDING_COMPLETED, &job);
+	cr_expect_eq(store_by(ledger, &job, false), 0);
+	end = call_event(2, EVENT_CALL_STATUS, "completed", 40);
+	forward(&end, 1, 0, NULL);
+	cr_expect_str_eq(call_column("duration || from_number || to_number", 2), "40+15005550006+15005550001");
+	/* Neither another end nor an earlier word changes it. */
+	end = call_event(2, EVENT_CALL_STATUS, "failed", 1);
+	forward(&end, 1, 0, NULL);
+	end = call_event(2, EVENT_CALL_STATUS, "in-progress", 2);
+	forward(&end, 1, 0, NULL);
+	cr_expect_eq(last_duplicates, 1);
+	cr_expect_str_eq(call_column("status || '' || duration", 2), "COMPLETED40");
+}
+
+Test(ledger, who_called_is_kept_as_twilio_says_it)
+{
+	static const char *const callers[] = {"+4930123456", "client:earl", "sip:earl@example.com;transport=tls", "anonymous",
+					      ""};
+	for (unsigned n = 0; n < sizeof(callers) / sizeof(callers[0]); n++) {
+		struct event event = call_event(n, EVENT_CALL_INCOMING, "ringing", -1);
+		snprintf(event.from, sizeof(event.from), "%s", callers[n]);
+		memset(event.to, 'x', sizeof(event.to) - 1);
+		forward(&event, 1, 0, NULL);
+		cr_expect_str_eq(call_column("from_number", n), callers[n]);
+		cr_expect_str_eq(call_column("length(to_number)", n), "127");
+	}
+}
+
+Test(ledger, what_ended_a_recording_is_said_in_words)
+{
+	static const enum recording_status before[] = {RECORDING_UNKNOWN, RECORDING_IN_PROGRESS};
+	for (unsigned n = 0; n < 2; n++) {
+		struct event event = recording_event(n, RECORDING_FAILED);
+		event.error_code = n == 0 ? 16111 : 16999;
+		snprintf(event.unknown, sizeof(event.unknown), "New=x");
+		add_call(n, "completed", 1);
+		if (before[n] != RECORDING_UNKNOWN)
+			forward_one(n, before[n], NULL);
+		forward(&event, 1, 1, NULL);
+		const char *error = n == 0 ? "failed at Twilio, error 16111: lost by Twilio's external storage"
+					   : "failed at Twilio, error 16999, see https://www.twilio.com/docs/api/errors/16999";
+		struct ledger_recording recording = get(n);
+		cr_expect_eq(strncmp(recording.last_error, error, strlen(error)), 0, "%s", recording.last_error);
+		cr_expect_null(strstr(recording.last_error, "New"));
+		const char *notes = call_column("notes", n);
+		cr_expect_not_null(strstr(notes, recording.last_error), "%s", notes);
+		cr_expect_not_null(strstr(notes, make_sid("RE", n).text), "%s", notes);
+		char detail[300];
+		snprintf(detail, sizeof(detail), "%s; also sent: New=x", recording.last_error);
+		cr_expect_str_eq(factory_sql("SELECT detail FROM recording_events ORDER BY recording_id DESC, n DESC LIMIT 1"),
+				 detail);
+	}
+}
+
+Test(ledger, parameters_that_nobody_knows_are_kept_in_the_trail)
+{
+	struct event event = recording_event(1, RECORDING_IN_PROGRESS);
+	snprintf(event.unknown, sizeof(event.unknown), "RecordingMood=blue");
+	forward(&event, 1, 1, NULL);
+	cr_expect_str_eq(factory_sql("SELECT detail FROM recording_events"), "in-progress; also sent: RecordingMood=blue");
+	event = recording_event(1, RECORDING_COMPLETED);
+	event.error_code = 16107;
+	snprintf(event.unknown, sizeof(event.unknown), "RecordingMood=red");
+	forward(&event, 1, 1, NULL);
+	const char *detail = factory_sql("SELECT detail FROM recording_events WHERE n = 2");
+	cr_expect_eq(strncmp(detail, "completed, error 16107: encrypted with another public key", 57), 0, "%s", detail);
+	cr_expect_not_null(strstr(detail, "; also sent: RecordingMood=red"), "%s", detail);
+	cr_expect_str_eq(get(1).last_error, "", "it is no failure");
 }
 
 Test(ledger, lookup_knows_a_call_only_after_it_was_created)
@@ -553,6 +761,64 @@ Test(ledger, a_dead_replicas_work_is_taken_over_and_its_late_writes_change_nothi
 	cr_expect_eq(store_by(other, &taken, false), 0);
 	cr_expect_eq(status_of(1), LEDGER_STORED);
 	close_ledger(other);
+}
+
+static size_t reclaim_by(struct ledger *by, const struct ledger_job *held, size_t count, size_t max, struct ledger_job *jobs)
+{
+	struct ledger_request request = {.op = LEDGER_RECLAIM, .jobs = held, .count = count, .lease_max = max};
+	cr_assert_eq(wait_for(by, &request), 0, "%s", request.error.detail);
+	size_t found = request.leased_count;
+	cr_assert_leq(found, max);
+	for (size_t i = 0; i < found; i++)
+		jobs[i] = request.leased[i];
+	ledger_request_release(&request);
+	return found;
+}
+
+Test(ledger, an_owner_is_handed_its_leases_that_it_does_not_hold)
+{
+	struct ledger *other = factory_open(&loop, "b");
+	struct ledger_job held[2];
+	struct ledger_job found[8];
+	for (unsigned n = 1; n <= 4; n++)
+		forward_one(n, RECORDING_COMPLETED, n <= 2 ? &held[n - 1] : &found[0]);
+	forward_one(5, RECORDING_COMPLETED, NULL); /* pending */
+	forward_one(6, RECORDING_COMPLETED, &found[0]);
+	cr_assert_eq(store_by(ledger, &found[0], false), 0);
+	cr_expect_eq(reclaim_by(other, NULL, 0, 8, found), 0, "another's leases");
+	cr_expect_eq(reclaim_by(ledger, held, 2, 1, found), 1, "as many as there is room for");
+	factory_pass_time(LEDGER_LEASE_MS / 2);
+	cr_assert_eq(reclaim_by(ledger, held, 2, 8, found), 2);
+	unsigned mask = 0;
+	for (size_t i = 0; i < 2; i++) {
+		for (unsigned n = 3; n <= 4; n++)
+			mask |= strcmp(found[i].recording_sid.text, make_sid("RE", n).text) == 0 ? 1u << n : 0;
+		cr_expect_eq(found[i].epoch, 1, "the lease that was given, not another");
+	}
+	cr_expect_eq(mask, 1u << 3 | 1u << 4);
+	/* Prolonged: the others' run out before. */
+	factory_pass_time(LEDGER_LEASE_MS / 2 + 1000);
+	cr_expect_eq(reclaim_by(ledger, NULL, 0, 8, found), 2, "what has run out is nobody's");
+	struct ledger_job taken;
+	cr_expect_eq(claim_by(other, 8, &taken, NULL), 3, "the two that ran out, and the pending one");
+	/* An epoch that is not the row's is not held. */
+	struct ledger_job stale = found[0];
+	stale.epoch = 7;
+	cr_expect_eq(reclaim_by(ledger, &stale, 1, 8, found), 2);
+	/* And what was handed back can be ended. */
+	cr_expect_eq(store_by(ledger, &found[0], false), 0);
+	cr_expect_eq(get(3).job.attempts, 0);
+	close_ledger(other);
+}
+
+Test(ledger, a_lease_kept_for_the_purge_is_handed_back_as_stored)
+{
+	struct ledger_job job, found;
+	forward_one(1, RECORDING_COMPLETED, &job);
+	cr_assert_eq(store_by(ledger, &job, true), 0);
+	cr_assert_eq(reclaim_by(ledger, NULL, 0, 1, &found), 1);
+	cr_expect(found.stored && found.epoch == 1);
+	cr_expect_str_eq(found.url, "file:///x/RE.wav");
 }
 
 Test(ledger, a_heartbeat_keeps_the_lease)
@@ -750,6 +1016,287 @@ Test(ledger, lists_page_through_everything_by_status_and_by_key)
 	cr_expect_eq(walk(LEDGER_STORED, "%"), 0, "a prefix is not a pattern");
 	struct ledger_request request = {.op = LEDGER_LIST, .status_filter = -1, .cursor = "12; DROP TABLE"};
 	cr_expect_eq(wait_for(ledger, &request), ERR_INVALID);
+	ledger_request_release(&request);
+}
+
+/* How many recordings a list of these has, in pages of 2; each once, newest first. */
+static size_t walk_of(const char *sid, int status_filter)
+{
+	char cursor[64] = "";
+	size_t total = 0;
+	unsigned last = UINT_MAX;
+	do {
+		struct ledger_request request = {.op = LEDGER_LIST, .status_filter = status_filter, .cursor = cursor, .limit = 2};
+		snprintf(request.of.text, sizeof(request.of.text), "%s", sid);
+		cr_assert_eq(wait_for(ledger, &request), 0, "%s", request.error.detail);
+		for (size_t i = 0; i < request.recording_count; i++) {
+			unsigned n = (unsigned)strtoul(request.recordings[i].job.recording_sid.text + 10, NULL, 16);
+			cr_expect_lt(n, last);
+			last = n;
+		}
+		total += request.recording_count;
+		snprintf(cursor, sizeof(cursor), "%s", request.next_cursor);
+		ledger_request_release(&request);
+	} while (cursor[0] != '\0');
+	return total;
+}
+
+Test(ledger, lists_of_one_recording_call_or_conference)
+{
+	struct ledger_job job;
+	for (unsigned i = 1; i <= 12; i++) {
+		struct event event = recording_event(i, RECORDING_COMPLETED);
+		event.call_sid = i <= 5 ? make_sid("CA", 1) : i <= 9 ? make_sid("CA", 2) : (struct sid){""};
+		event.conference_sid = i > 9 ? make_sid("CF", 1) : (struct sid){""};
+		forward(&event, 1, 1, &job);
+		if (i % 2 == 0)
+			store_by(ledger, &job, false);
+	}
+	/* Eight digits in common with the first call are not enough. */
+	struct event event = recording_event(13, RECORDING_COMPLETED);
+	event.call_sid = make_sid("CA", 1);
+	event.call_sid.text[33] ^= 1;
+	forward(&event, 1, 0, NULL);
+	cr_expect_eq(walk_of(make_sid("CA", 1).text, -1), 5);
+	cr_expect_eq(walk_of(make_sid("CA", 1).text, LEDGER_STORED), 2);
+	cr_expect_eq(walk_of(make_sid("CA", 2).text, -1), 4);
+	cr_expect_eq(walk_of(make_sid("CA", 3).text, -1), 0);
+	cr_expect_eq(walk_of(make_sid("CF", 1).text, -1), 3);
+	cr_expect_eq(walk_of(make_sid("CF", 1).text, LEDGER_DEAD), 0);
+	cr_expect_eq(walk_of(make_sid("RE", 7).text, -1), 1);
+	cr_expect_eq(walk_of(make_sid("RE", 7).text, LEDGER_STORED), 0);
+	cr_expect_eq(walk_of(make_sid("RE", 99).text, -1), 0);
+	struct ledger_request request = {.op = LEDGER_LIST, .status_filter = -1, .of = {"' OR 1=1 --"}};
+	cr_expect_eq(wait_for(ledger, &request), ERR_INVALID);
+	ledger_request_release(&request);
+}
+
+Test(ledger, a_recording_shows_twilios_error_code_and_when_it_was_first_heard_of)
+{
+	struct event event = recording_event(1, RECORDING_ABSENT);
+	event.error_code = 16104;
+	event.received_at_ms = 1700000000123;
+	forward(&event, 1, 0, NULL);
+	cr_expect_eq(get(1).error_code, 16104);
+	cr_expect_eq(get(1).received_at_ms, 1700000000123);
+	forward_one(2, RECORDING_COMPLETED, NULL);
+	cr_expect_eq(get(2).error_code, -1);
+	event = recording_event(3, RECORDING_IN_PROGRESS);
+	event.received_at_ms = 1700000000000;
+	forward(&event, 1, 0, NULL);
+	event = recording_event(3, RECORDING_COMPLETED);
+	event.received_at_ms = 1700000009000;
+	forward(&event, 1, 0, NULL);
+	cr_expect_eq(get(3).received_at_ms, 1700000000000);
+	cr_expect_eq(get(3).job.received_at_ms, 1700000009000);
+}
+
+Test(ledger, the_trail_says_who_asked)
+{
+	struct ledger_job job;
+	forward_one(1, RECORDING_COMPLETED, &job);
+	finish(&job, LEDGER_OUTCOME_DEAD, 0, "x");
+	struct ledger_request retry = {.op = LEDGER_RETRY, .recording_sid = make_sid("RE", 1), .by = "api"};
+	cr_assert_eq(wait_for(ledger, &retry), 0);
+	ledger_request_release(&retry);
+	cr_assert_eq(claim_by(ledger, 1, &job, NULL), 1);
+	store_by(ledger, &job, false);
+	struct ledger_request remove = {.op = LEDGER_DELETED_OBJECT, .recording_sid = make_sid("RE", 1), .by = "api"};
+	cr_assert_eq(wait_for(ledger, &remove), 0);
+	ledger_request_release(&remove);
+	struct ledger_request request = {.op = LEDGER_GET, .recording_sid = make_sid("RE", 1)};
+	cr_assert_eq(wait_for(ledger, &request), 0);
+	cr_assert_eq(request.audit_count, 7);
+	cr_expect_str_eq(request.audit[3].detail, "by api");
+	cr_expect_str_eq(request.audit[6].what, "deleted");
+	cr_expect_str_eq(request.audit[6].detail, "from storage, by api");
+	ledger_request_release(&request);
+}
+
+/* ---- figures over all calls ---- */
+
+static struct ledger_stats *stats_of(struct ledger_request *request)
+{
+	*request = (struct ledger_request){.op = LEDGER_STATS};
+	cr_assert_eq(wait_for(ledger, request), 0, "%s", request->error.detail);
+	return request->stats;
+}
+
+static void expect_stats(const int64_t by_status[LEDGER_CALL_STATUSES], int64_t timed, int64_t seconds)
+{
+	struct ledger_request request;
+	const struct ledger_stats *stats = stats_of(&request);
+	for (size_t i = 0; i < LEDGER_CALL_STATUSES; i++)
+		cr_expect_eq(stats->calls_by_status[i], by_status[i], "%s: %lld instead of %lld",
+			     call_status_name((enum call_status)i), (long long)stats->calls_by_status[i],
+			     (long long)by_status[i]);
+	cr_expect_eq(stats->timed, timed);
+	cr_expect_eq(stats->seconds, seconds);
+	ledger_request_release(&request);
+}
+
+Test(ledger, an_empty_ledger_has_thirty_days_without_calls)
+{
+	struct ledger_request request;
+	const struct ledger_stats *stats = stats_of(&request);
+	char today[CLOCK_ISO8601_SIZE];
+	clock_format_iso8601(clock_wall_ms(), today);
+	today[10] = '\0';
+	cr_expect_str_eq(stats->days[LEDGER_STATS_DAYS - 1].date, today);
+	for (size_t i = 0; i < LEDGER_STATS_DAYS; i++) {
+		cr_expect_eq(stats->days[i].calls, 0);
+		cr_expect_eq(strlen(stats->days[i].date), 10);
+		if (i > 0)
+			cr_expect_lt(strcmp(stats->days[i - 1].date, stats->days[i].date), 0);
+	}
+	cr_expect_eq(stats->top_rated_count + stats->longest_count, 0);
+	ledger_request_release(&request);
+	expect_stats((const int64_t[LEDGER_CALL_STATUSES]){0}, 0, 0);
+}
+
+Test(ledger, figures_follow_what_becomes_of_calls)
+{
+	for (unsigned i = 1; i <= 4; i++)
+		add_call(i, "ringing", -1);
+	expect_stats((const int64_t[]){4, 0, 0, 0, 0}, 0, 0);
+	add_call(1, "in-progress", -1);
+	add_call(2, "completed", 100);
+	add_call(3, "no-answer", 0);
+	add_call(4, "failed", -1);
+	expect_stats((const int64_t[]){0, 1, 1, 1, 1}, 2, 100);
+	add_call(2, "completed", 100);
+	add_call(1, "completed", 11);
+	expect_stats((const int64_t[]){0, 0, 2, 1, 1}, 3, 111);
+	struct ledger_job job;
+	forward_one(4, RECORDING_COMPLETED, &job);
+	store_by(ledger, &job, false); /* gives a call without a duration that of its recording */
+	expect_stats((const int64_t[]){0, 0, 2, 1, 1}, 4, 142);
+	/* Others may change rows too. */
+	factory_sql("UPDATE calls SET duration = NULL WHERE duration = 100");
+	factory_sql("UPDATE calls SET rating = 5, notes = 'x'");
+	expect_stats((const int64_t[]){0, 0, 2, 1, 1}, 3, 42);
+	factory_sql("DELETE FROM calls WHERE status = 'COMPLETED'");
+	expect_stats((const int64_t[]){0, 0, 0, 1, 1}, 2, 31);
+	factory_sql("DELETE FROM calls");
+	expect_stats((const int64_t[]){0, 0, 0, 0, 0}, 0, 0);
+}
+
+static void start(struct ledger *on, struct ledger_request *request, struct waited *waited)
+{
+	*waited = (struct waited){0};
+	request->done = waited_done;
+	request->data = waited;
+	ledger_submit(on, request);
+	waited->submitted = true;
+}
+
+Test(ledger, figures_are_exact_while_others_write_and_ask)
+{
+	enum { ROUNDS = 40, CALLS = 5 };
+	struct ledger *other = factory_open(&loop, "b");
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		struct event events[CALLS];
+		struct ledger_request requests[3] = {
+			{.op = LEDGER_STATS}, {.op = LEDGER_FORWARD, .events = events, .count = CALLS}, {.op = LEDGER_STATS}};
+		struct waited waited[3];
+		for (unsigned i = 0; i < CALLS; i++)
+			events[i] = call_event(round * CALLS + i, EVENT_CALL_INCOMING, "completed", 1);
+		for (size_t i = 0; i < 3; i++)
+			start(i == 2 ? other : ledger, &requests[i], &waited[i]);
+		while (!waited[0].done || !waited[1].done || !waited[2].done)
+			uv_run(&loop, UV_RUN_ONCE);
+		for (size_t i = 0; i < 3; i++) {
+			cr_assert_eq(waited[i].status, 0, "%s", requests[i].error.detail);
+			if (i != 1) {
+				int64_t seen = requests[i].stats->calls_by_status[CALL_COMPLETED];
+				cr_expect(seen == round * CALLS || seen == (round + 1) * CALLS, "%lld in round %u",
+					  (long long)seen, round);
+				cr_expect_eq(requests[i].stats->seconds, seen);
+			}
+			ledger_request_release(&requests[i]);
+		}
+	}
+	expect_stats((const int64_t[]){0, 0, ROUNDS * CALLS, 0, 0}, ROUNDS * CALLS, ROUNDS * CALLS);
+	close_ledger(other);
+}
+
+Test(ledger, calls_are_counted_on_the_utc_day_they_were_created)
+{
+	static const int64_t day_ms = 86400000;
+	int64_t today = clock_wall_ms() / day_ms;
+	struct {
+		int64_t at;
+		size_t day; /* LEDGER_STATS_DAYS: not shown */
+	} calls[] = {{today * day_ms, 29},        {today * day_ms - 1, 28},        {(today - 1) * day_ms, 28},
+		     {(today - 29) * day_ms, 0},  {(today - 29) * day_ms - 1, 30}, {(today - 15) * day_ms + 5000, 14},
+		     {(today - 400) * day_ms, 30}};
+	int64_t expected[LEDGER_STATS_DAYS + 1] = {0};
+	for (unsigned i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		struct event event = call_event(i + 1, EVENT_CALL_STATUS, "completed", 1);
+		event.received_at_ms = calls[i].at;
+		forward(&event, 1, 0, NULL);
+		expected[calls[i].day]++;
+	}
+	struct ledger_request request;
+	const struct ledger_stats *stats = stats_of(&request);
+	if (clock_wall_ms() / day_ms == today) /* else midnight came in between */
+		for (size_t i = 0; i < LEDGER_STATS_DAYS; i++)
+			cr_expect_eq(stats->days[i].calls, expected[i], "%s: %lld", stats->days[i].date,
+				     (long long)stats->days[i].calls);
+	ledger_request_release(&request);
+	expect_stats((const int64_t[]){0, 0, 7, 0, 0}, 7, 7);
+}
+
+Test(ledger, the_ten_longest_and_the_ten_best_rated_calls_with_all_that_is_known_of_them)
+{
+	char sql[512];
+	for (unsigned i = 1; i <= 25; i++)
+		add_call(i, "completed", (int64_t)(i * 7 % 26));
+	for (unsigned i = 1; i <= 12; i++) {
+		snprintf(sql, sizeof(sql), "UPDATE calls SET rating = %u WHERE twilio_sid = '%s'", i % 5 + 1,
+			 make_sid("CA", i).text);
+		factory_sql(sql);
+	}
+	snprintf(sql, sizeof(sql),
+		 "UPDATE calls SET notes = 'a \"note\"', transcript_url = 'https://t/1', recording_url = 'https://r/1' WHERE "
+		 "twilio_sid = '%s'",
+		 make_sid("CA", 9).text);
+	factory_sql(sql);
+	for (int i = 0; i < 3; i++) {
+		snprintf(sql, sizeof(sql),
+			 "INSERT INTO call_segments (call_id, speaker, text, timestamp, created_at) "
+			 "SELECT id, 'EARL', 'hello', 1.5, created_at FROM calls WHERE twilio_sid = '%s'",
+			 make_sid("CA", 9).text);
+		factory_sql(sql);
+	}
+	factory_set_tags(make_sid("CA", 9).text, "refund", "a \"b\"");
+	struct ledger_request request;
+	const struct ledger_stats *stats = stats_of(&request);
+	cr_assert_eq(stats->longest_count, 10);
+	for (size_t i = 0; i < 10; i++)
+		cr_expect_eq(stats->longest[i].duration_s, 25 - (int64_t)i);
+	cr_assert_eq(stats->top_rated_count, 10);
+	/* 5: 9, 4; 4: 8, 3; 3: 12, 7, 2; 2: 11, 6, 1 */
+	static const unsigned rated[] = {9, 4, 8, 3, 12, 7, 2, 11, 6, 1};
+	for (size_t i = 0; i < 10; i++)
+		cr_expect_str_eq(stats->top_rated[i].twilio_sid, make_sid("CA", rated[i]).text);
+	const struct ledger_call_row *best = &stats->top_rated[0];
+	cr_expect_gt(best->id, 0);
+	cr_expect_eq(best->rating, 5);
+	cr_expect_eq(best->segments, 3);
+	cr_expect_str_eq(best->notes, "a \"note\"");
+	cr_expect_str_eq(best->tags, "[\"refund\",\"a \\\"b\\\"\"]");
+	cr_expect_str_eq(best->recording_url, "https://r/1");
+	cr_expect_str_eq(best->transcript_url, "https://t/1");
+	cr_expect_str_eq(best->status, "COMPLETED");
+	cr_expect_str_eq(best->from, "+15005550006");
+	cr_expect_str_eq(best->to, "+15005550001");
+	cr_expect_eq(best->created_at_ms, 1700000000000);
+	cr_expect_gt(best->updated_at_ms, 1700000000000);
+	cr_expect_eq(best->duration_s, 9 * 7 % 26);
+	cr_expect_eq(stats->top_rated[1].segments, 0);
+	cr_expect_str_eq(stats->top_rated[1].tags, "[]");
+	cr_expect_str_eq(stats->top_rated[1].notes, "");
 	ledger_request_release(&request);
 }
 

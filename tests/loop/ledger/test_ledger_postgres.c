@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What only the Postgres ledger has: a network, other replicas at the same moment, rules written a second time in SQL, migrations of many at once. */
 #include "factory_postgres.h"
+#include "ledger/ledger_postgres.h"
 #include "ledger/ledger_rules.h"
 #include "ledger/migrations.h"
 #include "ledger_factory.h"
@@ -163,6 +164,67 @@ Test(ledger_postgres, a_connection_that_breaks_at_any_turn_leaves_one_effect)
 	cr_expect_str_eq(factory_sql("SELECT count(*) FROM recording_events WHERE what = 'purged'"), text);
 	cr_expect_str_eq(factory_sql("SELECT recording_url || duration FROM calls"), "file:///k3");
 	close_ledger(ledger);
+}
+
+/* The batch was committed and its answer cut off: its sender gets the leases at once, nobody else does, and each of them once. */
+Test(ledger_postgres, leases_whose_answer_was_cut_off_come_back_to_their_owner)
+{
+	enum { TURNS = 24 };
+	struct ledger *ledger = open_by("a", false);
+	struct ledger *other = open_by("b", false);
+	unsigned orphans = 0;
+	wait_up(other, true);
+	for (unsigned turns = 0; turns < TURNS; turns++) {
+		struct event event = recording_event(turns, RECORDING_COMPLETED);
+		struct ledger_request forward = {.op = LEDGER_FORWARD, .events = &event, .count = 1, .lease_max = 1};
+		struct waited waited = {.submitted = true};
+		wait_up(ledger, true);
+		forward.done = waited_done;
+		forward.data = &waited;
+		ledger_submit(ledger, &forward);
+		for (unsigned turn = 0; turn < turns; turn++)
+			uv_run(&loop, UV_RUN_NOWAIT);
+		proxy_cut(proxy);
+		while (!waited.done)
+			uv_run(&loop, UV_RUN_ONCE);
+		unsigned told = (unsigned)forward.leased_count;
+		ledger_request_release(&forward);
+		/* As the forwarder does it: the same batch again, which waits for what the cut connection had begun. */
+		while (waited.status != 0) {
+			waited.status = wait_for(ledger, &forward);
+			told += (unsigned)forward.leased_count;
+			ledger_request_release(&forward);
+		}
+		struct ledger_job job = {.recording_sid = event.recording_sid, .epoch = 1};
+		int status;
+		do { /* the other lane was cut as well */
+			struct ledger_request reclaim = {
+				.op = LEDGER_RECLAIM, .jobs = &job, .count = told > 0 ? 1 : 0, .lease_max = 8};
+			status = wait_for(ledger, &reclaim);
+			if (status == 0) {
+				cr_expect_eq(reclaim.leased_count, 1 - told, "turn %u: told of %u", turns, told);
+				orphans += (unsigned)reclaim.leased_count;
+			}
+			ledger_request_release(&reclaim);
+			if (status == 0) {
+				reclaim = (struct ledger_request){.op = LEDGER_RECLAIM, .lease_max = 8};
+				wait_up(other, true);
+				if (wait_for(other, &reclaim) == 0)
+					cr_expect_eq(reclaim.leased_count, 0);
+				ledger_request_release(&reclaim);
+			}
+		} while (status != 0);
+		struct ledger_request finish = {.op = LEDGER_FINISH,
+						.recording_sid = job.recording_sid,
+						.epoch = 1,
+						.finish = {.outcome = LEDGER_OUTCOME_SKIPPED}};
+		cr_expect_eq(wait_for(ledger, &finish), 0, "%s", finish.error.detail);
+		ledger_request_release(&finish);
+	}
+	cr_expect_str_eq(factory_sql("SELECT count(*) FROM recordings WHERE lease_epoch <> 1 OR attempts <> 0"), "0");
+	cr_expect_gt(orphans, 0, "no cut fell between a commit and its answer");
+	close_ledger(ledger);
+	close_ledger(other);
 }
 
 /* ---- the rules, in SQL ---- */
@@ -397,11 +459,91 @@ Test(ledger_postgres, many_stored_ones_are_counted_by_the_planners_estimate)
 	close_ledger(ledger);
 }
 
+/* ---- plans ---- */
+
+Test(ledger_postgres, a_page_of_twilios_list_is_compared_by_the_index)
+{
+	char sql[2048];
+	factory_sql("INSERT INTO recordings (recording_sid, status, received_at, updated_at) SELECT 'RE' || lpad(to_hex(i), 32, "
+		    "'0'), "
+		    "'stored', now(), now() FROM generate_series(1, 20000) i");
+	factory_sql("ANALYZE recordings");
+	/* Planned without knowing how long the page is, as the prepared statement is. */
+	cr_assert_lt(snprintf(sql, sizeof(sql),
+			      "SET plan_cache_mode = force_generic_plan; PREPARE page (uuid[]) AS %s; "
+			      "EXPLAIN (FORMAT JSON) EXECUTE page ('{00000000-0000-0000-0000-000000000007}')",
+			      ledger_postgres_sql[QUERY_STANDINGS]),
+		     (int)sizeof(sql));
+	const char *plan = factory_sql(sql);
+	cr_expect_not_null(strstr(plan, "recordings_sid"), "%s", plan);
+	cr_expect_null(strstr(plan, "Seq Scan"), "%s", plan);
+}
+
 /* ---- migrations ---- */
+
+/* The rights of docs/postgres.md, and a person's who may only change calls. */
+Test(ledger_postgres, the_documented_rights_suffice)
+{
+	char sql[1024];
+	char role_url[512];
+	struct ledger *ledger;
+	struct error error = {0};
+	struct ledger_job job;
+	snprintf(sql, sizeof(sql),
+		 "DO $$ BEGIN CREATE ROLE r_%d LOGIN; CREATE ROLE p_%d; EXECUTE 'GRANT USAGE ON SCHEMA ' || current_schema() || "
+		 "' TO r_%d, p_%d'; END $$",
+		 (int)getpid(), (int)getpid(), (int)getpid(), (int)getpid());
+	factory_sql(sql);
+	snprintf(sql, sizeof(sql),
+		 "GRANT SELECT, INSERT, UPDATE ON calls, recordings, call_days TO r_%d; "
+		 "GRANT SELECT, INSERT, UPDATE, DELETE ON recording_events TO r_%d; "
+		 "GRANT SELECT, DELETE ON call_deltas TO r_%d; GRANT SELECT ON schema_migrations, call_segments TO r_%d; "
+		 "GRANT SELECT, UPDATE ON reconcile TO r_%d; GRANT SELECT, INSERT, UPDATE, DELETE ON reconcile_progress TO r_%d; "
+		 "GRANT SELECT, UPDATE, DELETE ON calls TO p_%d",
+		 (int)getpid(), (int)getpid(), (int)getpid(), (int)getpid(), (int)getpid(), (int)getpid(), (int)getpid());
+	factory_sql(sql);
+	const char *url = factory_postgres_url(0);
+	const char *at = strchr(url, '@');
+	snprintf(role_url, sizeof(role_url), "postgresql://r_%d%s", (int)getpid(), at);
+	cr_assert_eq(ledger_postgres_open(&ledger, &loop,
+					  &(struct ledger_postgres_options){.url = role_url, .owner = "a", .prepared = true},
+					  &error),
+		     0);
+	struct event events[2] = {call_event(1, EVENT_CALL_INCOMING, "completed", 7), recording_event(1, RECORDING_COMPLETED)};
+	cr_expect_eq(forward_by(ledger, events, 2, 1, &job), 0);
+	snprintf(sql, sizeof(sql), "SET ROLE p_%d; UPDATE calls SET duration = 8; RESET ROLE", (int)getpid());
+	factory_sql(sql);
+	static const enum ledger_op asked[] = {
+		LEDGER_STATS,          LEDGER_COUNTS,         LEDGER_LIST,         LEDGER_GET,
+		LEDGER_RETRY,          LEDGER_DELETED_OBJECT, LEDGER_STATS,        LEDGER_RECONCILE_BEGIN,
+		LEDGER_RECONCILE_SAVE, LEDGER_RECONCILE_LOAD, LEDGER_RECONCILE_END};
+	for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+		struct ledger_request request = {.op = asked[i],
+						 .recording_sid = make_sid("RE", 1),
+						 .status_filter = -1,
+						 .reconcile = {.epoch = 1, .account_sid = make_sid("AC", 1)}};
+		cr_expect_eq(wait_for(ledger, &request), 0, "%d: %s", (int)asked[i], request.error.detail);
+		if (asked[i] == LEDGER_STATS && request.stats != NULL)
+			cr_expect_eq(request.stats->seconds, 8);
+		ledger_request_release(&request);
+	}
+	close_ledger(ledger);
+	snprintf(sql, sizeof(sql), "DROP OWNED BY r_%d, p_%d; DROP ROLE r_%d; DROP ROLE p_%d", (int)getpid(), (int)getpid(),
+		 (int)getpid(), (int)getpid());
+	factory_sql(sql);
+}
 
 static void drop_schema(void)
 {
-	factory_sql("DROP TABLE recording_events, recordings, call_segments, calls, schema_migrations; DROP TYPE call_status");
+	/* All that migrations made, whatever it is. */
+	factory_sql("DO $$ DECLARE name text; BEGIN "
+		    "FOR name IN SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace "
+		    "AND c.relkind = 'r' LOOP "
+		    "EXECUTE 'DROP TABLE ' || name || ' CASCADE'; END LOOP; "
+		    "FOR name IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = current_schema()::regnamespace "
+		    "AND p.prokind = 'f' LOOP "
+		    "EXECUTE 'DROP FUNCTION ' || name || ' CASCADE'; END LOOP; "
+		    "DROP TYPE IF EXISTS call_status CASCADE; END $$");
 }
 
 Test(ledger_postgres, several_processes_starting_at_once_apply_each_migration_once)

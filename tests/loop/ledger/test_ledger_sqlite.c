@@ -163,6 +163,9 @@ Test(ledger_sqlite, what_is_asked_often_finds_its_rows_by_an_index)
 	} rows[] = {{STMT_FIND, "recordings_sid"},
 		    {STMT_GET, "recordings_sid"},
 		    {STMT_RENEW, "recordings_sid"},
+		    {STMT_STANDING, "recordings_sid"},
+		    {STMT_WAITING, "recordings_due"},
+		    {STMT_WORKING, "recordings_leased"},
 		    {STMT_DUE, "recordings_due"},
 		    {STMT_NEXT_DUE, "recordings_due"},
 		    {STMT_COUNT_WAITING, "recordings_due"},
@@ -172,6 +175,12 @@ Test(ledger_sqlite, what_is_asked_often_finds_its_rows_by_an_index)
 		    {STMT_LIST_STATUS, "recordings_open"},
 		    {STMT_LIST_STORED, "PRIMARY KEY"},
 		    {STMT_LIST_ANY, "PRIMARY KEY"},
+		    {STMT_LIST_RECORDING, "recordings_sid"},
+		    {STMT_LIST_CALL, "recordings_call"},
+		    {STMT_LIST_CONFERENCE, "recordings_conference"},
+		    {STMT_STATS_RATED, "calls_rating"},
+		    {STMT_STATS_LONGEST, "calls_duration"},
+		    {STMT_STATS_LONGEST, "call_segments_call"},
 		    {STMT_CALL_FIND, "sqlite_autoindex_calls_1"}};
 	sqlite3 *db;
 	char plan[1024];
@@ -181,7 +190,9 @@ Test(ledger_sqlite, what_is_asked_often_finds_its_rows_by_an_index)
 		cr_expect_not_null(strstr(plan, rows[i].index), "%s: %s", ledger_sqlite_sql[rows[i].statement], plan);
 		cr_expect_null(strstr(plan, "SCAN recordings"), "%s: %s", ledger_sqlite_sql[rows[i].statement], plan);
 	}
-	static const size_t ordered[] = {STMT_DUE, STMT_EXPIRED, STMT_DEAD, STMT_LIST_STATUS, STMT_LIST_STORED, STMT_LIST_ANY};
+	static const size_t ordered[] = {STMT_DUE,         STMT_EXPIRED,      STMT_DEAD,      STMT_LIST_STATUS,
+					 STMT_LIST_STORED, STMT_LIST_ANY,     STMT_LIST_CALL, STMT_LIST_CONFERENCE,
+					 STMT_STATS_RATED, STMT_STATS_LONGEST};
 	for (size_t i = 0; i < sizeof(ordered) / sizeof(ordered[0]); i++) {
 		plan_of(db, ordered[i], plan, sizeof(plan));
 		cr_expect_null(strstr(plan, "TEMP B-TREE"), "%s is sorted: %s", ledger_sqlite_sql[ordered[i]], plan);
@@ -190,5 +201,13 @@ Test(ledger_sqlite, what_is_asked_often_finds_its_rows_by_an_index)
 	cr_expect_not_null(strstr(plan, "recordings_open"), "%s", plan);
 	plan_of(db, STMT_LIST_OPEN, plan, sizeof(plan));
 	cr_expect_null(strstr(plan, "SCAN recordings"), "%s", plan);
+	/* Figures over all calls read their sums, never the calls. */
+	static const size_t summed[] = {STMT_STATS_STATUS, STMT_STATS_DAYS};
+	for (size_t i = 0; i < sizeof(summed) / sizeof(summed[0]); i++) {
+		plan_of(db, summed[i], plan, sizeof(plan));
+		cr_expect_null(strstr(plan, "calls"), "%s: %s", ledger_sqlite_sql[summed[i]], plan);
+	}
+	plan_of(db, STMT_STATS_DAYS, plan, sizeof(plan));
+	cr_expect_not_null(strstr(plan, "SEARCH c USING PRIMARY KEY (day=?)"), "%s", plan);
 	sqlite3_close(db);
 }

@@ -27,6 +27,7 @@ static struct {
 	unsigned outcomes[LEDGER_OUTCOME_DEAD + 1];
 	int last_code;
 	char last_step[32];
+	unsigned turned_away_by[2]; /* Twilio, the store */
 	char last_url[LEDGER_URL_SIZE];
 	/* scripts */
 	struct fake_answer media;
@@ -42,6 +43,10 @@ __attribute__((unused)) static void on_outcome(void *data, const struct sid *rec
 	snprintf(fx.last_step, sizeof(fx.last_step), "%s", step != NULL ? step : "");
 	snprintf(fx.last_url, sizeof(fx.last_url), "%s", url != NULL ? url : "");
 	cr_assert_eq(code == 0, step == NULL);
+	if (code == ERR_UNAVAILABLE) {
+		cr_assert(strcmp(step, "transfer") == 0 || strcmp(step, "store") == 0, "%s", step);
+		fx.turned_away_by[strcmp(step, "store") == 0]++;
+	}
 	cr_assert_eq(outcome == LEDGER_OUTCOME_DONE, url != NULL);
 }
 

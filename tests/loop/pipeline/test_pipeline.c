@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Whole jobs: what each answer of Twilio, store and ledger makes of a recording. */
+#include "base/clock.h"
 #include "loop/pipeline/fixture.h"
 
 #define KEY_OF(n) "rec/2022/04/20/CA0000000000000000000000000000000" #n "/RE0000000000000000000000000000000" #n
@@ -304,24 +305,31 @@ Test(pipeline, a_deleted_recording_is_given_up_at_once)
 {
 	missing_because("deleted", false);
 	expect_dead("describe", "media_gone");
+	cr_assert_not_null(strstr(row(0)->last_error, "deleted at Twilio"), "%s", row(0)->last_error);
 }
 
 Test(pipeline, a_recording_in_external_storage_is_given_up_at_once)
 {
 	missing_because("completed", true);
 	expect_dead("describe", "media_external");
+	cr_assert_not_null(strstr(row(0)->last_error, "external storage at bucket.s3.test"), "%s", row(0)->last_error);
 }
 
 Test(pipeline, an_absent_recording_is_absent)
 {
+	fx.json.error_code = 16102;
 	missing_because("absent", false);
 	cr_assert_eq(row(0)->status, LEDGER_ABSENT);
+	cr_assert_not_null(strstr(row(0)->last_error, "error 16102: silent"), "%s", row(0)->last_error);
 }
 
 Test(pipeline, a_failed_recording_is_failed)
 {
+	fx.json.error_code = 16111;
 	missing_because("failed", false);
 	cr_assert_eq(row(0)->status, LEDGER_FAILED);
+	cr_assert_not_null(strstr(row(0)->last_error, "external storage"), "%s", row(0)->last_error);
+	cr_assert_not_null(strstr(row(0)->last_error, "error 16111: lost"), "%s", row(0)->last_error);
 }
 
 Test(pipeline, a_recording_of_which_twilio_knows_nothing_is_tried_a_few_times_and_then_gone)
@@ -331,6 +339,39 @@ Test(pipeline, a_recording_of_which_twilio_knows_nothing_is_tried_a_few_times_an
 	run_to_the_end();
 	expect_dead("describe", "media_gone");
 	cr_assert_eq(fx.twilio.started[TWILIO_MEDIA], 1 + RETRY_EARLY_ATTEMPTS);
+}
+
+Test(pipeline, a_recording_still_unknown_soon_after_its_webhook_is_waited_for)
+{
+	row(0)->job.received_at_ms = clock_wall_ms();
+	fx.media = fake_failure(404);
+	fx.json = fake_failure(404);
+	run_to_the_end();
+	/* To the last attempt, not only the first few. */
+	expect_dead("describe", "media_not_ready");
+	cr_assert_eq(fx.twilio.started[TWILIO_MEDIA], (unsigned)fx.options.max_attempts);
+}
+
+Test(pipeline, a_recording_that_is_gone_is_explained_like_one_that_is_missing)
+{
+	fx.media = fake_failure(410);
+	fx.json = fake_failure(410);
+	row(0)->job.received_at_ms = clock_wall_ms();
+	run_to_the_end();
+	expect_dead("describe", "media_gone");
+	cr_assert_eq(fx.twilio.started[TWILIO_MEDIA], 1);
+	cr_assert_eq(fx.twilio.started[TWILIO_RECORDING], 1);
+}
+
+Test(pipeline, a_404_that_is_not_twilios_proves_nothing)
+{
+	fx.media = fake_failure(404);
+	fx.json = fake_failure(404);
+	fx.json.foreign = true;
+	run_to_the_end();
+	expect_dead("describe", "http_not_found");
+	cr_assert_not_null(strstr(row(0)->last_error, "TWILIO_API_BASE"), "%s", row(0)->last_error);
+	cr_assert_eq(fx.twilio.started[TWILIO_MEDIA], (unsigned)fx.options.max_attempts);
 }
 
 /* ---- every error of every room ---- */

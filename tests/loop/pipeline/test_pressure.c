@@ -114,6 +114,7 @@ static void outage(long how, unsigned most_charged)
 	RUN_UNTIL(uv_hrtime() > until);
 	cr_assert_eq(METRIC_OF(METRIC_DEPENDENCY_UP, "twilio"), 0);
 	cr_assert_leq(charged(), most_charged);
+	cr_assert(fx.turned_away_by[0] > 0 && fx.turned_away_by[1] == 0);
 	/* Probes only: about one each 20 ms, not forty jobs as fast as they go. */
 	cr_assert_leq(fx.twilio.started[TWILIO_MEDIA] - tried, 60);
 	cr_assert_leq(fx.ledger.submitted[LEDGER_CLAIM], 200);
@@ -231,6 +232,7 @@ Test(pressure, an_outage_of_the_store_burns_no_attempt)
 	RUN_UNTIL(!pipeline_store_up(fx.pipeline));
 	uint64_t until = uv_hrtime() + 200000000;
 	RUN_UNTIL(uv_hrtime() > until);
+	cr_assert(fx.turned_away_by[0] == 0 && fx.turned_away_by[1] > 0);
 	down = false;
 	RUN_UNTIL(all_stored());
 	cr_assert_eq(charged(), 0);
@@ -385,6 +387,67 @@ Test(pressure, jobs_brought_by_the_forwarder_run_without_a_claim)
 	memset(jobs, 0xee, sizeof(jobs));
 	RUN_UNTIL(all_stored());
 	cr_assert_eq(fx.twilio.started[TWILIO_MEDIA], 3);
+}
+
+static unsigned answers_lost;
+static int lose_claims(struct fake_ledger *fake, const struct ledger_request *request, bool *after)
+{
+	*after = true;
+	if (request->op != LEDGER_CLAIM || answers_lost == 3)
+		return 0;
+	answers_lost++;
+	return ERR_LEDGER;
+}
+
+Test(pressure, leases_whose_answer_was_lost_are_asked_back)
+{
+	answers_lost = 0;
+	fx.ledger.fault = lose_claims;
+	fixture_start();
+	RUN_UNTIL(all_stored());
+	cr_assert_eq(answers_lost, 3);
+	cr_assert_geq(fx.ledger.submitted[LEDGER_RECLAIM], 3);
+	cr_assert_eq(fx.twilio.started[TWILIO_MEDIA], fx.ledger.count, "each once");
+	cr_assert_eq(charged(), 0);
+	for (size_t i = 0; i < fx.ledger.count; i++)
+		cr_assert_eq(fx.ledger.rows[i].leases, 1, "the lease it has is the one it got");
+}
+
+Test(pressure, leases_of_the_forwarder_are_asked_back_when_it_says_so)
+{
+	fx.ledger.count = 10;
+	for (size_t i = 0; i < 10; i++) {
+		fx.ledger.rows[i].status = LEDGER_RUNNING;
+		fx.ledger.rows[i].job.epoch = 1;
+	}
+	struct ledger_job known = fx.ledger.rows[3].job;
+	fixture_start();
+	pipeline_take(fx.pipeline, &known, 1);
+	RUN_UNTIL(fx.ledger.rows[3].status == LEDGER_STORED);
+	cr_assert_eq(fx.ledger.submitted[LEDGER_RECLAIM], 0, "nobody said that it might be needed");
+	pipeline_reclaim(fx.pipeline);
+	RUN_UNTIL(all_stored());
+	cr_assert_eq(fx.twilio.started[TWILIO_MEDIA], 10);
+	cr_assert_leq(fx.ledger.submitted[LEDGER_RECLAIM], 5);
+}
+
+Test(pressure, a_lease_that_comes_by_two_ways_is_one_job)
+{
+	fx.ledger.count = 1;
+	fx.ledger.rows[0].status = LEDGER_RUNNING;
+	fx.ledger.rows[0].job.epoch = 1;
+	struct ledger_job job = fx.ledger.rows[0].job;
+	fx.ledger.hold = true;
+	fixture_start();
+	pipeline_reclaim(fx.pipeline);
+	RUN_UNTIL(fx.ledger.submitted[LEDGER_CLAIM] + fx.ledger.submitted[LEDGER_RECLAIM] > 0);
+	pipeline_take(fx.pipeline, &job, 1); /* the forwarder's answer, while the other is on its way */
+	fx.ledger.hold = false;
+	fake_ledger_go(&fx.ledger);
+	RUN_UNTIL(all_stored());
+	cr_assert_eq(fx.ledger.submitted[LEDGER_RECLAIM], 1);
+	cr_assert_eq(fx.twilio.started[TWILIO_MEDIA], 1);
+	cr_assert_eq(fx.outcomes[LEDGER_OUTCOME_DONE], 1);
 }
 
 Test(pressure, more_than_it_can_hold_is_left_to_the_lease)

@@ -140,8 +140,7 @@ static int random_store_fault(struct fake_store *fake, enum fake_store_op op, co
 
 static int random_ledger_fault(struct fake_ledger *fake, const struct ledger_request *request, bool *after)
 {
-	/* A lost reply to a claim would leave leases to expire, which takes longer than a test may: the restart does that. */
-	*after = request->op != LEDGER_CLAIM && chance(50);
+	*after = chance(50);
 	return chance(world.ledger_faults) ? ERR_LEDGER : 0;
 }
 

@@ -90,6 +90,32 @@ Test(callbacks, duplicates_and_late_in_progress_events_come_as_planned)
 	fixture_stop(&fixture);
 }
 
+Test(callbacks, lost_ends_never_come_and_trunks_say_nothing_at_all)
+{
+	start("reorder,lost,trunk:0.5");
+	unsigned lost = 0, trunk = 0, sent = 0;
+	cr_assert_eq(deliver(&fixture, (struct callbacks_delivery){.from = CALLBACKS_FROM_NEW, .count = 200}), 0);
+	run_until_done(&fixture);
+	for (uint64_t i = 0; i < 200; i++) {
+		bool is_lost = fault_lost(sandbox_faults(fixture.sandbox), 3, i);
+		bool is_trunk = fault_trunk(sandbox_faults(fixture.sandbox), 3, i);
+		bool begun = fault_reordered(sandbox_faults(fixture.sandbox), 3, i) && !is_trunk;
+		cr_assert_eq(received(i, "completed"), !is_lost && !is_trunk);
+		cr_assert_eq(received(i, "in-progress"), begun);
+		lost += is_lost;
+		trunk += is_trunk;
+		sent += (!is_lost && !is_trunk) + begun;
+	}
+	cr_assert(lost > 50 && lost < 150 && trunk > 50 && trunk < 150, "%u %u", lost, trunk);
+	cr_assert_eq(stats().sent, sent);
+	fixture_stop(&fixture);
+	start("trunk,lost:1");
+	cr_assert_eq(deliver(&fixture, (struct callbacks_delivery){.from = CALLBACKS_FROM_NEW, .count = 10}), 0);
+	run_until_done(&fixture);
+	cr_assert_eq(fixture.event_count, 0);
+	fixture_stop(&fixture);
+}
+
 Test(callbacks, refused_ones_are_repeated_with_the_same_token_when_asked_for)
 {
 	start("");

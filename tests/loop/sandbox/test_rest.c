@@ -206,8 +206,9 @@ static size_t listed(const char *query)
 
 Test(rest, the_list_is_filtered_by_date_as_documented_and_as_the_sdks_do)
 {
-	/* 2026-11-24 00:00:00, one recording a second */
-	struct sandbox_options options = {.seed = 3, .bytes_min = 10000, .existing = 20, .base_ms = INT64_C(1795478400000)};
+	/* From 2026-11-24 00:00:00 on one begins each second, lasts one, and is created when it ends. */
+	struct sandbox_options options = {
+		.seed = 3, .bytes_min = 10000, .channels = 1, .existing = 20, .base_ms = INT64_C(1795478400000)};
 	fixture_start(&fixture, options);
 	cr_assert_eq(listed("DateCreated=2026-11-24"), 20);
 	cr_assert_eq(listed("DateCreated=2026-11-23"), 0);
@@ -215,11 +216,42 @@ Test(rest, the_list_is_filtered_by_date_as_documented_and_as_the_sdks_do)
 	cr_assert_eq(listed("DateCreated%3E=2026-11-25"), 0);
 	cr_assert_eq(listed("DateCreated%3C=2026-11-23"), 0);
 	cr_assert_eq(listed("DateCreated%3C=2026-11-24"), 20);
-	cr_assert_eq(listed("DateCreated%3E=2026-11-24T00:00:05Z"), 15);
+	cr_assert_eq(listed("DateCreated%3E=2026-11-24T00:00:05Z"), 16);
 	cr_assert_eq(listed("DateCreated%3E=2026-11-24T00:00:05Z&DateCreated%3C=2026-11-24T00:00:09Z"), 5);
 	expect_error(get(&fixture, "@/Recordings.json?DateCreated=yesterday"), 400, "20001");
 	expect_error(get(&fixture, "@/Recordings.json?PageSize=0"), 400, "20001");
 	expect_error(get(&fixture, "@/Recordings.json?PageToken=PARE99"), 400, "20001");
+	fixture_stop(&fixture);
+}
+
+Test(rest, the_date_of_the_list_is_that_of_creation_which_is_the_end)
+{
+	/* 2026-11-24 23:59:50; a recording of 20 s */
+	struct sandbox_options options = {
+		.seed = 3, .bytes_min = 320044, .channels = 1, .existing = 1, .base_ms = INT64_C(1795564790000)};
+	fixture_start(&fixture, options);
+	cr_assert_eq(listed("DateCreated=2026-11-24"), 0);
+	cr_assert_eq(listed("DateCreated=2026-11-25"), 1);
+	fixture_stop(&fixture);
+}
+
+Test(rest, recordings_are_spread_over_days_and_those_of_trunks_say_so)
+{
+	struct sandbox_options options = {
+		.seed = 3, .bytes_min = 10000, .existing = 9, .base_ms = INT64_C(1795478400000), .days = 3};
+	cr_assert_eq(fault_plan_parse(&options.faults, SLICE("trunk:1"), NULL), 0);
+	fixture_start(&fixture, options);
+	cr_assert_eq(listed("DateCreated=2026-11-24"), 3);
+	cr_assert_eq(listed("DateCreated=2026-11-23"), 3);
+	cr_assert_eq(listed("DateCreated=2026-11-22"), 3);
+	json_t *page = expect_json(get(&fixture, "@/Recordings.json"));
+	size_t i;
+	json_t *entry;
+	json_array_foreach(json_object_get(page, "recordings"), i, entry) cr_assert_str_eq(text(entry, "source"), "Trunking");
+	json_decref(page);
+	json_t *one = expect_json(get(&fixture, recording_path(&fixture, 0, ".json")));
+	cr_assert_str_eq(text(one, "source"), "Trunking");
+	json_decref(one);
 	fixture_stop(&fixture);
 }
 

@@ -211,6 +211,54 @@ Test(store_directory, delete_is_harmless_twice)
 	cr_assert_eq(submit(&request, STORE_DELETE, KEY), 0);
 }
 
+static const struct store_object ciphertext = {
+	.key = KEY,
+	.length = 6,
+	.content_type = "application/octet-stream",
+	.recording_sid = "RE0123",
+	.encryption_type = "rsa-aes",
+	.encryption_public_key_sid = "CR0123",
+	.encryption_cek = "QUJD",
+	.encryption_iv = "REVG",
+};
+#define BESIDE                                                                                                              \
+	"{\"type\":\"rsa-aes\",\"public_key_sid\":\"CR0123\",\"encrypted_cek\":\"QUJD\",\"iv\":\"REVG\",\"recording_sid\":" \
+	"\"RE0123\"}\n"
+
+Test(store_directory, what_it_takes_to_decrypt_a_ciphertext_lies_beside_it)
+{
+	struct put put = {0};
+	struct request request = {0};
+	cr_assert_eq(put_open_object(&put, &ciphertext), 0);
+	cr_assert_eq(put_write_text(&put, "secret"), 0);
+	cr_assert(!exists(KEY ".json"));
+	cr_assert_eq(put_commit_bytes(&put, 6), 0);
+	cr_assert(file_is(KEY, "secret"));
+	cr_assert(file_is(KEY ".json", BESIDE));
+	cr_assert_eq(submit(&request, STORE_DELETE, KEY), 0);
+	cr_assert(!exists(KEY));
+	cr_assert(!exists(KEY ".json"));
+}
+
+Test(store_directory, audio_in_the_place_of_a_ciphertext_has_nothing_beside_it)
+{
+	struct put first = {0}, second = {0}, third = {0};
+	cr_assert_eq(put_open_object(&first, &ciphertext), 0);
+	cr_assert_eq(put_write_text(&first, "secret"), 0);
+	cr_assert_eq(put_commit_bytes(&first, 6), 0);
+	cr_assert_eq(put_open(&second, KEY, 5), 0);
+	cr_assert_eq(put_write_text(&second, "audio"), 0);
+	cr_assert_eq(put_commit_bytes(&second, 5), 0);
+	cr_assert(file_is(KEY, "audio"));
+	cr_assert(!exists(KEY ".json"));
+	/* One that is given up leaves nothing. */
+	cr_assert_eq(put_open_object(&third, &ciphertext), 0);
+	cr_assert_eq(put_write_text(&third, "sec"), 0);
+	cr_assert_eq(put_abort(&third), 0);
+	cr_assert(file_is(KEY, "audio"));
+	cr_assert(!exists(KEY ".json"));
+}
+
 Test(store_directory, probe_leaves_nothing_and_tells_when_it_cannot_write)
 {
 	struct request request = {0};
@@ -238,6 +286,135 @@ Test(store_directory, directories_removed_meanwhile_are_made_again)
 		FILE *run = popen(command, "r");
 		cr_assert(run != NULL && pclose(run) == 0);
 	}
+}
+
+/* ---- Reading ---- */
+
+struct reading {
+	struct store_read read;
+	bool answered;
+	int status;
+};
+
+static void read_done(struct store_read *read, int status)
+{
+	struct reading *reading = read->data;
+	cr_expect_not(reading->answered, "done came twice, or inside the call");
+	reading->answered = true;
+	reading->status = status;
+}
+
+static int read_wait(struct reading *reading)
+{
+	cr_expect_not(reading->answered, "done came inside the call");
+	support_run_until(&reading->answered);
+	reading->answered = false;
+	return reading->status;
+}
+
+static int read_open(struct reading *reading, const char *key)
+{
+	memset(reading, 0, sizeof(*reading));
+	reading->read.data = reading;
+	store_read_open(store, &reading->read, key, read_done);
+	return read_wait(reading);
+}
+
+static int read_close(struct reading *reading)
+{
+	store_read_close(&reading->read, read_done);
+	return read_wait(reading);
+}
+
+Test(store_directory, an_object_is_read_in_pieces)
+{
+	struct reading reading;
+	char bytes[16];
+	cr_assert(store_reads(store));
+	cr_assert_eq(put_text(KEY, "0123456789"), 0);
+	cr_assert_eq(read_open(&reading, KEY), 0);
+	cr_expect_eq(reading.read.length, 10);
+	static const struct {
+		int64_t offset;
+		size_t size;
+		const char *text;
+	} rows[] = {{0, 4, "0123"}, {4, 6, "456789"}, {9, 16, "9"}, {10, 4, ""}, {1000, 4, ""}, {0, 16, "0123456789"}};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		store_read_at(&reading.read, rows[i].offset, bytes, rows[i].size, read_done);
+		cr_expect_eq(read_wait(&reading), 0);
+		cr_assert_eq(reading.read.len, strlen(rows[i].text));
+		cr_expect_eq(memcmp(bytes, rows[i].text, reading.read.len), 0);
+	}
+	cr_expect_eq(read_close(&reading), 0);
+}
+
+Test(store_directory, what_was_opened_stays_the_same_when_it_is_replaced_or_deleted)
+{
+	struct reading reading;
+	struct request request;
+	char bytes[16];
+	cr_assert_eq(put_text(KEY, "first"), 0);
+	cr_assert_eq(read_open(&reading, KEY), 0);
+	cr_assert_eq(put_text(KEY, "second one"), 0);
+	cr_assert_eq(submit(&request, STORE_DELETE, KEY), 0);
+	store_read_at(&reading.read, 0, bytes, sizeof(bytes), read_done);
+	cr_expect_eq(read_wait(&reading), 0);
+	cr_expect(reading.read.len == 5 && memcmp(bytes, "first", 5) == 0);
+	cr_expect_eq(read_close(&reading), 0);
+	cr_expect_eq(read_open(&reading, KEY), ERR_NOT_FOUND);
+}
+
+Test(store_directory, reading_leaves_the_store_by_no_way)
+{
+	struct reading reading;
+	char path[256];
+	char outside[64] = "/tmp/reeld-outside-XXXXXX";
+	cr_assert(mkdtemp(outside) != NULL);
+	cr_assert_eq(put_text(KEY, "inside"), 0);
+	static const char *const keys[] = {"../x", "/etc/passwd", "recordings/../../x", ".tmp/x", "recordings//x",
+					   "",     "recordings/"};
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		cr_expect_eq(read_open(&reading, keys[i]), ERR_INVALID, "%s", keys[i]);
+	path_of("recordings/link.wav", path);
+	cr_assert_eq(symlink("2026/11/23/CA0123/RE0123.wav", path), 0);
+	path_of("recordings/outside", path);
+	cr_assert_eq(symlink(outside, path), 0);
+	path_of("recordings/fifo", path);
+	cr_assert_eq(mkfifo(path, 0600), 0);
+	char file[128];
+	snprintf(file, sizeof(file), "%s/file", outside);
+	int fd = open(file, O_CREAT | O_WRONLY, 0600);
+	close(fd);
+	static const char *const missing[] = {
+		"recordings/link.wav", "recordings/outside/file", "recordings/outside", "recordings/fifo",
+		"recordings/2026",     "recordings/nothing",      "nothing/at/all",     KEY "/below"};
+	for (size_t i = 0; i < sizeof(missing) / sizeof(missing[0]); i++)
+		cr_expect_eq(read_open(&reading, missing[i]), ERR_NOT_FOUND, "%s", missing[i]);
+	cr_expect(store_up(store), "none of it is the store's failure");
+	unlink(file);
+	rmdir(outside);
+}
+
+Test(store_directory, closing_waits_for_who_reads)
+{
+	struct reading reading;
+	char bytes[16];
+	cr_assert_eq(put_text(KEY, "0123456789"), 0);
+	cr_assert_eq(read_open(&reading, KEY), 0);
+	store_close(store, support_on_closed, NULL);
+	for (int i = 0; i < 10; i++)
+		uv_run(&loop, UV_RUN_NOWAIT);
+	cr_expect_not(support_store_closed);
+	store_read_at(&reading.read, 0, bytes, sizeof(bytes), read_done);
+	cr_expect_eq(read_wait(&reading), 0);
+	cr_expect_eq(reading.read.len, 10);
+	struct reading late = {0};
+	late.read.data = &late;
+	store_read_open(store, &late.read, KEY, read_done);
+	cr_expect_eq(read_wait(&late), ERR_CANCELLED);
+	store_read_close(&reading.read, read_done);
+	support_run_until(&support_store_closed);
+	cr_expect(reading.answered);
 }
 
 Test(store_directory, urls_are_encoded_and_fit_or_fail)

@@ -177,6 +177,12 @@ Test(store_s3, what_does_not_fit_into_a_part_goes_up_in_parts)
 	free(bytes);
 }
 
+/* As long as that of a key of 4096 bits: 684 characters. */
+#define CEK_64 "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+#define CEK_256 CEK_64 CEK_64 CEK_64 CEK_64
+#define CEK_172 CEK_64 CEK_64 "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopq="
+#define CEK CEK_256 CEK_256 CEK_172
+
 Test(store_s3, headers_and_metadata_are_kept)
 {
 	char *big = make_bytes(MIB, 2);
@@ -193,14 +199,28 @@ Test(store_s3, headers_and_metadata_are_kept)
 			.channels = "2",
 			.source = "DialVerb",
 			.start_time = "2026-11-23T23:10:05.123Z",
+			.encryption_type = "rsa-aes",
+			.encryption_public_key_sid = "CR" SID,
+			.encryption_cek = CEK,
+			.encryption_iv = "AAECAwQFBgcICQoL",
 		};
 		cr_assert_eq(put_object(&object, contents[i], MIB, NULL), 0);
 		char *answer = s3_fetch(object.key, NULL);
 		const char *const expected[] = {
-			"Content-Type: audio/mpeg",         "x-amz-meta-call-sid: CA" SID,
-			"x-amz-meta-recording-sid: RE" SID, "x-amz-meta-account-sid: AC" SID,
-			"x-amz-meta-duration: 12",          "x-amz-meta-channels: 2",
-			"x-amz-meta-source: DialVerb",      "x-amz-meta-start-time: 2026-11-23T23:10:05.123Z",
+			"Content-Type: audio/mpeg",
+			"x-amz-meta-call-sid: CA" SID,
+			"x-amz-meta-recording-sid: RE" SID,
+			"x-amz-meta-account-sid: AC" SID,
+			"x-amz-meta-duration: 12",
+			"x-amz-meta-channels: 2",
+			"x-amz-meta-source: DialVerb",
+			"x-amz-meta-start-time: 2026-11-23T23:10:05.123Z",
+			"x-amz-meta-encryption-type: rsa-aes",
+			"x-amz-meta-encryption-public-key-sid: CR" SID,
+			"x-amz-meta-encryption-encrypted-cek: " CEK_256 "\r\n",
+			"x-amz-meta-encryption-encrypted-cek-2: " CEK_256 "\r\n",
+			"x-amz-meta-encryption-encrypted-cek-3: " CEK_172 "\r\n",
+			"x-amz-meta-encryption-iv: AAECAwQFBgcICQoL",
 		};
 		for (size_t n = 0; n < sizeof(expected) / sizeof(expected[0]); n++)
 			cr_expect(strcasestr(answer, expected[n]) != NULL, "%s is missing in %.900s", expected[n], answer);

@@ -62,6 +62,27 @@ static void claim(struct fake_ledger *fake, struct ledger_request *request)
 	request->next_due_ms = next;
 }
 
+static bool is_held(const struct ledger_request *request, const struct ledger_job *job)
+{
+	for (size_t i = 0; i < request->count; i++) {
+		if (request->jobs[i].epoch == job->epoch &&
+		    strcmp(request->jobs[i].recording_sid.text, job->recording_sid.text) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void reclaim(struct fake_ledger *fake, struct ledger_request *request)
+{
+	request->arena = calloc(request->lease_max > 0 ? request->lease_max : 1, sizeof(struct ledger_job));
+	REQUIRE(request->arena != NULL);
+	request->leased = request->arena;
+	for (size_t i = 0; i < fake->count && request->leased_count < request->lease_max; i++) {
+		if (fake->rows[i].status == LEDGER_RUNNING && !is_held(request, &fake->rows[i].job))
+			request->leased[request->leased_count++] = fake->rows[i].job;
+	}
+}
+
 static void heartbeat(struct fake_ledger *fake, struct ledger_request *request)
 {
 	bool *lost = calloc(request->count, sizeof(*lost));
@@ -87,6 +108,9 @@ static int stored_object(struct fake_row *row, const struct ledger_request *requ
 	snprintf(row->job.sha256, sizeof(row->job.sha256), "%s", object->sha256);
 	snprintf(row->md5, sizeof(row->md5), "%s", object->md5);
 	row->job.bytes = object->bytes;
+	if (object->encryption != NULL)
+		snprintf(row->job.encryption, sizeof(row->job.encryption), "%s", object->encryption);
+	snprintf(row->content_type, sizeof(row->content_type), "%s", object->content_type);
 	row->recorded += !row->job.stored; /* after a lost reply it is told again */
 	row->job.stored = true;
 	row->status = object->keep_lease ? LEDGER_RUNNING : LEDGER_STORED;
@@ -133,6 +157,10 @@ static int perform(struct fake_ledger *fake, struct ledger_request *request)
 {
 	if (request->op == LEDGER_CLAIM) {
 		claim(fake, request);
+		return 0;
+	}
+	if (request->op == LEDGER_RECLAIM) {
+		reclaim(fake, request);
 		return 0;
 	}
 	if (request->op == LEDGER_HEARTBEAT) {

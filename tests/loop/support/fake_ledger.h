@@ -16,6 +16,7 @@ struct fake_row {
 	bool call_known;
 	bool deleted_at_twilio;
 	char md5[33];
+	char content_type[32];
 	char last_error[384];
 	enum ledger_outcome last_outcome;
 	int64_t last_delay_ms;

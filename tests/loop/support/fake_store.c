@@ -18,6 +18,7 @@ struct fake_put {
 	bool failed;
 	char key[512];
 	char content_type[32];
+	char encryption[1024];
 	char channels[16];
 	int64_t announced;
 	int64_t bytes;
@@ -74,6 +75,7 @@ static int commit(struct fake_store *fake, struct fake_put *state)
 		object = add(fake, state->key);
 	snprintf(object->content_type, sizeof(object->content_type), "%s", state->content_type);
 	snprintf(object->channels, sizeof(object->channels), "%s", state->channels);
+	memcpy(object->encryption, state->encryption, sizeof(object->encryption));
 	object->announced = state->announced;
 	object->digest = state->digest;
 	object->puts++;
@@ -167,6 +169,9 @@ static void put_open(struct store *store, struct store_put *put, const struct st
 	snprintf(state->content_type, sizeof(state->content_type), "%s", object->content_type);
 	snprintf(state->channels, sizeof(state->channels), "%s", object->channels);
 	state->announced = object->length;
+	if (object->encryption_type != NULL)
+		snprintf(state->encryption, sizeof(state->encryption), "%s %s %s %s", object->encryption_type,
+			 object->encryption_public_key_sid, object->encryption_cek, object->encryption_iv);
 	put->impl = state;
 	fake->open_puts++;
 	if (fake->open_puts > fake->most_open_puts)

@@ -15,6 +15,7 @@ struct fake_object {
 	char key[512];
 	char content_type[32];
 	char channels[16];
+	char encryption[1024]; /* type, public key SID, sealed key and IV with spaces between; "": none */
 	int64_t announced;
 	struct store_digest digest;
 	unsigned puts; /* commits under this key */

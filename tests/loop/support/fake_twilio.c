@@ -44,6 +44,8 @@ static void put_u32(unsigned char *out, uint32_t value)
 
 static char body_byte(const struct fake_answer *answer, size_t offset)
 {
+	if (answer->raw != NULL)
+		return answer->raw[offset];
 	if (answer->text != NULL)
 		return answer->text[offset];
 	if (offset >= WAV_HEADER)
@@ -60,6 +62,9 @@ static void request_over(struct fake_twilio *fake, struct twilio_request *reques
 	struct fake_state *state = request->http.impl;
 	request->http.http_status = state->answer.http_status;
 	request->http.retry_after_ms = state->answer.retry_after_ms;
+	if (request->op == TWILIO_MEDIA && request->channels == 2 && state->answer.http_status == 400)
+		status = ERR_MEDIA_CHANNELS;
+	request->twilio_code = state->answer.http_status == 404 && !state->answer.foreign ? 20404 : 0;
 	if (status != 0)
 		error_set(&request->error, status, "fake Twilio: %s", err_name(status));
 	else if (request->op == TWILIO_DELETE_RECORDING && state->answer.http_status != 404 && fake->deleted != NULL)
@@ -126,6 +131,10 @@ static bool json_step(struct fake_twilio *fake, struct twilio_request *request, 
 		snprintf(request->recording_status, sizeof(request->recording_status), "%s",
 			 answer->recording_status != NULL ? answer->recording_status : "completed");
 		request->external = answer->external;
+		snprintf(request->media_host, sizeof(request->media_host), "%s", answer->external ? "bucket.s3.test" : "");
+		request->recording_error_code = answer->error_code;
+		snprintf(request->encryption, sizeof(request->encryption), "%s",
+			 answer->encryption != NULL ? answer->encryption : "");
 		snprintf(request->from, sizeof(request->from), "+15005550006");
 		snprintf(request->call_status, sizeof(request->call_status), "completed");
 	}
@@ -174,6 +183,8 @@ int twilio_start(struct twilio_client *client, struct twilio_request *request)
 	request->call_duration_s = -1;
 	request->duration_s = -1;
 	fake->started[request->op]++;
+	if (request->op == TWILIO_MEDIA)
+		fake->last_media_channels = request->channels;
 	state->answer = fake->answer(fake, request);
 	if (request->op == TWILIO_DELETE_RECORDING && state->answer.http_status == 404)
 		state->answer.status = 0;

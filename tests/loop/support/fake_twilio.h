@@ -21,10 +21,14 @@ struct fake_answer {
 	size_t bytes;             /* how many come, header included */
 	int64_t riff_bytes;       /* what the WAV header announces as the file's size; 0: as many as come */
 	const char *text;         /* instead of audio */
+	const char *raw;          /* `bytes` of these instead */
 	bool hang_after;          /* stop there without an end */
 	/* JSON */
 	const char *recording_status;
 	bool external;
+	int64_t error_code;
+	bool foreign; /* a 404 that is not Twilio's */
+	const char *encryption; /* its details; NULL: none */
 };
 
 struct fake_twilio {
@@ -35,8 +39,9 @@ struct fake_twilio {
 	size_t in_flight;
 	size_t most_in_flight;
 	unsigned started[TWILIO_ACCOUNT + 1];
-	unsigned paused; /* how often a block was refused */
-	size_t block;    /* bytes a turn */
+	int last_media_channels; /* RequestedChannels of the last one */
+	unsigned paused;         /* how often a block was refused */
+	size_t block;            /* bytes a turn */
 	struct fake_answer (*answer)(struct fake_twilio *fake, const struct twilio_request *request);
 	/* A recording was deleted: checks between rooms. */
 	void (*deleted)(struct fake_twilio *fake, const struct sid *recording_sid);

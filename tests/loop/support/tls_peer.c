@@ -21,6 +21,8 @@ struct tls_peer {
 	int listener;
 	int port;
 	unsigned requests;
+	pthread_mutex_t lock; /* of `text` */
+	char text[4096];
 	pthread_t thread;
 };
 
@@ -67,6 +69,9 @@ static void serve(struct tls_peer *peer, int fd)
 			break;
 	}
 	peer->requests++;
+	pthread_mutex_lock(&peer->lock);
+	memcpy(peer->text, text, len + 1);
+	pthread_mutex_unlock(&peer->lock);
 	SSL_write(ssl, peer->answer, (int)strlen(peer->answer));
 	SSL_shutdown(ssl);
 out:
@@ -92,6 +97,7 @@ struct tls_peer *tls_peer_new(const char *name, const char *answer)
 	struct tls_peer *peer = calloc(1, sizeof(*peer));
 	REQUIRE(peer != NULL);
 	peer->answer = answer;
+	pthread_mutex_init(&peer->lock, NULL);
 	peer->context = SSL_CTX_new(TLS_server_method());
 	REQUIRE(peer->context != NULL);
 	make_certificate(peer, name);
@@ -114,6 +120,13 @@ const char *tls_peer_certificate(const struct tls_peer *peer)
 	return peer->certificate;
 }
 
+void tls_peer_request(struct tls_peer *peer, char *out, size_t size)
+{
+	pthread_mutex_lock(&peer->lock);
+	snprintf(out, size, "%s", peer->text);
+	pthread_mutex_unlock(&peer->lock);
+}
+
 unsigned tls_peer_close(struct tls_peer *peer)
 {
 	shutdown(peer->listener, SHUT_RDWR);
@@ -122,6 +135,7 @@ unsigned tls_peer_close(struct tls_peer *peer)
 	close(peer->listener);
 	unlink(peer->certificate);
 	SSL_CTX_free(peer->context);
+	pthread_mutex_destroy(&peer->lock);
 	free(peer);
 	return requests;
 }

@@ -16,6 +16,9 @@
 #define TOKEN "0123456789abcdef0123456789abcdef"
 #define JSON_HEAD(length) "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: " length "\r\n\r\n"
 
+#define JSON_STATUS(status, length) \
+	"HTTP/1.1 " status " X\r\nContent-Type: application/json\r\nContent-Length: " length "\r\n\r\n"
+
 static uv_loop_t loop;
 static struct http_client *http;
 static struct twilio_accounts *accounts;
@@ -45,7 +48,8 @@ static void on_http_closed(void *data)
 
 static void tear_down(void)
 {
-	peer_close(peer);
+	if (peer != NULL)
+		peer_close(peer);
 	twilio_client_free(&client);
 	twilio_accounts_free(&accounts);
 	http_client_close(http, on_http_closed, NULL);
@@ -183,7 +187,7 @@ Test(twilio_client, urls_are_built_from_sids_and_answers_are_read)
 	call = (struct call){0};
 	cr_assert_eq(run(&call, TWILIO_ACCOUNT), 0);
 	twilio_request_release(&call.request);
-	check_request(0, "GET /2010-04-01/Accounts/" AC "/Recordings/" RE ".json HTTP/1.1\r\n");
+	check_request(0, "GET /2010-04-01/Accounts/" AC "/Recordings/" RE ".json?IncludeSoftDeleted=true HTTP/1.1\r\n");
 	check_request(1, "GET /2010-04-01/Accounts/" AC "/Calls/" CA ".json HTTP/1.1\r\n");
 	check_request(2, "GET /2010-04-01/Accounts/" AC ".json HTTP/1.1\r\n");
 }
@@ -240,14 +244,19 @@ Test(twilio_client, statuses_of_media)
 		{.answer = "HTTP/1.1 206 Part\r\nContent-Length: 5\r\n\r\n", .body_bytes = 5},
 		{.answer = "HTTP/1.1 429 Slow\r\nRetry-After: 3\r\nContent-Length: 0\r\n\r\n"},
 		{.answer = "HTTP/1.1 503 Gone\r\nContent-Length: 40000\r\n\r\n", .body_bytes = 40000},
+		{.answer = "HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n"},
+		{.answer = JSON_STATUS("422", "14") "{\"code\":16113}"},
+		{.answer = JSON_STATUS("400", "14") "{\"code\":16113}"},
+		{.answer = "HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n"},
 	};
 	static const struct {
 		int channels;
 		int status;
-	} wanted[] = {{2, ERR_MEDIA_CHANNELS}, {0, ERR_HTTP_CLIENT},    {0, ERR_MEDIA_TYPE},
-		      {0, ERR_MEDIA_TYPE},     {0, ERR_HTTP_THROTTLED}, {0, ERR_HTTP_SERVER}};
-	serve(scripts, 6);
-	for (size_t i = 0; i < 6; i++) {
+	} wanted[] = {{2, ERR_MEDIA_CHANNELS}, {0, ERR_HTTP_CLIENT}, {0, ERR_MEDIA_TYPE},  {0, ERR_MEDIA_TYPE},
+		      {0, ERR_HTTP_THROTTLED}, {0, ERR_HTTP_SERVER}, {1, ERR_HTTP_CLIENT}, {2, ERR_MEDIA_CHANNELS},
+		      {0, ERR_HTTP_CLIENT},    {0, ERR_HTTP_GONE}};
+	serve(scripts, 10);
+	for (size_t i = 0; i < 10; i++) {
 		struct call call = {.request = {.channels = wanted[i].channels}};
 		cr_assert_eq(run(&call, TWILIO_MEDIA), wanted[i].status, "%zu: %d %s", i, call.status, call.request.error.detail);
 		cr_assert_eq(call.request.error.code, wanted[i].status);
@@ -301,10 +310,15 @@ Test(twilio_client, a_deleted_recording_is_deleted_and_a_404_of_somebody_else_is
 				       "{\"code\":20404,\"message\":\"was not found\",\"status\":404}")},
 		{.answer = json_answer(other, sizeof(other), 404, "<html>nginx</html>")},
 		{.answer = "HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n"},
+		{.answer = "HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n"},
+		{.answer = "HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n"},
+		{.answer = "HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n"},
 	};
-	static const int wanted[] = {0, 0, ERR_HTTP_NOT_FOUND, ERR_HTTP_SERVER};
-	serve(scripts, 4);
-	for (size_t i = 0; i < 4; i++) {
+	/* Not completed yet (409, 400): worth another try. 410 is about the resource, not about this recording. */
+	static const int wanted[] = {
+		0, 0, ERR_HTTP_NOT_FOUND, ERR_HTTP_SERVER, ERR_MEDIA_NOT_READY, ERR_MEDIA_NOT_READY, ERR_HTTP_GONE};
+	serve(scripts, 7);
+	for (size_t i = 0; i < 7; i++) {
 		struct call call = {0};
 		cr_assert_eq(run(&call, TWILIO_DELETE_RECORDING), wanted[i], "%zu: %s", i, call.request.error.detail);
 		cr_assert_eq(call.request.error.code, wanted[i]);
@@ -415,4 +429,127 @@ Test(twilio_client, a_server_that_went_away_is_a_transport_error_without_credent
 	cr_assert_eq(call.request.error.code, ERR_RESET);
 	cr_assert(strstr(call.request.error.detail, "127.0.0.1") != NULL && strstr(call.request.error.detail, TOKEN) == NULL);
 	twilio_request_release(&call.request);
+}
+
+/* ---- What a refusal says ---- */
+
+static void check_refusal(const char *answer, enum twilio_op op, int status, const char *const *texts)
+{
+	const struct peer_script scripts[] = {{.answer = answer, .close = true}};
+	serve(scripts, 1);
+	struct call call = {0};
+	cr_assert_eq(run(&call, op), status, "%s", call.request.error.detail);
+	for (; *texts != NULL; texts++)
+		cr_assert(strstr(call.request.error.detail, *texts) != NULL, "%s: %s", *texts, call.request.error.detail);
+	twilio_request_release(&call.request);
+	twilio_client_free(&client);
+	peer_close(peer);
+	peer = NULL;
+}
+
+Test(twilio_client, a_refusal_names_what_is_likely_and_twilios_request)
+{
+	check_refusal("HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nContent-Length: 39\r\n"
+		      "Twilio-Request-Id: RQ0123456789abcdef0123456789abcdef\r\n\r\n"
+		      "{\"code\":20003,\"message\":\"Authenticate\"}",
+		      TWILIO_CALL, ERR_HTTP_UNAUTHORIZED,
+		      (const char *[]){"/Calls/" CA ".json: HTTP 401, Twilio 20003: Authenticate (", "suspended account",
+				       "another account or region", "region), RQ0123456789abcdef0123456789abcdef", NULL});
+	check_refusal("HTTP/1.1 429 Slow\r\nTwilio-Concurrent-Requests: 107\r\nContent-Length: 0\r\n\r\n", TWILIO_RECORDING,
+		      ERR_HTTP_THROTTLED,
+		      (const char *[]){"HTTP 429 (too many requests at once for this account, 107 running)", NULL});
+	check_refusal("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", TWILIO_RECORDING, ERR_HTTP_FORBIDDEN,
+		      (const char *[]){"HTTP 403 (these credentials may not do this", NULL});
+	check_refusal("HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: 32\r\n\r\n"
+		      "<html><h1>squid says</h1></html>",
+		      TWILIO_RECORDING, ERR_HTTP_SERVER,
+		      (const char *[]){"HTTP 502, in HTML, which is not Twilio's: a proxy", NULL});
+	check_refusal("HTTP/1.1 404 No\r\nContent-Type: application/problem+json\r\nContent-Length: 88\r\n\r\n"
+		      "{\"type\":\"https://www.twilio.com/docs/api/errors/20404\",\"title\":\"No\",\"detail\":\"Not here\"}",
+		      TWILIO_RECORDING, ERR_HTTP_NOT_FOUND, (const char *[]){"HTTP 404, Twilio 20404: Not here", NULL});
+	check_refusal("HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n", TWILIO_RECORDING, ERR_HTTP_SERVER,
+		      (const char *[]){"/Recordings/" RE ".json: HTTP 500", NULL});
+}
+
+Test(twilio_client, what_twilio_says_about_a_request_is_kept_if_it_is_sane)
+{
+	const struct peer_script scripts[] = {
+		{.answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTwilio-Concurrent-Requests: 3\r\nTwilio-Request-Id: "
+			   "RQ12\r\n\r\n{}"},
+		{.answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTwilio-Concurrent-Requests: 99999999999999999999\r\n"
+			   "Twilio-Request-Id: a\"b\r\n\r\n{}"},
+		{.answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTwilio-Concurrent-Requests: 1x2\r\nTwilio-Request-Id: "
+			   "RQ012345678901234567890123456789012345678901234567890123456789\r\n\r\n{}"},
+	};
+	serve(scripts, 3);
+	for (int i = 0; i < 3; i++) {
+		struct call call = {0};
+		cr_assert_eq(run(&call, TWILIO_ACCOUNT), 0);
+		cr_assert_eq(call.request.concurrent, i == 0 ? 3 : -1);
+		cr_assert_str_eq(call.request.request_id, i == 0 ? "RQ12" : "");
+		twilio_request_release(&call.request);
+	}
+}
+
+/* ---- Whose credentials, and where to ---- */
+
+#define AC2 "AC00000000000000000000000000000022"
+#define TOKEN2 "fedcba9876543210fedcba9876543210"
+
+/* An API key belongs to one account: Twilio refuses it for a subaccount. */
+Test(twilio_client, an_api_key_is_used_for_its_own_account_only)
+{
+	const struct peer_script scripts[] = {{.answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"}};
+	struct error error;
+	struct twilio_accounts *both = twilio_accounts_new();
+	cr_assert_eq(twilio_accounts_add(both, AC, TOKEN, "SK1", "secret", &error), 0);
+	cr_assert_eq(twilio_accounts_add(both, AC2, TOKEN2, NULL, NULL, &error), 0);
+	serve(scripts, 1);
+	twilio_client_set_accounts(client, both);
+	struct call first = {0};
+	cr_assert_eq(run(&first, TWILIO_ACCOUNT), 0);
+	twilio_request_release(&first.request);
+	struct call second = {.request = {.op = TWILIO_ACCOUNT, .account_sid = {AC2}, .done = on_done}};
+	second.request.data = &second;
+	cr_assert_eq(twilio_start(client, &second.request), 0);
+	finish(&second);
+	twilio_request_release(&second.request);
+	/* base64("SK1:secret"), base64("AC…22:fedc…") */
+	cr_assert(strstr(peer_request(peer, 0), "\r\nAuthorization: Basic U0sxOnNlY3JldA==\r\n") != NULL, "%s",
+		  peer_request(peer, 0));
+	cr_assert(strstr(peer_request(peer, 1),
+			 "\r\nAuthorization: Basic QUMwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAyMjpmZWRj") != NULL,
+		  "%s", peer_request(peer, 1));
+	cr_assert(strstr(peer_request(peer, 1), "GET /2010-04-01/Accounts/" AC2 ".json ") == peer_request(peer, 1));
+	twilio_client_set_accounts(client, accounts);
+	twilio_accounts_free(&both);
+}
+
+Test(twilio_client, only_twilios_own_name_must_lead_to_a_public_address)
+{
+	static const struct {
+		const char *base;
+		bool public_only;
+	} cases[] = {
+		{"https://api.twilio.com", true},
+		{"https://API.Dublin.IE1.twilio.com:443/", true},
+		{"https://twilio.com", true},
+		{"https://nottwilio.com", false},
+		{"https://twilio.com.internal.example", false},
+		{"http://sandbox:8081", false},
+		{"http://127.0.0.1:1/twilio.com", false},
+		{"https://relay.example.com?x=.twilio.com", false},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct twilio_client_options options = {.http = http, .base = cases[i].base, .accounts = accounts};
+		client = twilio_client_new(&options);
+		struct call call = {0};
+		cr_assert_eq(start(&call, TWILIO_ACCOUNT), 0);
+		cr_assert_eq(call.request.http.public_only, cases[i].public_only, "%s", cases[i].base);
+		/* Cancelled before the loop turns: nothing is looked up. */
+		twilio_cancel(&call.request);
+		finish(&call);
+		twilio_request_release(&call.request);
+		twilio_client_free(&client);
+	}
 }

@@ -87,3 +87,12 @@ Test(crypto, without_an_algorithm_the_error_says_what_to_do)
 	cr_assert_null(digest);
 	cr_assert(strstr(error.detail, "openssl.cnf") != NULL, "%s", error.detail);
 }
+
+Test(crypto, sha256_of_one_buffer)
+{
+	uint8_t out[CRYPTO_SHA256_SIZE];
+	char text[65];
+	cr_assert_eq(crypto_sha256("abc", 3, out), 0);
+	hex_encode(out, sizeof(out), text);
+	cr_assert_str_eq(text, vectors[1].sha256);
+}

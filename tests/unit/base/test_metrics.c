@@ -85,6 +85,16 @@ Test(metrics, the_same_values_give_the_same_child)
 	metrics_free(&metrics);
 }
 
+Test(metrics, a_family_can_be_summed)
+{
+	struct metrics *metrics = metrics_new();
+	cr_assert_eq(metrics_sum(metrics, METRIC_WEBHOOKS), 0);
+	fill(metrics);
+	cr_assert_eq(metrics_sum(metrics, METRIC_WEBHOOKS), 4);
+	cr_assert_eq(metrics_sum(metrics, METRIC_RETRIES), 0);
+	metrics_free(&metrics);
+}
+
 Test(metrics, label_values_are_escaped)
 {
 	struct metrics *metrics = metrics_new();

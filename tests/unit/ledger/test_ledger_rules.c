@@ -2,6 +2,8 @@
 #include "ledger/ledger_rules.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
 
 Test(ledger_rules, every_event_in_every_state_does_what_the_table_says)
 {
@@ -55,6 +57,82 @@ Test(ledger_rules, status_names_and_their_reading_agree)
 	cr_expect_not(ledger_status_parse(SLICE(""), &status));
 	for (int i = 0; i < CALL_STATUS_COUNT; i++)
 		cr_expect_eq((int)call_status_from_name(call_status_name((enum call_status)i)), i);
+}
+
+Test(ledger_rules, a_status_callback_counts_when_its_word_is_known)
+{
+	static const char *const known[] = {"queued",    "initiated", "ringing",   "in-progress", "answered",
+					    "completed", "busy",      "no-answer", "failed",      "canceled"};
+	static const char *const strangers[] = {"", "Completed", "complete", "parked", "in_progress", "completed "};
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		struct event event = {.kind = EVENT_CALL_STATUS};
+		snprintf(event.call_status, sizeof(event.call_status), "%s", known[i]);
+		cr_expect_not(ledger_rule_call_ignored(&event), "%s", known[i]);
+	}
+	for (size_t i = 0; i < sizeof(strangers) / sizeof(strangers[0]); i++) {
+		struct event event = {.kind = EVENT_CALL_STATUS};
+		snprintf(event.call_status, sizeof(event.call_status), "%s", strangers[i]);
+		cr_expect(ledger_rule_call_ignored(&event), "%s", strangers[i]);
+		event.kind = EVENT_CALL_INCOMING;
+		cr_expect_not(ledger_rule_call_ignored(&event), "who calls is there");
+		event.kind = EVENT_RECORDING;
+		cr_expect_not(ledger_rule_call_ignored(&event));
+		cr_expect_eq(call_status_from_twilio(strangers[i]), CALL_RINGING);
+	}
+}
+
+Test(ledger_rules, the_duration_of_an_end_counts)
+{
+	for (int now = 0; now < CALL_STATUS_COUNT; now++) {
+		for (int said = 0; said < CALL_STATUS_COUNT; said++) {
+			bool expected = now < CALL_COMPLETED ? said > now : said == now;
+			cr_expect_eq(ledger_rule_duration_wins((enum call_status)now, (enum call_status)said), expected, "%d, %d",
+				     now, said);
+		}
+	}
+}
+
+Test(ledger_rules, what_an_event_says)
+{
+	static const struct {
+		enum recording_status status;
+		int64_t error;
+		const char *words;
+	} rows[] = {
+		{RECORDING_COMPLETED, 0, "completed"},
+		{RECORDING_IN_PROGRESS, 0, "in-progress"},
+		{RECORDING_ABSENT, 0, "absent at Twilio"},
+		{RECORDING_FAILED, 0, "failed at Twilio"},
+		{RECORDING_ABSENT, 16101, "absent at Twilio, error 16101: shorter than the least that Twilio keeps"},
+		{RECORDING_FAILED, 7, "failed at Twilio, error 7, see https://www.twilio.com/docs/api/errors/7"},
+		{RECORDING_UNKNOWN, 7, "unknown status \"processing\""},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char space[LEDGER_DESCRIPTION_SIZE];
+		char detail[LEDGER_DESCRIPTION_SIZE];
+		struct event event = {.kind = EVENT_RECORDING,
+				      .status = rows[i].status,
+				      .error_code = rows[i].error,
+				      .params = SLICE("RecordingStatus=processing")};
+		cr_expect_str_eq(ledger_event_words(&event, space), rows[i].words);
+		cr_expect_str_eq(ledger_describe_event(&event, space), rows[i].words);
+		snprintf(event.unknown, sizeof(event.unknown), "A=1, B=2");
+		snprintf(detail, sizeof(detail), "%s; also sent: A=1, B=2", rows[i].words);
+		cr_expect_str_eq(ledger_event_words(&event, space), rows[i].words);
+		cr_expect_str_eq(ledger_describe_event(&event, space), detail);
+	}
+}
+
+Test(ledger_rules, the_longest_description_is_whole)
+{
+	static const int64_t codes[] = {16101, 16102, 16104, 16105, 16106, 16107, 16111, 16112, INT32_MAX};
+	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+		char space[LEDGER_DESCRIPTION_SIZE];
+		struct event event = {.kind = EVENT_RECORDING, .status = RECORDING_ABSENT, .error_code = codes[i]};
+		memset(event.unknown, 'x', sizeof(event.unknown) - 1);
+		const char *text = ledger_describe_event(&event, space);
+		cr_expect_str_eq(strstr(text, "; also sent: ") + 13, event.unknown, "%lld: cut", (long long)codes[i]);
+	}
 }
 
 Test(ledger_rules, a_call_advances_only_to_a_later_stage_and_its_ends_are_equal)

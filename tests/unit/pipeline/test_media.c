@@ -146,6 +146,33 @@ Test(media, a_header_that_announces_more_than_4_GiB_minus_one_does_not_overflow)
 	cr_assert_eq(info.announced, 0xfffffff0LL + 8);
 }
 
+Test(media, of_a_ciphertext_only_that_it_is_no_text_and_no_plain_audio_is_known)
+{
+	char bytes[44];
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (char)(i * 77 + 200);
+	struct slice first = slice_make(bytes, sizeof(bytes));
+	cr_assert_eq(media_probe_ciphertext("audio/x-wav", first, &info, &error), 0);
+	cr_assert_eq(info.announced, -1);
+	cr_assert_eq(info.channels, 0);
+	cr_assert_eq(media_probe_ciphertext("", first, &info, &error), 0);
+	cr_assert_eq(media_probe_ciphertext("application/octet-stream", first, &info, &error), 0);
+	cr_assert_eq(media_probe_ciphertext("text/html", first, &info, &error), ERR_MEDIA_TYPE);
+	cr_assert_eq(media_probe_ciphertext("application/xml", first, &info, &error), ERR_MEDIA_TYPE);
+	/* One that happens to begin like a page is still one. */
+	memcpy(bytes, "<?xml {\"", 8);
+	cr_assert_eq(media_probe_ciphertext("audio/x-wav", first, &info, &error), 0);
+	memset(bytes, 'a', sizeof(bytes));
+	memcpy(bytes, "{\"code\":\r\n\t", 11);
+	cr_assert_eq(media_probe_ciphertext("audio/x-wav", first, &info, &error), ERR_MEDIA_TYPE);
+	cr_assert_not_null(strstr(error.detail, "code"));
+	cr_assert_not(media_may_be_encrypted("audio/x-wav", first));
+	memcpy(bytes, "RIFF\1\2\3\4WAVE", 12);
+	cr_assert_eq(media_probe_ciphertext("audio/x-wav", first, &info, &error), ERR_MEDIA_TYPE);
+	cr_assert_eq(media_probe_ciphertext("audio/x-wav", slice_make(bytes, 43), &info, &error), ERR_MEDIA_LENGTH);
+	cr_assert_eq(media_probe_ciphertext("audio/x-wav", slice_make(bytes, 0), &info, &error), ERR_MEDIA_LENGTH);
+}
+
 Test(media, names_of_formats)
 {
 	cr_assert_str_eq(media_type_of(MEDIA_WAV), "audio/wav");

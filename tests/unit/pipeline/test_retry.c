@@ -144,14 +144,27 @@ Test(retry, media_that_is_not_ready_is_tried_quickly_at_first)
 	input.random = UINT64_MAX;
 	for (input.attempts = 0; input.attempts <= RETRY_EARLY_ATTEMPTS; input.attempts++)
 		cr_assert_leq(retry_decide(&policy, &input).delay_ms, policy.base_ms);
-	struct retry_policy long_base = policy;
-	int64_t most = 0;
+	int64_t most = 0, least = INT64_MAX;
 	input.attempts = RETRY_EARLY_ATTEMPTS + 2;
 	for (input.random = 0; input.random < 9000; input.random++) {
-		int64_t delay = retry_decide(&long_base, &input).delay_ms;
+		int64_t delay = retry_decide(&policy, &input).delay_ms;
 		most = delay > most ? delay : most;
+		least = delay < least ? delay : least;
 	}
 	cr_assert_eq(most, 8000);
+	cr_assert_eq(least, 4000);
+}
+
+Test(retry, media_that_is_not_ready_is_looked_for_during_minutes_whatever_chance_says)
+{
+	static const uint64_t chances[] = {0, UINT64_MAX};
+	for (size_t i = 0; i < 2; i++) {
+		struct retry_case input = failed(ERR_MEDIA_NOT_READY);
+		int64_t total = 0;
+		for (input.random = chances[i]; retry_decide(&policy, &input).outcome == LEDGER_OUTCOME_RETRY; input.attempts++)
+			total += retry_decide(&policy, &input).delay_ms;
+		cr_assert(total >= 4 * 60000 && total <= 9 * 60000, "%lld ms", (long long)total);
+	}
 }
 
 Test(retry, what_the_recording_itself_says_is_an_end)

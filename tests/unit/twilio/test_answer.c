@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "twilio/answer.h"
 #include "base/err.h"
+#include "support/sealed.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -41,6 +42,27 @@ Test(twilio_answer, a_recording_as_twilio_describes_it)
 	cr_assert(!sid_is_set(&out.conference_sid));
 	cr_assert_eq(out.error_code, 0);
 	cr_assert(!out.external);
+}
+
+Test(twilio_answer, how_a_recording_is_encrypted)
+{
+	static struct twilio_answer_recording out;
+	cr_assert_eq(read_recording("{\"sid\":\"" RE "\",\"encryption_details\":{\"encryption_public_key_sid\":"
+				    "\"CR0123456789abcdef0123456789abcdef\",\"encryption_cek\":\"" SEALED_CEK_BASE64
+				    "\",\"encryption_iv\":\"AAECAwQFBgcICQoL\"}}",
+				    &out),
+		     0);
+	cr_assert(out.encrypted);
+	cr_assert_str_eq(out.encryption.public_key_sid.text, "CR0123456789abcdef0123456789abcdef");
+	cr_assert_str_eq(out.encryption.encrypted_cek, SEALED_CEK_BASE64);
+	static const char *const none[] = {"", ",\"encryption_details\":null", ",\"encryption_details\":{}",
+					   ",\"encryption_details\":\"x\"", ",\"encryption_details\":{\"iv\":1}"};
+	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+		char json[256];
+		snprintf(json, sizeof(json), "{\"sid\":\"" RE "\"%s}", none[i]);
+		cr_assert_eq(read_recording(json, &out), 0);
+		cr_assert_not(out.encrypted);
+	}
 }
 
 Test(twilio_answer, what_is_missing_null_or_of_another_type_is_unknown)
@@ -149,6 +171,26 @@ Test(twilio_answer, errors_are_read_from_json_and_xml)
 		&out);
 	cr_assert_eq(out.code, 20003);
 	cr_assert_str_eq(out.message, "Authenticate & retry");
+}
+
+/* https://www.rfc-editor.org/rfc/rfc9457 */
+Test(twilio_answer, problem_details_are_read_with_and_without_a_code)
+{
+	struct twilio_answer_error out;
+	twilio_answer_error(SLICE("{\"type\":\"https://www.twilio.com/docs/api/errors/20404\",\"title\":\"Not Found\","
+				  "\"status\":404,\"detail\":\"No such recording\",\"instance\":\"/x\"}"),
+			    &out);
+	cr_assert_eq(out.code, 20404);
+	cr_assert_str_eq(out.message, "No such recording");
+	twilio_answer_error(SLICE("{\"type\":\"about:blank\",\"title\":\"Too Many Requests\",\"code\":20429,\"detail\":null}"),
+			    &out);
+	cr_assert_eq(out.code, 20429);
+	cr_assert_str_eq(out.message, "Too Many Requests");
+	twilio_answer_error(SLICE("{\"type\":\"https://example.com/errors/20404x\",\"title\":7}"), &out);
+	cr_assert_eq(out.code, 0);
+	cr_assert_str_eq(out.message, "");
+	twilio_answer_error(SLICE("{\"type\":\"https://example.com/errors/99999999999999999999\"}"), &out);
+	cr_assert_eq(out.code, 0);
 }
 
 Test(twilio_answer, what_is_no_error_document_gives_no_code)

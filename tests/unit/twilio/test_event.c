@@ -182,6 +182,37 @@ Test(event, takes_whatever_a_real_callback_may_hold)
 					 "&RecordingStatus=completed&Brand.New%5B0%5D=x&NoValue&=&EncryptionDetails=%7B%22type"
 					 "%22%3A%22rsa-aes%22%2C%22public_key_sid%22%3A%22CR1%22%7D");
 	cr_expect_eq(unknown.status, RECORDING_COMPLETED);
+	cr_expect(unknown.encrypted);
+	cr_expect_not(absent.encrypted);
+	cr_expect_not(recording(REQUIRED "&EncryptionDetails=").encrypted);
+}
+
+/* What the ledger keeps of it: see also the ledger's suite. */
+static void expect_encryption(const char *params, const char *expected)
+{
+	char text[TWILIO_ENCRYPTION_TEXT_SIZE];
+	struct event event = recording(params);
+	event.params = slice_from_cstr(params);
+	event_encryption(&event, text);
+	cr_expect_str_eq(text, expected);
+}
+
+Test(event, encryption_that_cannot_be_read_is_kept_as_it_came)
+{
+	expect_encryption(REQUIRED, "");
+	expect_encryption(REQUIRED "&EncryptionDetails=", "");
+	expect_encryption(REQUIRED "&EncryptionDetails=%7B%22type%22%3A%22x%22%7D", "{\"type\":\"x\"}");
+	expect_encryption(REQUIRED "&EncryptionDetails=a%01b%ff", "a?b?");
+	char long_one[5000] = REQUIRED "&EncryptionDetails=";
+	memset(long_one + strlen(long_one), 'x', 1100);
+	struct event event = recording(long_one);
+	char text[TWILIO_ENCRYPTION_TEXT_SIZE];
+	event.params = slice_from_cstr(long_one);
+	event_encryption(&event, text);
+	cr_expect_eq(strlen(text), sizeof(text) - 1);
+	event.params.len = 0;
+	event_encryption(&event, text);
+	cr_expect_str_eq(text, "unreadable", "whatever happened, it is not forgotten");
 }
 
 Test(event, reads_the_status_in_any_case_and_keeps_unknown_words)
@@ -271,6 +302,53 @@ Test(event, reads_call_events_and_leaves_their_recording_aside)
 	cr_expect_eq(e.duration_s, 42);
 	cr_expect_str_eq(e.recording_sid.text, "");
 	expect_problem(EVENT_CALL_INCOMING, "From=%2B14158675309", EVENT_MISSING_FIELDS);
+}
+
+Test(event, keeps_the_parameters_that_it_does_not_know)
+{
+	static const char *const pairs[][2] = {
+		{"", ""},
+		{"&RecordingStatus=completed&RecordingUrl=https%3A%2F%2Fx&EncryptionDetails=%7B%7D&ErrorCode=0&From=1&"
+		 "RecordingTrack=both",
+		 ""},
+		{"&RecordingMood=blue", "RecordingMood=blue"},
+		{"&B=2&A=1&Empty", "B=2, A=1, Empty="},
+		{"&New%20%3D=%C3%A9%0A%FF+x", "New ==\xc3\xa9?? x"},
+		{"&recordingurl=x", "recordingurl=x"},
+	};
+	char form[400];
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+		snprintf(form, sizeof(form), REQUIRED "%s", pairs[i][0]);
+		cr_expect_str_eq(recording(form).unknown, pairs[i][1]);
+	}
+}
+
+Test(event, cuts_unknown_parameters_between_characters_and_says_so)
+{
+	/* From all that fits to far too much, with a two-byte character on every border. */
+	for (size_t n = 100; n < 125; n++) {
+		char form[512];
+		char all[160];
+		size_t at = (size_t)snprintf(form, sizeof(form), REQUIRED "&N=");
+		memset(form + at, 'x', n);
+		snprintf(form + at + n, sizeof(form) - at - n, "%%C3%%A9");
+		snprintf(all, sizeof(all), "N=%.*s\xc3\xa9", (int)n, form + at);
+		struct event e = recording(form);
+		size_t len = strlen(e.unknown);
+		cr_assert_lt(len, sizeof(e.unknown));
+		if (strcmp(e.unknown, all) == 0)
+			continue;
+		cr_assert_geq(len, (size_t)100);
+		cr_expect_str_eq(e.unknown + len - 3, "...", "%zu: %s", n, e.unknown);
+		cr_expect_eq(strncmp(e.unknown, all, len - 3), 0);
+		cr_expect((unsigned char)e.unknown[len - 4] != 0xC3, "%zu: half a character", n);
+	}
+	char form[1024] = REQUIRED;
+	for (int i = 0; i < 60; i++)
+		snprintf(form + strlen(form), sizeof(form) - strlen(form), "&P%d=%d", i, i);
+	struct event e = recording(form);
+	cr_expect_eq(strncmp(e.unknown, "P0=0, P1=1, P2=2, ", 18), 0);
+	cr_expect_str_eq(e.unknown + strlen(e.unknown) - 3, "...");
 }
 
 Test(event, has_a_message_for_every_problem)

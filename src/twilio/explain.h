@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Twilio's refusals in words an operator can act on. Pure. Sources: Twilio's error dictionary
+ * (https://www.twilio.com/docs/api/errors/CODE) and its page on the Recordings resource.
+ */
+#ifndef REELD_TWILIO_EXPLAIN_H
+#define REELD_TWILIO_EXPLAIN_H
+
+#include <stdint.h>
+
+/*
+ * What to look at when a request was refused with this HTTP status and code (0: none), or NULL. At most 110 bytes. It says what is
+ * likely, since the answers themselves do not tell a suspended account from a changed token.
+ */
+const char *twilio_explain_refusal(long http_status, int64_t code);
+
+#endif
