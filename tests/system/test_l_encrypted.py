@@ -257,3 +257,19 @@ def test_the_sandbox_signs_what_it_says(sandbox, daemon, pairs):
     params = callback_params(recording, EncryptionDetails="{}")
     assert reeld.post(params, signature="AAAAAAAAAAAAAAAAAAAAAAAAAAA=").status == 403
     assert reeld.stop() == 0
+
+
+def test_what_reconciling_finds_is_decrypted_too(sandbox, daemon, pairs, keys):
+    """No callback ever came: the list's description has the details under the resource's names."""
+    peer = sandbox(count=5, encrypt=pairs[FIRST], encrypted=0.5)
+    reeld = daemon(peer, TWILIO_ENCRYPTION_KEYS=keys(FIRST, pairs[FIRST])).start()
+    oracle = Oracle(reeld, peer)
+    done = reeld.command("reconcile", "--since", "7d")
+    assert done.returncode == 0, done.stdout + done.stderr
+    oracle.acknowledged = set(oracle.recordings)
+    oracle.settle()
+    oracle.check()
+    described = [item for item in peer.listing(sha256=0).values() if item["encrypted"]]
+    assert 0 < len(described) < 5
+    assert all(item["recording_requests"] == 0 for item in described), "the list said it"
+    assert reeld.stop() == 0
