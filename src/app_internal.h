@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What app.c (start and stop) and app_health.c (how it goes) share; nobody else includes it. */
+/* What app.c (start and stop), app_secrets.c (accounts, keys, reload) and app_health.c (how it goes) share; nobody else includes it. */
 #ifndef REELD_APP_INTERNAL_H
 #define REELD_APP_INTERNAL_H
 
@@ -49,6 +49,9 @@ struct app {
 	void (*stopped)(void *data);
 	void *stopped_data;
 };
+
+/* TWILIO_ENCRYPTION_KEYS: *ret stays NULL when it is unset. 0, or an error with a message. Blocking. */
+int app_load_keys(const struct config *config, struct private_keys **ret, struct error *error);
 
 /* Appends the body of /readyz; true when events can be accepted. A dead dependency does not make us unready: events are safe on disk. */
 bool app_health(void *data, struct buffer *body);

@@ -441,6 +441,11 @@ int config_require_serve(const struct config *config, struct error *error)
 		return error_set(
 			error, ERR_CONFIG,
 			"RECONCILE_EVERY: needs TWILIO_ACCOUNT_SID or TWILIO_ACCOUNTS_FILE: whose recordings are to be listed?");
+	if (config->twilio_api_key != NULL && config->twilio_auth_token == NULL && config->twilio_accounts_file == NULL)
+		return error_set(
+			error, ERR_CONFIG,
+			"TWILIO_AUTH_TOKEN: is unset although TWILIO_API_KEY is set; set the token of that account too, since "
+			"an API key verifies no signatures");
 	if (config->workers != 1)
 		return error_set(error, ERR_CONFIG, "WORKERS: this build has one process; example: WORKERS=1");
 	return 0;

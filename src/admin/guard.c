@@ -67,7 +67,7 @@ static bool split_host(struct slice authority, struct slice *host, bool *bracket
 {
 	*bracketed = authority.len > 0 && authority.ptr[0] == '[';
 	const char *end = authority.ptr + authority.len;
-	const char *host_end = end;
+	const char *host_end;
 	if (authority.len == 0)
 		return false;
 	if (*bracketed) {

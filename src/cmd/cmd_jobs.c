@@ -94,6 +94,7 @@ static void show_recording(const struct ledger_recording *recording, bool aligne
 	show_text(&table, "md5", recording->md5);
 	show_text(&table, "sha256", job->sha256);
 	show_text(&table, "content_type", recording->content_type);
+	show_text(&table, "encryption", job->encryption);
 	show_time(&table, "stored_at", recording->stored_at_ms);
 	show_time(&table, "deleted_at_twilio_at", recording->deleted_at_twilio_ms);
 }

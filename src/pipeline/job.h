@@ -103,7 +103,6 @@ struct job {
 	enum media_format format;
 	int stored_channels;
 	bool key_chosen;    /* in this attempt: the ledger does not have it */
-	bool asked_twilio;  /* for the encryption's details, in this attempt */
 	bool told_by_rest;  /* work.encryption came from there */
 	struct error doubt; /* why Twilio was asked: the failure, when it cannot tell more */
 	bool ciphertext;    /* what is stored is still encrypted */

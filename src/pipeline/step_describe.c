@@ -148,7 +148,6 @@ static void encryption_done(struct twilio_request *request, int status)
 	struct job *job = request->data;
 	job_landed(job, STEP_DESCRIBE, FLIGHT_TWILIO);
 	job_learned(job, DEPENDENCY_TWILIO, status, request->http.http_status > 0);
-	job->asked_twilio = true;
 	if (status == 0 && request->encryption[0] != '\0') {
 		memcpy(job->work.encryption, request->encryption, sizeof(job->work.encryption));
 		job->told_by_rest = true;

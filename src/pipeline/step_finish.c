@@ -82,7 +82,7 @@ static void report_done(const struct job *job)
 		histogram_observe(job->env->job_seconds, (double)(clock_wall_ms() - job->work.received_at_ms) / 1000.0);
 	log_event(LOG_INFO, "recording.stored", JOB_LOG_FIELDS(job), LOG_I64("bytes", job->work.bytes),
 		  LOG_U64("duration_ms", (clock_mono_ns() - job->began_ns) / 1000000), LOG_STR("key", job->work.key),
-		  LOG_BOOL("deleted_at_twilio", job->purged));
+		  LOG_BOOL("encrypted", job->ciphertext), LOG_BOOL("deleted_at_twilio", job->purged));
 }
 
 static void report_again(const struct job *job)

@@ -44,12 +44,7 @@ static int choose_key(struct job *job)
 	return ERR_INVALID;
 }
 
-/* Twilio's REST is asked once an attempt: what the webhook said cannot be used, or what came looks encrypted and nobody said so. */
-static bool may_ask_twilio(const struct job *job)
-{
-	return !job->asked_twilio && job->cut == JOB_NOT_CUT;
-}
-
+/* Then Twilio's REST is asked how. It cannot come here twice: either it says how, or the attempt has failed. */
 static bool looks_encrypted(const struct job *job, const struct transfer_result *result, int status)
 {
 	if (job->work.encryption[0] != '\0' || result->side != TRANSFER_SOURCE)
@@ -94,7 +89,7 @@ static void step_transfer_done(struct transfer *transfer, void *data, int status
 	} else if (result.side == TRANSFER_SOURCE && (status == ERR_HTTP_NOT_FOUND || status == ERR_HTTP_GONE) && !cut) {
 		job->describe = DESCRIBE_RECORDING;
 		job_resume(job, STEP_DESCRIBE);
-	} else if (looks_encrypted(job, &result, status) && may_ask_twilio(job)) {
+	} else if (looks_encrypted(job, &result, status) && !cut) {
 		job->describe = DESCRIBE_ENCRYPTION;
 		job->doubt = result.error;
 		job_resume(job, STEP_DESCRIBE);
@@ -130,7 +125,7 @@ enum step_result step_transfer(struct job *job)
 	bool encrypted = job->work.encryption[0] != '\0';
 	struct error problem = {0};
 	int unusable = encrypted ? read_encryption(job, &encryption, &private_key, &problem) : 0;
-	if (unusable == ERR_ENCRYPTION_DETAILS && may_ask_twilio(job)) {
+	if (unusable == ERR_ENCRYPTION_DETAILS) {
 		job->describe = DESCRIBE_ENCRYPTION;
 		job->doubt = problem;
 		return job_go(job, STEP_DESCRIBE);

@@ -285,6 +285,22 @@ int twilio_accounts_load(struct twilio_accounts *accounts, const char *path, str
 	return status;
 }
 
+int twilio_accounts_set_key(struct twilio_accounts *accounts, const char *sid, const char *username, const char *password,
+			    struct error *error)
+{
+	bool found;
+	size_t at = find_position(accounts, sid, &found);
+
+	if (!found)
+		return error_set(error, ERR_CONFIG, "there is no token of account %s", sid);
+	struct account *account = accounts->by_sid[at];
+	wipe(account->password);
+	free(account->username);
+	account->password = NULL;
+	account->username = NULL;
+	return account_set_credentials(account, username, password, error);
+}
+
 /* Questions */
 
 size_t twilio_accounts_count(const struct twilio_accounts *accounts)

@@ -43,6 +43,13 @@ int twilio_accounts_add(struct twilio_accounts *accounts, const char *sid, const
  */
 int twilio_accounts_load(struct twilio_accounts *accounts, const char *path, struct error *error);
 
+/*
+ * REST credentials of an account that is there, instead of its SID and first token: an API key, which is good for its own account
+ * alone. 0, ERR_CONFIG (no such account), ERR_NOMEM.
+ */
+int twilio_accounts_set_key(struct twilio_accounts *accounts, const char *sid, const char *username, const char *password,
+			    struct error *error);
+
 size_t twilio_accounts_count(const struct twilio_accounts *accounts);
 /*
  * Copies the SIDs of the accounts that have one into a malloc'ed array of *count (caller frees; never NULL unless out of memory). Not that of whatever

@@ -12,7 +12,7 @@
 #include "base/sid.h"
 #include "base/slice.h"
 
-#define PRIVATE_KEYS_MAX 256
+#define PRIVATE_KEYS_MAX 64 /* trying one takes milliseconds, and a reload does it on the loop */
 
 struct private_keys;
 

@@ -93,8 +93,11 @@ def test_decrypted_into_the_directory_whatever_happens_on_the_way(sandbox, daemo
 
 def test_decrypted_into_the_bucket(sandbox, space, replica, pairs, keys):
     directory = keys(FIRST, pairs[FIRST])
-    peer = sandbox(count=12, size="50KB-200KB", encrypt=pairs[FIRST])
-    reeld = replica(space, peer, TWILIO_ENCRYPTION_KEYS=directory).start()
+    # Both ways up: streamed, and in parts.
+    peer = sandbox(count=6, size="2MB-14MB", encrypt=pairs[FIRST])
+    sizes = [item["bytes"] for item in peer.listing(sha256=0).values()]
+    assert min(sizes) < 5 << 20 < max(sizes), sizes
+    reeld = replica(space, peer, TWILIO_ENCRYPTION_KEYS=directory, MULTIPART_THRESHOLD="5MiB").start()
     oracle = deliver(reeld, peer, EngineOracle)
     oracle.settle()
     oracle.check()
@@ -102,6 +105,7 @@ def test_decrypted_into_the_bucket(sandbox, space, replica, pairs, keys):
         headers, _ = space.object(oracle.expected_key(sid))
         assert headers["Content-Type"] == "audio/wav"
         assert not [name for name in headers if "encryption" in name.lower()], headers
+    assert not space.uploads()
     assert reeld.stop() == 0
 
 
@@ -218,6 +222,7 @@ def test_archived_as_it_is_and_decrypted_by_hand(sandbox, daemon, pairs, keys, t
         path.write_bytes(data)
         (tmp_path / "keys" / f"{SECOND}.pem").unlink()
     assert [line for line in reeld.logs() if line.get("event") == "recording.wav_only"]
+    assert [line["encrypted"] for line in reeld.logs() if line.get("event") == "recording.stored"] == [True, True]
     # Deleted with what lies beside it.
     sid = next(iter(oracle.acknowledged))
     assert reeld.command("recordings", "delete", sid).returncode == 0
@@ -226,8 +231,8 @@ def test_archived_as_it_is_and_decrypted_by_hand(sandbox, daemon, pairs, keys, t
 
 
 def test_archived_as_it_is_in_the_bucket(sandbox, space, replica, pairs, tmp_path):
-    peer = sandbox(count=2, size=50000, encrypt=pairs[SECOND])
-    reeld = replica(space, peer).start()
+    peer = sandbox(count=3, size="40KB-12MB", encrypt=pairs[SECOND])
+    reeld = replica(space, peer, MULTIPART_THRESHOLD="5MiB").start()
     oracle = deliver(reeld, peer, EngineOracle)
     oracle.settle()
     for sid in oracle.acknowledged:

@@ -427,3 +427,32 @@ def test_the_examples_of_the_documentation_work_as_pasted(sandbox, daemon, tmp_p
     assert '"recordings":[' in done.stdout and "received" in done.stdout and "?ticket=" in done.stdout and '"totalCalls": ' in done.stdout
     assert done.stdout.count('{"error":"no recording RE' + "0" * 32) == 2, done.stdout
     assert reeld.stop() == 0
+
+
+def test_the_same_on_postgres_and_s3(sandbox, space, replica, tmp_path):
+    peer = sandbox(count=5)
+    reeld = replica(space, peer, ADMIN_TOKEN=TOKEN).start()
+    peer.deliver_all(reeld)
+    api, stranger = Api(reeld, TOKEN), Api(reeld)
+    wait_until(lambda: len(api.sids("status=stored")) == 5, lambda: api.sids())
+    item = next(api.pages("limit=1"))[0]
+    target = f"/api/recordings/{item['sid']}"
+    for method in ("GET", "HEAD"):
+        moved = api.request(method, target + "/audio")
+        assert moved.status == 302 and moved.body == b"" and item["key"] in moved.headers["Location"], moved
+    link = api.get(target + "/audio?as=link")
+    assert link.status == 200 and TIME.fullmatch(link.json["expiresAt"])
+    assert stranger.get(target + "/audio").status == 401
+    for url in (moved.headers["Location"], link.json["url"]):
+        subprocess.run(["curl", "-sSf", "--noproxy", "*", "-m", "20", "-o", str(tmp_path / "fetched"), url], check=True)
+        assert hashlib.sha256((tmp_path / "fetched").read_bytes()).hexdigest() == item["sha256"]
+    assert item["sid"] in api.sids(f"q={item['callSid']}") and api.sids(f"q={item['sid']}") == [item["sid"]]
+    stats = api.get("/api/stats").json
+    assert stats["totalCalls"] == len(reeld.query("SELECT id FROM calls")) > 0 and len(stats["callsByDay"]) == 30
+    for _ in range(2):
+        assert api.request("DELETE", target).json == {"sid": item["sid"], "status": "deleted"}
+    assert subprocess.run(["curl", "-sS", "--noproxy", "*", "-m", "20", "-o", "/dev/null", "-w", "%{http_code}", link.json["url"]], capture_output=True,
+                          text=True, check=True).stdout == "404"
+    assert api.get(target).json["events"][-1]["detail"] == "from storage, by api" and api.get(target + "/audio").status == 404
+    assert reeld.stop() == 0
+    assert "X-Amz-Signature" not in reeld.process.output()

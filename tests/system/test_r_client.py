@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What reeld makes of Twilio's answers: whom it asks, whom it never asks, and what a dead letter says."""
+import base64
 import contextlib
 import hashlib
 import http.server
@@ -7,7 +8,7 @@ import json
 import threading
 
 import pytest
-from reeldlib import ACCOUNT, callback_params, wait_until
+from reeldlib import ACCOUNT, TOKEN, callback_params, wait_until
 
 WAV = (b"RIFF" + (4036).to_bytes(4, "little") + b"WAVEfmt " + (16).to_bytes(4, "little") + bytes.fromhex("01000100401f0000803e000002001000")
        + b"data" + (4000).to_bytes(4, "little") + bytes(4000))
@@ -175,4 +176,25 @@ def test_a_suspended_account_waits_and_says_so(peers, daemon):
     assert row["status"] in ("pending", "running") and row["attempts"] == 0, "it is nobody's fault: not charged"
     suspended[0] = False
     assert ended(reeld)["status"] == "stored"
+    assert reeld.stop() == 0
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+def test_an_api_key_is_for_its_own_account(peers, daemon, tmp_path, in_file):
+    def basic(name, secret):
+        return "Basic " + base64.b64encode(f"{name}:{secret}".encode()).decode()
+
+    other = "AC" + "fe" * 16
+    peer = peers(twilio({}, media=(200, {"Content-Type": "audio/x-wav"}, WAV)))
+    accounts = tmp_path / "accounts"
+    accounts.write_text(f"{other} other_token\n" + (f"{ACCOUNT} {TOKEN}\n" if in_file else ""))
+    changes = {"TWILIO_AUTH_TOKEN": ""} if in_file else {}
+    reeld = daemon(peer, TWILIO_ACCOUNTS_FILE=str(accounts), TWILIO_API_KEY="SK" + "0a" * 16, TWILIO_API_SECRET="key_secret", UNKNOWN_CALL="archive",
+                   **changes).start()
+    second = "RE" + "ba" * 16
+    assert reeld.post(params()).status == 200
+    assert reeld.post(params(RecordingSid=second, AccountSid=other), token="other_token").status == 200
+    assert [ended(reeld, sid)["status"] for sid in (RECORDING["sid"], second)] == ["stored", "stored"]
+    used = {path.split("/")[3]: headers["Authorization"] for _, path, headers in peer.requests}
+    assert used == {ACCOUNT: basic("SK" + "0a" * 16, "key_secret"), other: basic(other, "other_token")}
     assert reeld.stop() == 0

@@ -364,6 +364,13 @@ Test(config, serve_fails_closed_without_a_token)
 	setenv("VALIDATE_TWILIO_SIGNATURE", "false", 1);
 	load(NULL);
 	cr_expect_eq(config_require_serve(&config, &error), 0);
+	/* An account is made of its token; a key alone would be used by nobody. */
+	setenv("TWILIO_ACCOUNT_SID", ACCOUNT, 1);
+	setenv("TWILIO_API_KEY", KEY, 1);
+	setenv("TWILIO_API_SECRET", "s", 1);
+	load(NULL);
+	cr_expect_eq(config_require_serve(&config, &error), ERR_CONFIG);
+	cr_expect_eq(strncmp(error.detail, "TWILIO_AUTH_TOKEN: ", 19), 0, "%s", error.detail);
 }
 
 Test(config, serve_refuses_what_this_build_does_not_have)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What only the Postgres ledger has: a network, other replicas at the same moment, rules written a second time in SQL, migrations of many at once. */
 #include "factory_postgres.h"
+#include "ledger/ledger_postgres.h"
 #include "ledger/ledger_rules.h"
 #include "ledger/migrations.h"
 #include "ledger_factory.h"
@@ -456,6 +457,26 @@ Test(ledger_postgres, many_stored_ones_are_counted_by_the_planners_estimate)
 		  (long long)request.counts[LEDGER_STORED]);
 	ledger_request_release(&request);
 	close_ledger(ledger);
+}
+
+/* ---- plans ---- */
+
+Test(ledger_postgres, a_page_of_twilios_list_is_compared_by_the_index)
+{
+	char sql[2048];
+	factory_sql("INSERT INTO recordings (recording_sid, status, received_at, updated_at) SELECT 'RE' || lpad(to_hex(i), 32, "
+		    "'0'), "
+		    "'stored', now(), now() FROM generate_series(1, 20000) i");
+	factory_sql("ANALYZE recordings");
+	/* Planned without knowing how long the page is, as the prepared statement is. */
+	cr_assert_lt(snprintf(sql, sizeof(sql),
+			      "SET plan_cache_mode = force_generic_plan; PREPARE page (uuid[]) AS %s; "
+			      "EXPLAIN (FORMAT JSON) EXECUTE page ('{00000000-0000-0000-0000-000000000007}')",
+			      ledger_postgres_sql[QUERY_STANDINGS]),
+		     (int)sizeof(sql));
+	const char *plan = factory_sql(sql);
+	cr_expect_not_null(strstr(plan, "recordings_sid"), "%s", plan);
+	cr_expect_null(strstr(plan, "Seq Scan"), "%s", plan);
 }
 
 /* ---- migrations ---- */

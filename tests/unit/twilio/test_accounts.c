@@ -239,3 +239,23 @@ Test(accounts, says_why_a_file_cannot_be_read)
 	cr_expect_neq(twilio_accounts_load(accounts, "/", &error), 0);
 	cr_expect_not_null(strstr(error.detail, "directory"), "%s", error.detail);
 }
+
+Test(accounts, a_key_replaces_the_token_of_its_own_account_for_rest_alone)
+{
+	const char *username, *password;
+	struct sid one = sid_of(AC1), two = sid_of(AC2);
+
+	add(AC1, "first");
+	add(AC2, "second");
+	for (int i = 0; i < 2; i++) {
+		cr_assert_eq(twilio_accounts_set_key(accounts, AC2, "SK1", i == 0 ? "old" : "new", &error), 0);
+		cr_assert(twilio_accounts_credentials(accounts, &two, &username, &password));
+		cr_expect_str_eq(username, "SK1");
+		cr_expect_str_eq(password, i == 0 ? "old" : "new");
+	}
+	cr_assert(twilio_accounts_credentials(accounts, &one, &username, &password));
+	cr_expect_str_eq(username, AC1);
+	cr_expect(verifies(AC2, "second"), "signatures are verified with the token");
+	cr_expect_eq(twilio_accounts_set_key(accounts, AC3, "SK1", "s", &error), ERR_CONFIG);
+	cr_expect_not_null(strstr(error.detail, AC3));
+}

@@ -115,6 +115,20 @@ Test(private_keys, a_bad_file_is_named)
 	expect_refusal("same SID");
 }
 
+Test(private_keys, more_than_fit_are_refused)
+{
+	char name[64];
+	for (int i = 0; i <= PRIVATE_KEYS_MAX; i++) {
+		snprintf(name, sizeof(name), "CR%032x.pem", i);
+		put(name, SEALED_KEY_PEM, 0600);
+		if (i == PRIVATE_KEYS_MAX - 1) {
+			cr_assert_eq(load(), 0, "%s", error.detail);
+			cr_assert_eq(private_keys_count(keys), PRIVATE_KEYS_MAX);
+		}
+	}
+	expect_refusal("more than");
+}
+
 Test(private_keys, a_directory_that_is_none_and_a_file_that_is_a_directory)
 {
 	char path[256];
