@@ -2,6 +2,7 @@
 /* reeld recordings: what is stored; a link to one; deletion from storage, with the ledger updated. */
 #include "cmd/cmd.h"
 #include "cmd/cmd_ledger.h"
+#include "base/list.h"
 #include "cmd/table.h"
 #include "engines.h"
 #include "pipeline/archived.h"
@@ -45,7 +46,9 @@ static int recordings_list(struct cmd_ledger *session, const char *prefix)
 	return status == 0 ? CMD_OK : CMD_FAILED;
 }
 
-struct waited {
+/* One operation on what is archived, waited for. */
+struct errand {
+	struct archived archived;
 	bool answered;
 	int status;
 };
@@ -57,32 +60,31 @@ static void storage_closed(void *data)
 
 static void archived_done(struct archived *archived, int status)
 {
-	struct waited *waited = archived->data;
-	waited->answered = true;
-	waited->status = status;
+	struct errand *errand = CONTAINER_OF(archived, struct errand, archived);
+	errand->answered = true;
+	errand->status = status;
 }
 
-/* Runs one operation on what is archived; its end, after a line on stderr when it failed. */
-static int run_archived(struct cmd_ledger *session, struct archived *archived,
-			void (*operation)(struct archived *, archived_cb *))
+/* Its end, after a line on stderr when it failed. */
+static int run_errand(struct cmd_ledger *session, struct errand *errand, void (*operation)(struct archived *, archived_cb *))
 {
-	struct waited waited = {0};
-	archived->data = &waited;
-	operation(archived, archived_done);
-	while (!waited.answered)
+	const struct archived *archived = &errand->archived;
+	operation(&errand->archived, archived_done);
+	while (!errand->answered)
 		uv_run(&session->loop, UV_RUN_ONCE);
-	if (waited.status != 0 && archived->place == ARCHIVED_STORE)
+	if (errand->status != 0 && archived->place == ARCHIVED_STORE)
 		return cmd_failed("recordings", "cannot delete %s: %s", archived->recording.job.key, archived->error.detail);
-	if (waited.status != 0)
+	if (errand->status != 0)
 		return cmd_failed("recordings", "%s",
-				  archived->error.code != 0 ? archived->error.detail : err_text(waited.status));
+				  archived->error.code != 0 ? archived->error.detail : err_text(errand->status));
 	return CMD_OK;
 }
 
-static int recordings_url(struct cmd_ledger *session, struct archived *archived)
+static int recordings_url(struct cmd_ledger *session, struct errand *errand)
 {
+	const struct archived *archived = &errand->archived;
 	char link[2048];
-	int status = run_archived(session, archived, archived_find);
+	int status = run_errand(session, errand, archived_find);
 	if (status != CMD_OK)
 		return status;
 	const char *key = archived->recording.job.key;
@@ -93,9 +95,10 @@ static int recordings_url(struct cmd_ledger *session, struct archived *archived)
 	return CMD_OK;
 }
 
-static int recordings_delete(struct cmd_ledger *session, struct archived *archived)
+static int recordings_delete(struct cmd_ledger *session, struct errand *errand)
 {
-	int status = run_archived(session, archived, archived_delete);
+	const struct archived *archived = &errand->archived;
+	int status = run_errand(session, errand, archived_delete);
 	if (status != CMD_OK)
 		return status;
 	if (archived->already)
@@ -110,11 +113,11 @@ static int with_store(struct cmd_ledger *session, const struct config *config, b
 	struct error error = {0};
 	if (storage_open(&storage, &session->loop, config, &error) != 0)
 		return cmd_failed("recordings", "%s", error.detail);
-	struct archived archived = {
-		.ledger = session->ledger, .store = storage_store(storage), .recording_sid = *sid, .by = "command"};
+	struct errand errand = {
+		.archived = {.ledger = session->ledger, .store = storage_store(storage), .recording_sid = *sid, .by = "command"}};
 	int status = storage_wait_credentials(storage, &error) == 0 ? CMD_OK : cmd_failed("recordings", "%s", error.detail);
 	if (status == CMD_OK)
-		status = remove ? recordings_delete(session, &archived) : recordings_url(session, &archived);
+		status = remove ? recordings_delete(session, &errand) : recordings_url(session, &errand);
 	storage_close(storage, storage_closed, NULL);
 	return status;
 }
