@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* reeld recordings: what is stored; a link to one; deletion from storage, with the ledger updated. */
+#include "base/check.h"
 #include "cmd/cmd.h"
 #include "cmd/cmd_ledger.h"
-#include "base/list.h"
 #include "cmd/table.h"
 #include "engines.h"
 #include "pipeline/archived.h"
