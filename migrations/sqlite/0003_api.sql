@@ -35,6 +35,8 @@ END;
 CREATE INDEX calls_duration ON calls (duration) WHERE duration IS NOT NULL;
 CREATE INDEX calls_rating ON calls (rating) WHERE rating IS NOT NULL;
 
--- Eight digits of the SID: enough to find it, and an index small enough to stay in the page cache.
-CREATE INDEX recordings_call ON recordings (substr(call_sid, 3, 8)) WHERE call_sid IS NOT NULL;
-CREATE INDEX recordings_conference ON recordings (substr(conference_sid, 3, 8)) WHERE conference_sid IS NOT NULL;
+-- Eight digits of the SID, within blocks of 16384 rows. SIDs are random: an index over them alone would have each event dirty a page of its own
+-- (measured: twice the processor time of forwarding). Within the newest block a batch meets the same few pages, and a search costs a look into
+-- each block, 61 for a million rows.
+CREATE INDEX recordings_call ON recordings (id >> 14, substr(call_sid, 3, 8)) WHERE call_sid IS NOT NULL;
+CREATE INDEX recordings_conference ON recordings (id >> 14, substr(conference_sid, 3, 8)) WHERE conference_sid IS NOT NULL;
