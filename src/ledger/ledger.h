@@ -225,7 +225,7 @@ struct ledger_request {
 	int64_t next_due_ms; /* CLAIM: delay until the next pending one is due or a lease runs out; 0: more are due now; -1: none */
 	enum ledger_standing *standings; /* LACKING: per SID */
 	int64_t waiting; /* LACKING: recordings that wait for their turn or their next attempt, counted up to `limit` */
-	bool working; /* LACKING: somebody holds the lease of a recording */
+	bool working;    /* LACKING: somebody holds the lease of a recording */
 	struct error error;
 
 	/* private to the implementation */
