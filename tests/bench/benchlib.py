@@ -12,6 +12,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -168,14 +169,16 @@ http {{
 
 def twilio_and_sink(directory, port, size):
     """nginx as both ends: every recording is the same file, and what is PUT lands in a directory. It checks no signature and stores no
-    metadata; the ETag is that of the one file, so that an uploader that compares it finds its bytes."""
+    metadata; the ETag is that of the one file, so that an uploader that compares it finds its bytes. All of it lies in memory: else writing the
+    sink's files back to the disk is what is measured."""
+    memory = tempfile.mkdtemp(prefix="reeld-bench-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else directory)
     for name in ("tmp", "media", "sink"):
-        os.makedirs(os.path.join(directory, name))
+        os.makedirs(os.path.join(memory, name))
     data = (b"RIFF" + (size - 8).to_bytes(4, "little") + b"WAVEfmt " + (16).to_bytes(4, "little") + (1).to_bytes(2, "little") + (1).to_bytes(2, "little")
             + (8000).to_bytes(4, "little") + (16000).to_bytes(4, "little") + (2).to_bytes(2, "little") + (16).to_bytes(2, "little") + b"data"
             + (size - 44).to_bytes(4, "little"))
     data += bytes(size - len(data))
-    with open(os.path.join(directory, "media", "audio.wav"), "wb") as out:
+    with open(os.path.join(memory, "media", "audio.wav"), "wb") as out:
         out.write(data)
     config = os.path.join(directory, "nginx.conf")
     with open(config, "w") as out:
@@ -183,19 +186,26 @@ def twilio_and_sink(directory, port, size):
 events {{ worker_connections 8192; }}
 http {{
   access_log off; keepalive_requests 100000000; keepalive_timeout 60s; sendfile on; client_max_body_size 0;
-  client_body_temp_path {directory}/tmp/b; proxy_temp_path {directory}/tmp/p; fastcgi_temp_path {directory}/tmp/f;
-  uwsgi_temp_path {directory}/tmp/u; scgi_temp_path {directory}/tmp/s;
+  client_body_temp_path {memory}/tmp/b; proxy_temp_path {memory}/tmp/p; fastcgi_temp_path {memory}/tmp/f;
+  uwsgi_temp_path {memory}/tmp/u; scgi_temp_path {memory}/tmp/s;
   server {{
     listen 127.0.0.1:{port} backlog=4096;
-    location /2010-04-01/ {{ root {directory}/media; types {{ }} default_type audio/x-wav; try_files /audio.wav =404; }}
+    location /2010-04-01/ {{ root {memory}/media; types {{ }} default_type audio/x-wav; try_files /audio.wav =404; }}
     location / {{
-      root {directory}; dav_methods PUT DELETE; create_full_put_path on; etag off;
+      root {memory}; dav_methods PUT DELETE; create_full_put_path on; etag off;
       add_header ETag '"{hashlib.md5(data).hexdigest()}"' always;
     }}
   }}
 }}
 """)
-    return Server("nginx", [shutil.which("nginx") or "/usr/sbin/nginx", "-c", config, "-p", directory], port=port, core=LOAD_CORE)
+    server = Server("nginx", [shutil.which("nginx") or "/usr/sbin/nginx", "-c", config, "-p", directory], port=port, core=LOAD_CORE)
+    stop = server.stop
+
+    def stop_and_forget():
+        stop()
+        shutil.rmtree(memory)
+    server.stop = stop_and_forget
+    return server
 
 
 def post_all(port, requests_file, count, connections=16):
