@@ -255,13 +255,14 @@ static void claim_done(struct ledger_request *request, int status)
 		breaker_probe_abandoned(&pipeline->env.breakers[DEPENDENCY_LEDGER], now_ms(pipeline));
 	free(pipeline->claim_jobs);
 	pipeline->claim_jobs = NULL;
+	pipeline->claim_worked = status == 0;
 	if (status == 0 && request->op == LEDGER_RECLAIM) {
 		reclaimed(pipeline, request);
 	} else if (status == 0) {
 		pipeline->poll_at_ms = now_ms(pipeline) + POLL_MS;
 		if (request->next_due_ms >= 0 && request->next_due_ms < POLL_MS)
 			look_again_in(pipeline, request->next_due_ms);
-		if (request->leased_count == request->lease_max)
+		if (request->leased_count == request->lease_max || pipeline->reclaim)
 			pipeline->due = true;
 		for (size_t i = 0; i < request->leased_count; i++)
 			add_job(pipeline, &request->leased[i]);
@@ -305,7 +306,8 @@ static void claim(struct pipeline *pipeline)
 	pipeline->claiming = true;
 	pipeline->claim = (struct ledger_request){
 		.op = LEDGER_CLAIM, .lease_max = room, .done = claim_done, .data = pipeline, .next_due_ms = -1};
-	if (pipeline->reclaim)
+	/* Only behind a claim that worked: else the one that works would hide from the breaker that the other does not. */
+	if (pipeline->reclaim && pipeline->claim_worked)
 		ask_back(pipeline);
 	ledger_submit(pipeline->options.ledger, &pipeline->claim);
 }

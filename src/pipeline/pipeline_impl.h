@@ -27,6 +27,7 @@ struct pipeline {
 	int64_t claim_after_ms; /* after a failure: not before */
 	bool due;               /* there may be work to claim */
 	bool reclaim;           /* there may be leases of ours that we do not know of */
+	bool claim_worked;      /* the last one was answered */
 	bool claiming;
 	struct ledger_request claim;
 	struct ledger_job *claim_jobs; /* RECLAIM: what was held then */

@@ -610,6 +610,8 @@ function showAudio(row, item) {
 	const error = el("p.error", {role: "alert"});
 	const save = el("a", {download: item.sid, hidden: true}, "Download");
 	let asked = 0;
+	// As Twilio encrypted it: nothing that a browser could play.
+	const sealed = item.contentType === "application/octet-stream";
 	const audio = el("audio", {controls: true, preload: "metadata", "aria-label": "Recording " + item.sid});
 	async function link(at) {
 		asked = Date.now();
@@ -617,8 +619,11 @@ function showAudio(row, item) {
 			const {url} = await ask(path);
 			if (!/^(https?:\/\/|\/)/.test(url))
 				throw new Error("the store has no link that a browser can open");
-			audio.src = save.href = url;
+			save.href = url;
 			save.hidden = false;
+			if (sealed)
+				return;
+			audio.src = url;
 			if (at > 0)
 				audio.currentTime = at;
 		} catch (problem) {
@@ -633,7 +638,8 @@ function showAudio(row, item) {
 			setText(error, "The audio cannot be played here.");
 	});
 	row.audio = audio;
-	row.player.replaceChildren(audio, el("p.bar", null, save, item.bytes <= WAVE_BYTES ? waveButton(row, audio) : null), error);
+	row.player.replaceChildren(sealed ? el("p", null, "Stored as Twilio encrypted it. Download it and open it with: reeld recordings decrypt") : audio,
+		el("p.bar", null, save, !sealed && item.bytes <= WAVE_BYTES ? waveButton(row, audio) : null), error);
 	link(0);
 }
 
