@@ -107,6 +107,18 @@ def test_a_recording_can_be_heard_and_sought_in(page):
     assert page.log() == []
 
 
+def test_what_is_stored_encrypted_is_not_played(world, page):
+    stored = "document.querySelector('#list-rows tr:has(.ok-text) .expand')"
+    sid = page.value(stored + ".title")
+    world.change("UPDATE recordings SET content_type = 'application/octet-stream' WHERE recording_sid = ?", sid)
+    page.js(stored + ".click()")
+    page.wait("document.querySelector('#list-rows tr.detail a[download]:not([hidden])') !== null")
+    assert "reeld recordings decrypt" in page.text("#list-rows tr.detail")
+    assert page.value("document.querySelector('#list-rows audio') === null")
+    world.change("UPDATE recordings SET content_type = 'audio/wav' WHERE recording_sid = ?", sid)
+    assert page.log() == []
+
+
 def test_nothing_from_the_data_becomes_markup(world, page):
     sid = world.dead()[0]
     world.change("UPDATE recordings SET last_error = ?, source = ? WHERE recording_sid = ?", EVIL, "<b>source</b>", sid)
