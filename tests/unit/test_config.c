@@ -52,6 +52,7 @@ static void load(const char *env_file)
 /* The variable with this value is refused, and the one line has these words. */
 static void refuse(const char *variable, const char *value, const char *words)
 {
+	config_free(&config);
 	setenv(variable, value, 1);
 	cr_expect_eq(config_load(&config, NULL, &error), ERR_CONFIG, "%s=%s", variable, value);
 	cr_expect_eq(strncmp(error.detail, variable, strlen(variable)), 0, "%s", error.detail);
