@@ -55,7 +55,7 @@ def sqlite(calls):
     insert = ("INSERT INTO calls (twilio_sid, from_number, to_number, status, duration, rating, created_at, updated_at) "
               "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
               "SELECT printf('CA%032x', i), '+15005550006', '+15005550001', substr('COMPLETED NO_ANSWER FAILED', 1, 9), abs(random()) % 3600, "
-              "iif(i % 20 = 0, abs(random()) % 5 + 1, NULL), ? - abs(random()) % (400 * 86400000), ? FROM n")
+              "CASE WHEN i % 20 = 0 THEN abs(random()) % 5 + 1 END, ? - abs(random()) % (400 * 86400000), ? FROM n")
     with tempfile.TemporaryDirectory(prefix="reeld-bench-") as directory:
         daemon = Daemon(directory).start()
         daemon.stop()
