@@ -50,17 +50,18 @@ static void app_leased(void *data, const struct ledger_job *jobs, size_t count)
 	pipeline_take(app->pipeline, jobs, count);
 }
 
-static void app_forwarded(void *data, size_t count)
+/* There may be work in the ledger that the pipeline does not know of. */
+static void app_wake(void *data)
 {
 	struct app *app = data;
-	(void)count;
 	if (!app->stopping)
 		pipeline_wake(app->pipeline);
 }
 
-static void app_requeued(void *data)
+static void app_forwarded(void *data, size_t count)
 {
-	app_forwarded(data, 1);
+	(void)count;
+	app_wake(data);
 }
 
 static void app_answer_lost(void *data)
@@ -212,24 +213,14 @@ static const struct twilio_accounts *app_accounts(void *data)
 	return app->accounts;
 }
 
-static void app_reconciled(void *data)
-{
-	struct app *app = data;
-	if (!app->stopping)
-		pipeline_wake(app->pipeline);
-}
-
 static int app_open_reconcile(struct app *app, struct error *error)
 {
 	const struct config *config = app->config;
 	if (config->reconcile_every_ms == 0)
 		return 0;
 	const struct reconcile_schedule_options options = {
-		.reconcile = {.ledger = app->ledger,
-			      .twilio = app->twilio,
-			      .metrics = app->metrics,
-			      .put = app_reconciled,
-			      .data = app},
+		.reconcile =
+			{.ledger = app->ledger, .twilio = app->twilio, .metrics = app->metrics, .put = app_wake, .data = app},
 		.every_ms = config->reconcile_every_ms,
 		.window_ms = config->reconcile_window_ms,
 		.accounts = app_accounts,
@@ -280,7 +271,7 @@ static int app_open_listeners(struct app *app, struct error *error)
 		.ledger = app->ledger,
 		.store = storage_store(app->storage),
 		.token = config->admin_token,
-		.requeued = app_requeued,
+		.requeued = app_wake,
 		.history = true,
 		.collect = app_collect,
 		.health = app_health,
