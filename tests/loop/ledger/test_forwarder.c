@@ -37,7 +37,6 @@ struct gate {
 };
 static struct gate gate;
 
-/* One turn that does not wait for long when nothing happens. */
 static uv_timer_t tick;
 
 static void on_tick(uv_timer_t *timer)
@@ -45,6 +44,7 @@ static void on_tick(uv_timer_t *timer)
 	(void)timer;
 }
 
+/* One turn that does not wait for long: what is waited for may have come before the poll, from the journal's prepare handle. */
 static void run_turn(void)
 {
 	uv_timer_start(&tick, on_tick, 1, 0);
@@ -258,7 +258,7 @@ static void append_call(unsigned n, enum event_kind kind, const char *status)
 static void wait_appended(unsigned count)
 {
 	while (appended < count)
-		uv_run(&loop, UV_RUN_ONCE);
+		run_turn();
 }
 
 static struct journal_stats stats(void)
@@ -272,7 +272,7 @@ static struct journal_stats stats(void)
 static void wait_drained(void)
 {
 	while (stats().checkpoint < stats().durable)
-		cr_assert(uv_run(&loop, UV_RUN_ONCE) != 0);
+		run_turn();
 }
 
 static double counter(enum metric_id id, const char *label)
@@ -426,7 +426,7 @@ Test(forwarder, while_the_ledger_is_away_the_events_stay_and_then_drain)
 	wait_appended(10);
 	start_with(options());
 	while (gate.requests < 3)
-		uv_run(&loop, UV_RUN_ONCE);
+		run_turn();
 	cr_expect_eq(stats().checkpoint, 0);
 	cr_expect_eq(stats().events, 10);
 	cr_expect_eq(counter(METRIC_DEPENDENCY_UP, "ledger"), 0);
@@ -517,7 +517,7 @@ Test(forwarder, in_a_burst_only_the_floor_moves_and_afterwards_everything)
 			for (unsigned i = 0; i < 4; i++)
 				append_recording(n++, "completed");
 		}
-		uv_run(&loop, UV_RUN_ONCE);
+		run_turn();
 	}
 	wait_appended(n);
 	uint64_t moved = stats().checkpoint;
@@ -539,7 +539,7 @@ Test(forwarder, a_burst_without_end_is_not_yielded_to)
 	wait_appended(300);
 	start_with(with);
 	while (stats().events > 50)
-		cr_assert(uv_run(&loop, UV_RUN_ONCE) != 0);
+		run_turn();
 }
 
 Test(forwarder, closed_at_every_loop_turn_it_loses_and_doubles_nothing)
@@ -570,7 +570,7 @@ Test(forwarder, closed_while_it_waits_for_the_ledger)
 	wait_appended(1);
 	start_with(options());
 	while (gate.requests < 2)
-		uv_run(&loop, UV_RUN_ONCE);
+		run_turn();
 	stop();
 	cr_expect_eq(stats().checkpoint, 0);
 }
