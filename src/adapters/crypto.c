@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "adapters/crypto.h"
 
+#include "base/check.h"
+
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <stdbool.h>
@@ -9,14 +11,13 @@
 
 struct crypto_digest {
 	bool with_md5;
-	EVP_MD *md5_type; /* fetched once: an implicit fetch takes OpenSSL's lock at every reset */
-	EVP_MD *sha256_type;
-	EVP_MD_CTX *md5;
+	struct md5 md5;
+	EVP_MD *sha256_type; /* fetched once: an implicit fetch takes OpenSSL's lock at every reset */
 	EVP_MD_CTX *sha256;
 	uint64_t bytes;
 };
 
-static int fetch_failed(struct error *error, const char *algorithm)
+static int fetch_failed(struct error *error)
 {
 	char reason[128] = "no reason given";
 	unsigned long code = ERR_peek_last_error();
@@ -24,15 +25,14 @@ static int fetch_failed(struct error *error, const char *algorithm)
 		ERR_error_string_n(code, reason, sizeof(reason));
 	ERR_clear_error();
 	return error_set(error, ERR_CONFIG,
-			 "OpenSSL offers no %s (%s): activate its default provider beside the FIPS provider in openssl.cnf",
-			 algorithm, reason);
+			 "OpenSSL offers no SHA-256 (%s): activate its default provider or the FIPS provider in openssl.cnf",
+			 reason);
 }
 
 int crypto_digest_reset(struct crypto_digest *digest)
 {
 	digest->bytes = 0;
-	if (digest->with_md5 && EVP_DigestInit_ex2(digest->md5, digest->md5_type, NULL) != 1)
-		return ERR_IO;
+	md5_init(&digest->md5);
 	return EVP_DigestInit_ex2(digest->sha256, digest->sha256_type, NULL) == 1 ? 0 : ERR_IO;
 }
 
@@ -43,20 +43,13 @@ static int digest_new(struct crypto_digest **ret, bool with_md5, struct error *e
 	if (digest == NULL)
 		return error_set(error, ERR_NOMEM, "out of memory for a digest");
 	digest->with_md5 = with_md5;
-	if (with_md5)
-		digest->md5_type = EVP_MD_fetch(NULL, "MD5", "-fips");
-	if (with_md5 && digest->md5_type == NULL) {
-		status = fetch_failed(error, "MD5");
-		goto failed;
-	}
 	digest->sha256_type = EVP_MD_fetch(NULL, "SHA256", NULL);
 	if (digest->sha256_type == NULL) {
-		status = fetch_failed(error, "SHA-256");
+		status = fetch_failed(error);
 		goto failed;
 	}
-	digest->md5 = EVP_MD_CTX_new();
 	digest->sha256 = EVP_MD_CTX_new();
-	if (digest->md5 == NULL || digest->sha256 == NULL || crypto_digest_reset(digest) != 0) {
+	if (digest->sha256 == NULL || crypto_digest_reset(digest) != 0) {
 		status = error_set(error, ERR_NOMEM, "out of memory for a digest");
 		goto failed;
 	}
@@ -81,30 +74,40 @@ void crypto_digest_free(struct crypto_digest **digest)
 {
 	if (*digest == NULL)
 		return;
-	EVP_MD_CTX_free((*digest)->md5);
 	EVP_MD_CTX_free((*digest)->sha256);
-	EVP_MD_free((*digest)->md5_type);
 	EVP_MD_free((*digest)->sha256_type);
 	free(*digest);
 	*digest = NULL;
 }
 
+void crypto_digest_update_many(struct crypto_digest_input *inputs, size_t count)
+{
+	struct md5_input lanes[CRYPTO_DIGEST_LANES];
+	size_t lane_count = 0;
+	REQUIRE(count <= CRYPTO_DIGEST_LANES);
+	for (size_t i = 0; i < count; i++) {
+		struct crypto_digest *digest = inputs[i].digest;
+		if (digest->with_md5)
+			lanes[lane_count++] = (struct md5_input){&digest->md5, inputs[i].bytes, inputs[i].len};
+		inputs[i].status = EVP_DigestUpdate(digest->sha256, inputs[i].bytes, inputs[i].len) == 1 ? 0 : ERR_IO;
+		digest->bytes += inputs[i].len;
+	}
+	md5_update(lanes, lane_count);
+}
+
 int crypto_digest_update(struct crypto_digest *digest, const void *bytes, size_t len)
 {
-	if (digest->with_md5 && EVP_DigestUpdate(digest->md5, bytes, len) != 1)
-		return ERR_IO;
-	if (EVP_DigestUpdate(digest->sha256, bytes, len) != 1)
-		return ERR_IO;
-	digest->bytes += len;
-	return 0;
+	struct crypto_digest_input input = {.digest = digest, .bytes = bytes, .len = len};
+	crypto_digest_update_many(&input, 1);
+	return input.status;
 }
 
 int crypto_digest_final(struct crypto_digest *digest, struct crypto_digest_result *result)
 {
 	memset(result, 0, sizeof(*result));
 	result->bytes = digest->bytes;
-	if (digest->with_md5 && EVP_DigestFinal_ex(digest->md5, result->md5, NULL) != 1)
-		return ERR_IO;
+	if (digest->with_md5)
+		md5_final(&digest->md5, result->md5);
 	return EVP_DigestFinal_ex(digest->sha256, result->sha256, NULL) == 1 ? 0 : ERR_IO;
 }
 

@@ -48,11 +48,11 @@ static struct transfer *take_transfer(struct job_env *env)
 	} else {
 		struct metrics *metrics = pipeline->options.metrics;
 		struct transfer_options options = {
-			.loop = env->loop,
 			.soon = &env->soon,
 			.twilio = pipeline->options.twilio,
 			.store = pipeline->options.store,
-			.buffer = pipeline->options.transfer_buffer,
+			.chunks = &pipeline->chunks,
+			.hasher = &pipeline->hasher,
 			.bytes_in = metrics_get(metrics, METRIC_TRANSFER_BYTES, "in"),
 			.bytes_out = metrics_get(metrics, METRIC_TRANSFER_BYTES, "out"),
 		};
@@ -347,6 +347,7 @@ static void handle_closed(uv_handle_t *handle)
 		free(LIST_ENTRY(link, struct job, link));
 	while (pipeline->spare_count > 0)
 		transfer_free(&pipeline->spare[--pipeline->spare_count]);
+	chunk_pool_free(&pipeline->chunks);
 	void (*closed)(void *data) = pipeline->closed;
 	void *data = pipeline->closed_data;
 	free(pipeline->spare);
@@ -359,6 +360,7 @@ static void close_handles(struct pipeline *pipeline)
 {
 	REQUIRE(list_empty(&pipeline->env.patient));
 	pipeline->closing_handles = true;
+	hasher_close(&pipeline->hasher);
 	uv_close((uv_handle_t *)&pipeline->poll, handle_closed);
 	uv_close((uv_handle_t *)&pipeline->heartbeat, handle_closed);
 	uv_close((uv_handle_t *)&pipeline->env.patience, handle_closed);
@@ -464,6 +466,8 @@ struct pipeline *pipeline_new(uv_loop_t *loop, const struct pipeline_options *op
 	list_init(&pipeline->resting);
 	init_env(pipeline, loop);
 	init_handles(pipeline);
+	chunk_pool_init(&pipeline->chunks, transfer_chunk_size(options->transfer_buffer));
+	hasher_init(&pipeline->hasher, loop, &pipeline->env.soon);
 	lease_start(pipeline);
 	pipeline->due = true;
 	pipeline_work_soon(pipeline);

@@ -16,7 +16,9 @@ struct pipeline {
 	struct list resting;
 	size_t queued;
 	size_t running_count;
-	size_t job_count;        /* in all three */
+	size_t job_count; /* in all three */
+	struct chunk_pool chunks;
+	struct hasher hasher;
 	struct transfer **spare; /* room for max_transfers */
 	size_t spare_count;
 	struct metric *transfers_in_flight;

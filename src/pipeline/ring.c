@@ -3,9 +3,29 @@
 
 #include <string.h>
 
+void ring_init(struct ring *ring, struct chunk_pool *pool)
+{
+	*ring = (struct ring){.pool = pool};
+}
+
+static void release(struct ring *ring, uint64_t number)
+{
+	char **chunk = &ring->chunks[number % RING_CHUNKS];
+	if (*chunk != NULL)
+		chunk_pool_give(ring->pool, *chunk);
+	*chunk = NULL;
+}
+
+void ring_clear(struct ring *ring)
+{
+	for (uint64_t number = ring->released; number <= ring->filled; number++)
+		release(ring, number);
+	ring_init(ring, ring->pool);
+}
+
 char *ring_chunk(const struct ring *ring, uint64_t number)
 {
-	return ring->bytes + (size_t)(number % RING_CHUNKS) * ring->chunk_size;
+	return ring->chunks[number % RING_CHUNKS];
 }
 
 size_t *ring_len(struct ring *ring, uint64_t number)
@@ -15,8 +35,7 @@ size_t *ring_len(struct ring *ring, uint64_t number)
 
 bool ring_has_room(const struct ring *ring)
 {
-	uint64_t oldest = ring->hashed < ring->written ? ring->hashed : ring->written;
-	return ring->filled - oldest < RING_CHUNKS;
+	return ring->filled - ring->released < RING_CHUNKS;
 }
 
 void ring_close_chunk(struct ring *ring)
@@ -26,17 +45,38 @@ void ring_close_chunk(struct ring *ring)
 	ring->fill = 0;
 }
 
-size_t ring_fill(struct ring *ring, struct slice bytes)
+bool ring_fill(struct ring *ring, struct slice bytes, size_t *taken)
 {
-	size_t taken = 0;
-	while (taken < bytes.len && ring_has_room(ring)) {
-		size_t room = ring->chunk_size - ring->fill;
-		size_t part = bytes.len - taken < room ? bytes.len - taken : room;
-		memcpy(ring_chunk(ring, ring->filled) + ring->fill, bytes.ptr + taken, part);
-		taken += part;
+	*taken = 0;
+	while (*taken < bytes.len && ring_has_room(ring)) {
+		char **chunk = &ring->chunks[ring->filled % RING_CHUNKS];
+		if (*chunk == NULL && (*chunk = chunk_pool_take(ring->pool)) == NULL)
+			return false;
+		size_t room = ring->pool->chunk_size - ring->fill;
+		size_t part = bytes.len - *taken < room ? bytes.len - *taken : room;
+		memcpy(*chunk + ring->fill, bytes.ptr + *taken, part);
+		*taken += part;
 		ring->fill += part;
-		if (ring->fill == ring->chunk_size)
+		if (ring->fill == ring->pool->chunk_size)
 			ring_close_chunk(ring);
 	}
-	return taken;
+	return true;
+}
+
+static void release_done(struct ring *ring)
+{
+	while (ring->released < ring->hashed && ring->released < ring->written)
+		release(ring, ring->released++);
+}
+
+void ring_hashed(struct ring *ring)
+{
+	ring->hashed++;
+	release_done(ring);
+}
+
+void ring_written(struct ring *ring)
+{
+	ring->written++;
+	release_done(ring);
 }

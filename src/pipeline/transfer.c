@@ -63,15 +63,13 @@ struct transfer {
 	bool storing;    /* one operation of the store is in flight */
 	bool committed;
 	bool hashing;
-	int hash_status;
-	struct error hash_error;
 
 	int status; /* the first failure */
 	struct transfer_result result;
 	struct store_digest digest;
 	struct twilio_request request;
 	struct store_put put;
-	uv_work_t work;
+	struct hasher_item hash_item;
 };
 
 static void transfer_pump_soon(struct transfer *transfer)
@@ -97,7 +95,9 @@ static void transfer_fail(struct transfer *transfer, enum transfer_side side, in
 /* Takes as much as there is room for. */
 static size_t transfer_take(struct transfer *transfer, const char *bytes, size_t len)
 {
-	size_t taken = ring_fill(&transfer->ring, slice_make(bytes, len));
+	size_t taken;
+	if (!ring_fill(&transfer->ring, slice_make(bytes, len), &taken))
+		transfer_fail(transfer, TRANSFER_NEITHER, ERR_NOMEM, NULL);
 	transfer->received += (int64_t)taken;
 	if (transfer->options.bytes_in != NULL)
 		transfer->options.bytes_in->value += (double)taken;
@@ -110,7 +110,7 @@ static size_t transfer_take(struct transfer *transfer, const char *bytes, size_t
 static void transfer_judge(struct transfer *transfer, size_t available)
 {
 	size_t len = available < MEDIA_PROBE_SIZE ? available : MEDIA_PROBE_SIZE;
-	struct slice first = slice_make(transfer->ring.bytes, len);
+	struct slice first = slice_make(ring_chunk(&transfer->ring, 0), len);
 	const char *content_type = transfer->request.http.content_type;
 	struct error error = {0};
 	int rc = transfer->encrypted && !transfer->decrypting
@@ -250,7 +250,7 @@ static void put_written(struct store_put *put, int status)
 		return;
 	if (transfer->options.bytes_out != NULL)
 		transfer->options.bytes_out->value += (double)*ring_len(&transfer->ring, transfer->ring.written);
-	transfer->ring.written++;
+	ring_written(&transfer->ring);
 }
 
 static void put_committed(struct store_put *put, int status)
@@ -320,7 +320,7 @@ static void transfer_write(struct transfer *transfer)
 {
 	/* The last chunk of an encrypted recording may be nothing but (a part of) the tag. */
 	if (*ring_len(&transfer->ring, transfer->ring.written) == 0) {
-		transfer->ring.written++;
+		ring_written(&transfer->ring);
 		transfer_pump_soon(transfer);
 		return;
 	}
@@ -369,44 +369,31 @@ static void transfer_commit(struct transfer *transfer)
 
 /* ---- hash ---- */
 
-/* On a pool thread; touches only the chunk, its length, the digest and the decryption, which nobody else does until hash_done. */
-static void hash_work(uv_work_t *work)
+static void hash_done(struct hasher_item *item, int status)
 {
-	struct transfer *transfer = work->data;
-	char *bytes = ring_chunk(&transfer->ring, transfer->ring.hashed);
-	size_t *len = ring_len(&transfer->ring, transfer->ring.hashed);
-	transfer->hash_error = (struct error){0};
-	transfer->hash_status = transfer->decrypting ? decrypt_chunk(transfer->decrypt, bytes, len, &transfer->hash_error) : 0;
-	if (transfer->hash_status == 0)
-		transfer->hash_status = crypto_digest_update(transfer->hash, bytes, *len);
-}
-
-static void hash_done(uv_work_t *work, int status)
-{
-	struct transfer *transfer = work->data;
+	struct transfer *transfer = CONTAINER_OF(item, struct transfer, hash_item);
 	REQUIRE(transfer->hashing);
 	transfer->hashing = false;
-	if (status == UV_ECANCELED)
-		transfer_fail(transfer, TRANSFER_NEITHER, ERR_CANCELLED, NULL);
-	else if (transfer->hash_status != 0)
-		transfer_fail(transfer, TRANSFER_NEITHER, transfer->hash_status, &transfer->hash_error);
-	else
-		transfer->ring.hashed++;
-	if (transfer->status == 0 && transfer->decrypting && transfer->ring.hashed == 1)
-		transfer_judge(transfer, *ring_len(&transfer->ring, 0));
+	if (status != 0)
+		transfer_fail(transfer, TRANSFER_NEITHER, status, &item->error);
+	else if (transfer->decrypting && transfer->ring.hashed == 0)
+		transfer_judge(transfer, *item->len);
+	if (transfer->status == 0)
+		ring_hashed(&transfer->ring);
 	transfer_pump_soon(transfer);
 }
 
 static void transfer_hash(struct transfer *transfer)
 {
-	transfer->work.data = transfer;
-	int rc = uv_queue_work(transfer->options.loop, &transfer->work, hash_work, hash_done);
-	if (rc == 0) {
-		transfer->hashing = true;
-		return;
-	}
-	transfer_fail(transfer, TRANSFER_NEITHER, ERR_NOMEM, NULL);
-	transfer_pump_soon(transfer);
+	transfer->hash_item = (struct hasher_item){
+		.digest = transfer->hash,
+		.decrypt = transfer->decrypting ? transfer->decrypt : NULL,
+		.bytes = ring_chunk(&transfer->ring, transfer->ring.hashed),
+		.len = ring_len(&transfer->ring, transfer->ring.hashed),
+		.done = hash_done,
+	};
+	transfer->hashing = true;
+	hasher_add(transfer->options.hasher, &transfer->hash_item);
 }
 
 /* ---- the pump ---- */
@@ -419,6 +406,7 @@ static void transfer_end(struct transfer *transfer)
 	if (transfer->decrypt != NULL)
 		decrypt_wipe(transfer->decrypt);
 	twilio_request_release(&transfer->request);
+	ring_clear(&transfer->ring);
 	soon_cancel(&transfer->pump);
 	transfer->done(transfer, transfer->data, transfer->status); /* may start it again or free it */
 }
@@ -430,8 +418,8 @@ static void transfer_unwind(struct transfer *transfer)
 		transfer->cancel_sent = true;
 		twilio_cancel(&transfer->request);
 	}
-	if (transfer->hashing)
-		uv_cancel((uv_req_t *)&transfer->work); /* saves the wait when it has not begun */
+	if (transfer->hashing && hasher_cancel(&transfer->hash_item))
+		transfer->hashing = false;
 	if (transfer->downloading || transfer->hashing || transfer->storing)
 		return;
 	if (transfer->opened) {
@@ -472,21 +460,23 @@ static void transfer_pump(struct soon_item *item)
 
 /* ---- public ---- */
 
+size_t transfer_chunk_size(size_t buffer)
+{
+	size_t size = buffer / RING_CHUNKS;
+	if (size < MIN_CHUNK_SIZE)
+		return MIN_CHUNK_SIZE;
+	return size > MAX_CHUNK_SIZE ? MAX_CHUNK_SIZE : size;
+}
+
 int transfer_new(struct transfer **ret, const struct transfer_options *options, struct error *error)
 {
 	struct transfer *transfer = calloc(1, sizeof(*transfer));
 	if (transfer == NULL)
 		return error_set(error, ERR_NOMEM, "a transfer");
 	transfer->options = *options;
-	transfer->ring.chunk_size = options->buffer / RING_CHUNKS;
-	if (transfer->ring.chunk_size < MIN_CHUNK_SIZE)
-		transfer->ring.chunk_size = MIN_CHUNK_SIZE;
-	else if (transfer->ring.chunk_size > MAX_CHUNK_SIZE)
-		transfer->ring.chunk_size = MAX_CHUNK_SIZE;
+	ring_init(&transfer->ring, options->chunks);
 	soon_item_init(&transfer->pump, transfer_pump);
 	int rc = crypto_digest_new(&transfer->hash, error);
-	if (rc == 0 && (transfer->ring.bytes = malloc(transfer->ring.chunk_size * RING_CHUNKS)) == NULL)
-		rc = error_set(error, ERR_NOMEM, "%zu bytes of transfer buffer", transfer->ring.chunk_size * RING_CHUNKS);
 	if (rc != 0) {
 		transfer_free(&transfer);
 		return rc;
@@ -505,7 +495,6 @@ void transfer_free(struct transfer **ref)
 	soon_cancel(&transfer->pump);
 	crypto_digest_free(&transfer->hash);
 	decrypt_free(&transfer->decrypt);
-	free(transfer->ring.bytes);
 	free(transfer);
 }
 
@@ -516,7 +505,7 @@ static void transfer_clear(struct transfer *transfer)
 		.options = transfer->options,
 		.hash = transfer->hash,
 		.decrypt = transfer->decrypt,
-		.ring = {.bytes = transfer->ring.bytes, .chunk_size = transfer->ring.chunk_size},
+		.ring = transfer->ring,
 	};
 	*transfer = kept;
 	soon_item_init(&transfer->pump, transfer_pump);

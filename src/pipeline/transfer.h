@@ -13,8 +13,8 @@
  * decrypted, and the commit comes only after the authentication tag, the last 16 bytes, was found right. Lengths, digests and the proof that it is audio are
  * those of the plaintext. Without its key it is moved as it is, with the details that it takes to decrypt it as metadata.
  *
- * A transfer owns its memory from new to free and is used for one recording after another. Loop thread only; it has no handles of
- * its own.
+ * A transfer is used for one recording after another; its chunks come from the pool that all of them share, at most RING_CHUNKS at once. Loop thread only;
+ * it has no handles of its own.
  */
 #ifndef REELD_PIPELINE_TRANSFER_H
 #define REELD_PIPELINE_TRANSFER_H
@@ -22,9 +22,11 @@
 #include "adapters/rsa_key.h"
 #include "base/err.h"
 #include "base/metrics.h"
-#include "ledger/ledger.h"
-#include "pipeline/media.h"
 #include "base/soon.h"
+#include "ledger/ledger.h"
+#include "pipeline/chunk_pool.h"
+#include "pipeline/hasher.h"
+#include "pipeline/media.h"
 #include "store/store.h"
 #include "twilio/client.h"
 
@@ -34,11 +36,11 @@
 #include <uv.h>
 
 struct transfer_options {
-	uv_loop_t *loop;
 	struct soon *soon;
 	struct twilio_client *twilio;
 	struct store *store;
-	size_t buffer;            /* bytes of the whole ring */
+	struct chunk_pool *chunks;
+	struct hasher *hasher;
 	struct metric *bytes_in;  /* may be NULL */
 	struct metric *bytes_out; /* may be NULL */
 };
@@ -71,7 +73,9 @@ struct transfer_result {
 	bool may_be_encrypted;      /* of ERR_MEDIA_TYPE, where no encryption was told of */
 };
 
-/* 0, ERR_NOMEM, ERR_CONFIG (no MD5 or SHA-256 in this OpenSSL). */
+/* The size of a chunk for transfers that may hold `buffer` bytes each. */
+size_t transfer_chunk_size(size_t buffer);
+/* 0, ERR_NOMEM, ERR_CONFIG (no SHA-256 in this OpenSSL). */
 int transfer_new(struct transfer **ret, const struct transfer_options *options, struct error *error);
 /* Accepts NULL; must not be running. */
 void transfer_free(struct transfer **transfer);

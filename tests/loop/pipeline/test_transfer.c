@@ -35,6 +35,8 @@ static struct http_client *http;
 static struct twilio_accounts *accounts;
 static struct twilio_client *twilio;
 static struct peer *peer;
+static struct chunk_pool chunks;
+static struct hasher hasher;
 static struct transfer *transfer;
 static struct ledger_job work;
 static unsigned done;
@@ -70,6 +72,8 @@ static void tear_down(void)
 	if (peer != NULL)
 		peer_close(peer);
 	transfer_free(&transfer);
+	hasher_close(&hasher);
+	chunk_pool_free(&chunks);
 	twilio_client_free(&twilio);
 	twilio_accounts_free(&accounts);
 	cr_assert_eq(store.open_puts, 0, "an upload was left open");
@@ -97,8 +101,10 @@ static void begin(const struct peer_script *scripts, size_t count, size_t buffer
 		peer = peer_new(&loop, "127.0.0.1", scripts, count);
 	snprintf(base, sizeof(base), "http://127.0.0.1:%d", scripts != NULL ? peer_port(peer) : 1);
 	twilio = twilio_client_new(&(struct twilio_client_options){.http = http, .base = base, .accounts = accounts});
+	chunk_pool_init(&chunks, transfer_chunk_size(buffer));
+	hasher_init(&hasher, &loop, &soon);
 	struct transfer_options options = {
-		.loop = &loop, .soon = &soon, .twilio = twilio, .store = &store.store, .buffer = buffer};
+		.soon = &soon, .twilio = twilio, .store = &store.store, .chunks = &chunks, .hasher = &hasher};
 	REQUIRE(twilio != NULL && transfer_new(&transfer, &options, NULL) == 0);
 }
 

@@ -66,8 +66,8 @@ Test(crypto, reset_forgets_what_was_hashed)
 Test(crypto, md5_is_had_where_fips_is_the_default_property)
 {
 	/*
-	 * As with fips=yes in openssl.cnf, but no FIPS provider is loaded here: MD5 must pass, and it is SHA-256 that is
-	 * missing.
+	 * As with fips=yes in openssl.cnf, but no FIPS provider is loaded here: MD5 is not asked for, and it is SHA-256 that
+	 * is missing.
 	 */
 	cr_assert_eq(EVP_set_default_properties(NULL, "fips=yes"), 1);
 	EVP_MD *plain = EVP_MD_fetch(NULL, "MD5", NULL);
