@@ -18,7 +18,7 @@ static void release(struct ring *ring, uint64_t number)
 
 void ring_clear(struct ring *ring)
 {
-	for (uint64_t number = ring->released; number <= ring->filled; number++)
+	for (uint64_t number = ring->written; number <= ring->filled; number++)
 		release(ring, number);
 	ring_init(ring, ring->pool);
 }
@@ -35,7 +35,7 @@ size_t *ring_len(struct ring *ring, uint64_t number)
 
 bool ring_has_room(const struct ring *ring)
 {
-	return ring->filled - ring->released < RING_CHUNKS;
+	return ring->filled - ring->written < RING_CHUNKS;
 }
 
 void ring_close_chunk(struct ring *ring)
@@ -63,20 +63,7 @@ bool ring_fill(struct ring *ring, struct slice bytes, size_t *taken)
 	return true;
 }
 
-static void release_done(struct ring *ring)
-{
-	while (ring->released < ring->hashed && ring->released < ring->written)
-		release(ring, ring->released++);
-}
-
-void ring_hashed(struct ring *ring)
-{
-	ring->hashed++;
-	release_done(ring);
-}
-
 void ring_written(struct ring *ring)
 {
-	ring->written++;
-	release_done(ring);
+	release(ring, ring->written++);
 }

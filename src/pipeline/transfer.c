@@ -4,7 +4,8 @@
  * to run soon; the pump alone starts operations. So no library is called from inside its own callback, and what may start when is
  * decided in one place.
  *
- * A chunk of an encrypted recording is decrypted in place, then hashed, then written: written ≤ hashed holds too then.
+ * A chunk is decrypted in place, where that is to be done, then hashed, then written. Written while it is hashed, it would be in memory twice with a store that copies
+ * (S3's small puts), and a ring of four hides the wait.
  */
 #include "pipeline/transfer.h"
 
@@ -279,12 +280,6 @@ static int stored_channels(const struct transfer *transfer)
 	return transfer->asked_channels > 0 ? transfer->asked_channels : transfer->told_channels;
 }
 
-/* The next chunk is there, and nothing of it is still to be decrypted. */
-static bool transfer_may_write(const struct transfer *transfer)
-{
-	return transfer->ring.written < (transfer->decrypting ? transfer->ring.hashed : transfer->ring.filled);
-}
-
 static void transfer_open(struct transfer *transfer)
 {
 	int channels = stored_channels(transfer);
@@ -379,7 +374,7 @@ static void hash_done(struct hasher_item *item, int status)
 	else if (transfer->decrypting && transfer->ring.hashed == 0)
 		transfer_judge(transfer, *item->len);
 	if (transfer->status == 0)
-		ring_hashed(&transfer->ring);
+		transfer->ring.hashed++;
 	transfer_pump_soon(transfer);
 }
 
@@ -445,7 +440,7 @@ static void transfer_pump(struct soon_item *item)
 		download_start(transfer);
 	if (!transfer->storing && !transfer->opened && transfer->proved)
 		transfer_open(transfer);
-	else if (!transfer->storing && transfer->opened && transfer_may_write(transfer))
+	else if (!transfer->storing && transfer->opened && transfer->ring.written < transfer->ring.hashed)
 		transfer_write(transfer);
 	if (!transfer->hashing && transfer->ring.hashed < transfer->ring.filled)
 		transfer_hash(transfer);
@@ -453,8 +448,7 @@ static void transfer_pump(struct soon_item *item)
 		transfer->paused = false;
 		twilio_resume(&transfer->request);
 	}
-	if (transfer->downloaded && transfer->opened && !transfer->storing && transfer->ring.written == transfer->ring.filled &&
-	    transfer->ring.hashed == transfer->ring.filled)
+	if (transfer->downloaded && transfer->opened && !transfer->storing && transfer->ring.written == transfer->ring.filled)
 		transfer_commit(transfer);
 }
 

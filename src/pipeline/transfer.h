@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Moves one recording from Twilio to the store through a ring of chunks: the download fills a chunk, a pool thread hashes it
- * while the store writes it, and it is free when both are done. Both sides push back: no free chunk pauses the download; the
- * store takes the next chunk when it is done with the last. The upload opens only after the first bytes proved to be audio, and
- * is committed only when length and digests are right; everything else ends in an abort, and nothing is visible in the store.
+ * Moves one recording from Twilio to the store through a ring of chunks: the download fills a chunk, a pool thread hashes it, the store writes it, each while the
+ * others are at work on other chunks. Both sides push back: no free chunk pauses the download; the store takes the next chunk when it is done with the last. The
+ * upload opens only after the first bytes proved to be audio, and is committed only when length and digests are right; everything else ends in an abort, and nothing
+ * is visible in the store.
  *
- *   start ▶ downloading ─first bytes are audio▶ open ▶ write* ─last chunk written and hashed▶ commit ▶ done(0)
+ *   start ▶ downloading ─first bytes are audio▶ open ▶ write* ───────last chunk written──────▶ commit ▶ done(0)
  *              │ any failure, or cancel                                                         │
  *              └──────────▶ cut the download, wait for hash and store ▶ abort ▶ done(the first failure)
  *
- * An encrypted recording whose private key is there is decrypted by the pool thread that hashes, chunk by chunk in place; the store writes only what was
- * decrypted, and the commit comes only after the authentication tag, the last 16 bytes, was found right. Lengths, digests and the proof that it is audio are
- * those of the plaintext. Without its key it is moved as it is, with the details that it takes to decrypt it as metadata.
+ * An encrypted recording whose private key is there is decrypted by the pool thread that hashes, chunk by chunk in place, and the commit comes only after the
+ * authentication tag, the last 16 bytes, was found right. Lengths, digests and the proof that it is audio are those of the plaintext. Without its key it is moved as
+ * it is, with the details that it takes to decrypt it as metadata.
  *
  * A transfer is used for one recording after another; its chunks come from the pool that all of them share, at most RING_CHUNKS at once. Loop thread only;
  * it has no handles of its own.
