@@ -7,15 +7,19 @@
   bench.py idle       resident memory with 4,096 idle connections
   bench.py sustained  burst and drain: what the ledger keeps pace with
   bench.py transfer   1,000 recordings of 1 MB end to end beside curl > file; memory with small and large recordings
-  bench.py copy       reeld's transfers beside a plain curl-multi copy between the same two ends (needs `ninja tests/bench/bench_copy`)
+  bench.py copy       reeld's transfers beside a plain curl-multi copy between the same two ends, each on one core and each on both
+                      (needs `ninja tests/bench/bench_copy`)
   bench.py forward    journal into ledger: SQLite and Postgres in turn
-  bench.py pipeline   webhook to stored recording with Postgres, Redis and an S3 sink: reeld beside the same job in Node
+  bench.py pipeline   webhook to stored recording with Postgres, Redis and a sink: reeld beside the same job in Node; into nginx, which takes
+                      any PUT, and into Swift's S3 API, which verifies every signature
   bench.py all        everything, in this order
 """
 import argparse
+import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -25,7 +29,11 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import benchlib as lib  # noqa: E402
+import sinks  # noqa: E402
 
+# Bytes of a recording and how many of them, by sink.
+PIPELINE = {"nginx": ((1_000, 4000), (100_000, 4000), (1_000_000, 400)), "swift": ((1_000, 1000), (100_000, 1000), (1_000_000, 200))}
+PIPELINE_SMOKE = ((100_000, 30),)
 
 class Bench:
     def __init__(self, options):
@@ -281,43 +289,53 @@ class Bench:
 
     # --- transfers beside a plain copy ---
     def copy(self):
-        """MB/s and CPU of moving recordings, 64 at a time: bench_copy and reeld in turn, from one nginx into it (as S3), and into files (synced)."""
+        """MB/s and CPU of moving recordings, 64 at a time: bench_copy and reeld in turn, from one nginx into it (as S3), and into files (synced).
+        On one core the mover has it to itself and nginx and the load have the other; on both nobody is pinned. reeld hashes on threads, the plain
+        copy hashes nothing and is one thread."""
+        placements = {"one core": (lib.SERVER_CORE, lib.LOAD_CORE), "both cores": (lib.BOTH_CORES, lib.BOTH_CORES)}
+        movers = {"copy": self.copy_plain, "reeld": self.copy_reeld}
         size, count = self.options.size, self.options.recordings
+        rows = {}
         for sink in ("put", "file"):
-            rows = {"copy": [], "reeld": []}
             for round_number in range(self.options.rounds):
-                for name, run in (("copy", self.copy_plain), ("reeld", self.copy_reeld)):
-                    row = run(sink, size, count)
-                    rows[name].append(row)
-                    print(f"  {sink:4s} {size // 1000} KB, round {round_number + 1}, {name:5s} {row['mb_s']:7.0f} MB/s  {row['cpu_s_gb']:6.2f} CPU s/GB", flush=True)
-            ratios = [reeld["mb_s"] / plain["mb_s"] for reeld, plain in zip(rows["reeld"], rows["copy"])]
-            cpu = [reeld["cpu_s_gb"] / plain["cpu_s_gb"] for reeld, plain in zip(rows["reeld"], rows["copy"])]
-            self.results[f"copy/{sink}"] = {"of_copy": lib.median(ratios), "cpu_of_copy": lib.median(cpu),
-                                            **{name: {key: lib.median([row[key] for row in runs]) for key in ("mb_s", "cpu_s_gb")}
-                                               for name, runs in rows.items()}}
-            print(f"  {sink}: reeld moves {lib.median(ratios):.2f} of what the plain copy moves, at {lib.median(cpu):.2f} times its CPU", flush=True)
+                for label, (core, others) in placements.items():
+                    for name, run in movers.items():
+                        with lib.on_cores(others):
+                            row = run(sink, size, count, core, others)
+                        rows.setdefault((sink, label), {}).setdefault(name, []).append(row)
+                        print(f"  {sink:4s} {size // 1000} KB, {label:10s}, round {round_number + 1}, {name:5s} {row['mb_s']:7.0f} MB/s  "
+                              f"{row['cpu_s_gb']:6.2f} CPU s/GB", flush=True)
+        print(f"\n{'sink':4s} {'each on':10s} {'copy MB/s':>9s} {'reeld MB/s':>10s} {'of copy':>8s} {'copy CPU s/GB':>13s} {'reeld CPU s/GB':>14s} {'of copy':>8s}")
+        for (sink, label), runs in rows.items():
+            row = {name: {key: lib.median([run[key] for run in runs[name]]) for key in ("mb_s", "cpu_s_gb")} for name in movers}
+            for key, of_copy in (("mb_s", "of_copy"), ("cpu_s_gb", "cpu_of_copy")):
+                row[of_copy] = lib.median([reeld[key] / plain[key] for reeld, plain in zip(runs["reeld"], runs["copy"])])
+            self.results[f"copy/{sink}/{label}"] = row
+            print(f"{sink:4s} {label:10s} {row['copy']['mb_s']:9.0f} {row['reeld']['mb_s']:10.0f} {row['of_copy']:8.2f} "
+                  f"{row['copy']['cpu_s_gb']:13.2f} {row['reeld']['cpu_s_gb']:14.2f} {row['cpu_of_copy']:8.2f}", flush=True)
 
-    def copy_plain(self, sink, size, count):
-        web = lib.twilio_and_sink(self.fresh("nginx"), lib.free_port(), size)
+    def copy_plain(self, sink, size, count, core, others):
+        web = lib.twilio_and_sink(self.fresh("nginx"), lib.free_port(), size, core=others)
         directory = self.fresh("copy")
         try:
             base = f"http://127.0.0.1:{web.port}"
             target = base + "/sink" if sink == "put" else directory
-            output = subprocess.run(["taskset", "-c", lib.SERVER_CORE, self.options.bench_copy, f"{base}/2010-04-01/audio.wav", f"{lib.ACCOUNT}:{lib.TOKEN}",
+            output = subprocess.run(["taskset", "-c", core, self.options.bench_copy, f"{base}/2010-04-01/audio.wav", f"{lib.ACCOUNT}:{lib.TOKEN}",
                                      str(count), "64", sink, target], check=True, capture_output=True, text=True, timeout=600).stdout
         finally:
             web.stop()
             shutil.rmtree(directory)
         return json.loads(output)
 
-    def copy_reeld(self, sink, size, count):
-        web = lib.twilio_and_sink(self.fresh("nginx"), lib.free_port(), size)
+    def copy_reeld(self, sink, size, count, core, others):
+        web = lib.twilio_and_sink(self.fresh("nginx"), lib.free_port(), size, core=others)
         directory = self.fresh("reeld")
         base = f"http://127.0.0.1:{web.port}"
-        engines = {"S3_ENDPOINT": base, "S3_BUCKET": "sink", "AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "benchbenchbench"} if sink == "put" else {}
-        server = lib.reeld_server(self.options.binary, directory, lib.free_port(), TWILIO_API_BASE=base, UNKNOWN_CALL="archive", MAX_TRANSFERS="64",
-                                  **engines)
+        engines = sinks.NginxSink(web, directory).environment() if sink == "put" else {}
+        server = None
         try:
+            server = lib.reeld_server(self.options.binary, directory, lib.free_port(), core=core, TWILIO_API_BASE=base, UNKNOWN_CALL="archive",
+                                      MAX_TRANSFERS="64", **engines)
             requests = self.requests_file("copy", count)
             before, started, stored = server.cpu_seconds(), time.monotonic(), 0
             lib.post_all(server.port, requests, count)
@@ -327,8 +345,11 @@ class Bench:
                     time.sleep(0.02)
             took = time.monotonic() - started
             cpu = server.cpu_seconds() - before
+            if sink == "put" and stored == count:
+                sinks.check_stored(sinks.NginxSink(web, directory), lib.recording_sids(count), size, web.sha256)
         finally:
-            server.stop()
+            if server:
+                server.stop()
             web.stop()
             shutil.rmtree(os.path.join(directory, "data"))
         if stored < count:
@@ -387,25 +408,33 @@ class Bench:
     # --- the whole job ---
     def pipeline(self):
         """Recordings a second and their cost; all servers but the one measured share the load's core."""
-        for size, count in ((1_000, 4000), (100_000, 4000), (1_000_000, 400)):
-            rows = {name: [] for name in ("reeld", "node")}
-            for round_number in range(self.options.rounds):
-                for name in rows:
-                    if name == "node" and self.options.no_node:
-                        continue
-                    row = self.pipeline_run(name, size, count)
-                    rows[name].append(row)
-                    print(f"  {size // 1000:5d} KB, round {round_number + 1}, {name:5s} {row['recordings_s']:7.0f} recordings/s  CPU {row['cpu_ms']:6.2f} ms  "
-                          f"peak RSS {row['rss_mb']:4.0f} MB", flush=True)
-            medians = {name: {key: lib.median([row[key] for row in runs]) for key in runs[0]} for name, runs in rows.items() if runs}
-            for name, row in medians.items():
-                self.results[f"pipeline/{size}/{name}"] = row
-            if "node" in medians:
-                reeld, node = medians["reeld"], medians["node"]
-                print(f"  {size // 1000} KB: reeld {reeld['recordings_s'] / node['recordings_s']:.1f} times Node's recordings/s, "
-                      f"{reeld['cpu_ms'] / node['cpu_ms']:.2f} of its CPU, {reeld['rss_mb'] / node['rss_mb']:.2f} of its memory", flush=True)
+        with lib.on_cores(lib.LOAD_CORE):  # the load and the looking, too, stay off the core that is measured
+            for sink in [self.options.sink] if self.options.sink else PIPELINE:
+                self.pipeline_into(sink)
 
-    def pipeline_run(self, name, size, count):
+    def pipeline_into(self, sink):
+        rows = {}
+        for size, count in PIPELINE_SMOKE if self.options.smoke else PIPELINE[sink]:
+            for round_number in range(self.options.rounds):
+                for name in ("reeld",) if self.options.no_node else ("reeld", "node"):
+                    row = self.pipeline_run(name, sink, size, count)
+                    rows.setdefault((size, name), []).append(row)
+                    print(f"  into {sink}, {size // 1000:4d} KB, round {round_number + 1}, {name:5s} {row['recordings_s']:7.0f} recordings/s  "
+                          f"CPU {row['cpu_ms']:6.2f} ms  peak RSS {row['rss_mb']:4.0f} MB  sink's CPU {row['sink_cpu_ms']:6.2f} ms", flush=True)
+        medians = {case: {key: lib.median([row[key] for row in runs]) for key in runs[0]} for case, runs in rows.items()}
+        print(f"\ninto {sink}\n  media server recordings/s  CPU ms  RSS MB  sink CPU ms  other core |  reeld of Node: rate   CPU   RSS")
+        for (size, name), row in medians.items():
+            self.results[f"pipeline/{sink}/{size}/{name}"] = row
+            ratios = ""
+            if name == "reeld" and (size, "node") in medians:
+                ratios = "{:20.1f} {:5.2f} {:5.2f}".format(*(row[key] / medians[(size, "node")][key] for key in ("recordings_s", "cpu_ms", "rss_mb")))
+            print(f"{size // 1000:4d} KB {name:6s} {row['recordings_s']:12.0f} {row['cpu_ms']:7.2f} {row['rss_mb']:7.0f} {row['sink_cpu_ms']:12.2f} "
+                  f"{row['other_core']:11.2f} | {ratios}")
+        print("CPU is that of one recording. \"other core\" is how busy the core of all servers but the measured one was: near 1 the rate is theirs, and\n"
+              "says only that the measured one keeps up; its CPU and its peak RSS are what compares. So it is with Swift, whose servers are Python.\n"
+              "nginx's CPU includes serving the media.", flush=True)
+
+    def pipeline_run(self, name, sink_name, size, count):
         directory = self.fresh(name)
         peers = []
         server = None
@@ -417,35 +446,43 @@ class Bench:
                                     cwd=directory, core=lib.LOAD_CORE))
             web = lib.twilio_and_sink(self.fresh("nginx"), lib.free_port(), size)
             peers.append(web)
+            sink = sinks.SINKS[sink_name](web, self.fresh("sink"))
+            peers.append(sink)
             port = lib.free_port()
-            base = f"http://127.0.0.1:{web.port}"
-            engines = {"DATABASE_URL": postgres.url, "REDIS_URL": f"redis://127.0.0.1:{redis_port}", "S3_ENDPOINT": base, "S3_BUCKET": "sink",
-                       "AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "benchbenchbench", "TWILIO_ACCOUNT_SID": lib.ACCOUNT,
-                       "TWILIO_AUTH_TOKEN": lib.TOKEN, "TWILIO_API_BASE": base, "PUBLIC_URL": lib.PUBLIC_URL}
+            engines = {"DATABASE_URL": postgres.url, "REDIS_URL": f"redis://127.0.0.1:{redis_port}", "TWILIO_ACCOUNT_SID": lib.ACCOUNT,
+                       "TWILIO_AUTH_TOKEN": lib.TOKEN, "TWILIO_API_BASE": f"http://127.0.0.1:{web.port}", "PUBLIC_URL": lib.PUBLIC_URL,
+                       **sink.environment()}
             if name == "reeld":
                 server = lib.reeld_server(self.options.binary, directory, port, UNKNOWN_CALL="archive", **engines)
             else:
                 server = lib.Server(name, ["node", "pipeline.js"], env=dict(engines, PORT=str(port), NODE_ENV="production"), port=port,
                                     cwd=self.node_modules(), log=os.path.join(directory, "log"))
-            return self.pipeline_measure(server, postgres, count)
+            row = self.pipeline_measure(server, postgres, sink, count)
+            sinks.check_stored(sink, lib.recording_sids(count), size, web.sha256)
+            return row
         finally:
             for each in ([server] if server else []) + peers[::-1]:
                 each.stop()
 
-    def pipeline_measure(self, server, postgres, count):
-        os.sched_setaffinity(0, {int(lib.LOAD_CORE)}) # the load and the looking, too, stay off the core that is measured
+    def pipeline_measure(self, server, postgres, sink, count):
         requests = self.requests_file("pipeline", count)
         postgres.wait_table("recordings")
-        before, started, peak, stored = server.cpu_seconds(), time.monotonic(), 0.0, 0
+        def spent():
+            return server.cpu_seconds(), sink.cpu_seconds(), lib.core_busy_seconds(lib.LOAD_CORE), time.monotonic()
+
+        before, peak, stored = spent(), 0.0, 0
         lib.post_all(server.port, requests, count)
-        while stored < count and time.monotonic() - started < 300:
-            stored = int(postgres.query("SELECT count(*) FROM recordings WHERE status::text = 'stored'"))
+        progress = time.monotonic()
+        while stored < count:
+            last, stored = stored, int(postgres.query("SELECT count(*) FROM recordings WHERE status::text = 'stored'"))
             peak = max(peak, server.rss_mb())
+            if stored > last:
+                progress = time.monotonic()
+            elif time.monotonic() - progress > 60:
+                raise RuntimeError(f"{server.name}: only {stored} of {count} recordings were stored, none in the last minute\n{server.log_tail()}")
             time.sleep(0.05)
-        took = time.monotonic() - started
-        if stored < count:
-            raise RuntimeError(f"{server.name}: only {stored} of {count} recordings were stored")
-        return {"recordings_s": count / took, "cpu_ms": (server.cpu_seconds() - before) / count * 1e3, "rss_mb": peak}
+        cpu, sink_cpu, others, took = (after - at_start for after, at_start in zip(spent(), before))
+        return {"recordings_s": count / took, "cpu_ms": cpu / count * 1e3, "rss_mb": peak, "sink_cpu_ms": sink_cpu / count * 1e3, "other_core": others / took}
 
 
 class Postgres:
@@ -469,6 +506,13 @@ class Postgres:
              "-k", directory], user=self.user, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             start_new_session=True)
         self.url = f"postgresql://bench@127.0.0.1:{self.port}/postgres"
+        try:
+            self.wait_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def wait_ready(self):
         deadline = time.monotonic() + 30
         while subprocess.run([os.path.join(self.bin, "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)], check=False).returncode != 0:
             if time.monotonic() > deadline:
@@ -505,6 +549,16 @@ class Postgres:
             self.process.wait()
 
 
+@contextlib.contextmanager
+def working(options):
+    """A bench whose directory goes with it."""
+    bench = Bench(options)
+    try:
+        yield bench
+    finally:
+        shutil.rmtree(bench.directory, ignore_errors=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", default="all", choices=["all", "ack", "connect", "idle", "sustained", "transfer", "copy", "forward", "pipeline"])
@@ -516,21 +570,23 @@ def main():
     parser.add_argument("--recordings", type=int, default=1000)
     parser.add_argument("--size", type=int, default=1_000_000, help="bytes of a recording of `copy`")
     parser.add_argument("--bench-copy", default=os.environ.get("BENCH_COPY", os.path.join("build", "tests", "bench", "bench_copy")))
+    parser.add_argument("--sink", choices=sorted(PIPELINE), help="pipeline: only into this one")
+    parser.add_argument("--smoke", action="store_true", help="pipeline, copy: one round of a few recordings, to see that the bench itself works")
     parser.add_argument("--no-node", action="store_true", help="leave out Node and fastify + Postgres")
     parser.add_argument("--ceiling", metavar="NO_SYNC.SO", help="ack: reeld also on a disk that costs nothing (ninja tests/bench/no_sync.so)")
     parser.add_argument("--json", help="write the figures to this file")
     options = parser.parse_args()
+    if options.smoke:
+        options.rounds, options.recordings = 1, 20
     options.binary = os.path.abspath(options.binary)
     options.node_dir = os.path.abspath(options.node_dir)
     options.bench_copy = os.path.abspath(options.bench_copy)
-    bench = Bench(options)
-    try:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started ends as well
+    with working(options) as bench:
         names = ["ack", "connect", "idle", "sustained", "transfer", "copy", "forward", "pipeline"] if options.what == "all" else [options.what]
         for name in names:
             print(f"\n== {name}", flush=True)
             getattr(bench, name)()
-    finally:
-        shutil.rmtree(bench.directory, ignore_errors=True)
     if options.json:
         with open(options.json, "w") as out:
             json.dump(bench.results, out, indent=2, sort_keys=True)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the benchmarks share: signed requests, pinned servers, wrk, CPU and memory of a process."""
 import base64
+import contextlib
 import hashlib
 import hmac
 import os
@@ -22,13 +23,34 @@ ACCOUNT = "AC" + "0123456789abcdef" * 2
 TOKEN = "benchmarktoken0123456789abcdef01"
 PUBLIC_URL = "https://bench.example.com"
 PATH = "/api/twilio/recording"
-SERVER_CORE = "0"
-LOAD_CORE = "1"
+# On a machine with one core both are that one, which is good for a smoke run only.
+SERVER_CORE, LOAD_CORE = (str(pick(os.sched_getaffinity(0))) for pick in (min, max))
+BOTH_CORES = f"{SERVER_CORE},{LOAD_CORE}"
+
+
+@contextlib.contextmanager
+def on_cores(cores):
+    """The bench itself and what it starts without saying where."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def unique_part(index):
+    return hashlib.md5(b"%d" % index).hexdigest()
+
+
+def recording_sids(count):
+    """Of the requests from 0."""
+    return ["RE" + unique_part(index) for index in range(count)]
 
 
 def form_fields(index):
     """The parameters of a recording callback in Twilio's order (a 2022 capture), with a SID of its own."""
-    unique = hashlib.md5(b"%d" % index).hexdigest()
+    unique = unique_part(index)
     return [
         ("RecordingSource", "StartCallRecordingAPI"), ("RecordingTrack", "both"), ("RecordingSid", "RE" + unique),
         ("RecordingUrl", f"https://api.twilio.com/2010-04-01/Accounts/{ACCOUNT}/Recordings/RE{unique}"),
@@ -44,7 +66,7 @@ def percent(text):
 def request_templates(close):
     """Everything but the SIDs is the same in all requests, so it is encoded once: a run needs half a million of them."""
     mark = "@" * 32
-    fields = [(name, value.replace(hashlib.md5(b"0").hexdigest(), mark)) for name, value in form_fields(0)]
+    fields = [(name, value.replace(unique_part(0), mark)) for name, value in form_fields(0)]
     body = "&".join(f"{name}={percent(value).replace('%40' * 32, mark)}" for name, value in fields)
     message = PUBLIC_URL + PATH + "".join(name + value for name, value in sorted(fields))
     connection = "Connection: close\r\n" if close else ""
@@ -60,23 +82,60 @@ def write_requests(path, first, count, close=False):
     key = TOKEN.encode()
     with open(path, "wb") as out:
         for index in range(first, first + count):
-            unique = hashlib.md5(b"%d" % index).hexdigest().encode()
+            unique = unique_part(index).encode()
             signature = base64.b64encode(hmac.digest(key, message.replace(mark, unique), "sha1"))
             request = head.replace(b"SIGNATURE", signature) + body.replace(mark, unique)
             out.write(b"%08d" % len(request) + request)
+
+
+def family(pid):
+    """The process and its children (nginx's worker)."""
+    found = [pid]
+    for each in found:
+        try:
+            with open(f"/proc/{each}/task/{each}/children") as children:
+                found += [int(child) for child in children.read().split()]
+        except OSError:
+            pass
+    return found
+
+
+def cpu_seconds(pid):
+    """Of all threads. schedstat has nanoseconds; stat's ticks are too coarse for short runs."""
+    try:
+        total = 0
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/schedstat") as stat:
+                total += int(stat.read().split()[0])
+        return total / 1e9
+    except OSError:
+        with open(f"/proc/{pid}/stat") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def core_busy_seconds(core):
+    """Of everything that runs there, in ticks of 10 ms."""
+    with open("/proc/stat") as stat:
+        user, nice, system, _idle, _iowait, irq, softirq = map(int, re.search(rf"^cpu{core} (.*)$", stat.read(), re.M).group(1).split()[:7])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
 class Server:
     """A process pinned to the server's core; only processes started here are ever signalled, by pid."""
 
     def __init__(self, name, argv, env=None, port=None, cwd=None, log=None, user=None, core=SERVER_CORE):
-        self.name, self.port = name, port
-        self.log = open(log or os.devnull, "ab")
+        self.name, self.port, self.log_path = name, port, log or os.devnull
+        self.log = open(self.log_path, "ab")
         full_env = dict(os.environ, **(env or {}))
         self.process = subprocess.Popen(["taskset", "-c", core] + argv, env=full_env, cwd=cwd, stdin=subprocess.DEVNULL,
                                         stdout=self.log, stderr=self.log, start_new_session=True, user=user)
-        if port:
-            self.wait_port()
+        try:
+            if port:
+                self.wait_port()
+        except BaseException:
+            self.stop()
+            raise
 
     def wait_port(self, seconds=20):
         deadline = time.monotonic() + seconds
@@ -91,30 +150,10 @@ class Server:
         raise RuntimeError(f"{self.name} does not listen on {self.port}")
 
     def pids(self):
-        """The process and its children (nginx's worker)."""
-        found = [self.process.pid]
-        for pid in found:
-            try:
-                with open(f"/proc/{pid}/task/{pid}/children") as children:
-                    found += [int(child) for child in children.read().split()]
-            except OSError:
-                pass
-        return found
+        return family(self.process.pid)
 
     def cpu_seconds(self):
-        ticks = os.sysconf("SC_CLK_TCK")
-        total = 0.0
-        for pid in self.pids():
-            # schedstat has nanoseconds of all threads; stat's ticks are too coarse for short runs.
-            try:
-                for task in os.listdir(f"/proc/{pid}/task"):
-                    with open(f"/proc/{pid}/task/{task}/schedstat") as stat:
-                        total += int(stat.read().split()[0]) / 1e9
-            except OSError:
-                with open(f"/proc/{pid}/stat") as stat:
-                    fields = stat.read().rpartition(")")[2].split()
-                    total += (int(fields[11]) + int(fields[12])) / ticks
-        return total
+        return sum(cpu_seconds(pid) for pid in self.pids())
 
     def rss_mb(self):
         total = 0
@@ -122,6 +161,10 @@ class Server:
             with open(f"/proc/{pid}/status") as status:
                 total += int(re.search(r"VmRSS:\s+(\d+)", status.read()).group(1))
         return total / 1024
+
+    def log_tail(self):
+        with open(self.log_path, errors="replace") as log:
+            return log.read()[-2000:]
 
     def stop(self):
         if self.process.poll() is None:
@@ -167,11 +210,23 @@ http {{
     return Server("nginx", [shutil.which("nginx") or "/usr/sbin/nginx", "-c", config, "-p", directory], port=port)
 
 
-def twilio_and_sink(directory, port, size):
+def memory_directory(directory, xattrs=False):
+    """A new one in memory: else writing a sink's files back to the disk is what is measured. Below `directory` where there is none such."""
+    if os.access("/dev/shm", os.W_OK):
+        memory = tempfile.mkdtemp(prefix="reeld-bench-", dir="/dev/shm")
+        try:
+            if xattrs:
+                os.setxattr(memory, "user.bench", b"1")
+            return memory
+        except OSError:
+            os.rmdir(memory)
+    return tempfile.mkdtemp(prefix="memory-", dir=directory)
+
+
+def twilio_and_sink(directory, port, size, core=LOAD_CORE):
     """nginx as both ends: every recording is the same file, and what is PUT lands in a directory. It checks no signature and stores no
-    metadata; the ETag is that of the one file, so that an uploader that compares it finds its bytes. All of it lies in memory: else writing the
-    sink's files back to the disk is what is measured."""
-    memory = tempfile.mkdtemp(prefix="reeld-bench-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else directory)
+    metadata; the ETag is that of the one file, so that an uploader that compares it finds its bytes. All of it lies in memory."""
+    memory = memory_directory(directory)
     for name in ("tmp", "media", "sink"):
         os.makedirs(os.path.join(memory, name))
     data = (b"RIFF" + (size - 8).to_bytes(4, "little") + b"WAVEfmt " + (16).to_bytes(4, "little") + (1).to_bytes(2, "little") + (1).to_bytes(2, "little")
@@ -198,7 +253,8 @@ http {{
   }}
 }}
 """)
-    server = Server("nginx", [shutil.which("nginx") or "/usr/sbin/nginx", "-c", config, "-p", directory], port=port, core=LOAD_CORE)
+    server = Server("nginx", [shutil.which("nginx") or "/usr/sbin/nginx", "-c", config, "-p", directory], port=port, core=core)
+    server.sink, server.sha256 = os.path.join(memory, "sink"), hashlib.sha256(data).hexdigest()
     stop = server.stop
 
     def stop_and_forget():
@@ -253,10 +309,10 @@ def reeld_environment(directory, port, **extra):
     return environment
 
 
-def reeld_server(binary, directory, port, **extra):
+def reeld_server(binary, directory, port, core=SERVER_CORE, **extra):
     os.makedirs(directory, exist_ok=True)
     return Server("reeld", [binary, "serve"], env=reeld_environment(directory, port, **extra), port=port,
-                  log=os.path.join(directory, "reeld.log"))
+                  log=os.path.join(directory, "reeld.log"), core=core)
 
 
 def median(values):

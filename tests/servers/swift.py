@@ -8,7 +8,9 @@ import hmac
 import os
 import subprocess
 import time
+import urllib.parse
 import urllib.request
+import xml.etree.ElementTree
 
 from .common import Server, free_port, start_all
 
@@ -91,7 +93,8 @@ class Swift(Server):
             """)
 
     def defaults(self, port):
-        # No workers: each server is one process. The log goes to a socket that is not there.
+        # No workers: each server is one process. The log goes to a socket that is not there. Long times, for a busy machine: no request
+        # between the servers is given up, and no update of a listing is put off (nobody would make up for it here).
         return f"""
                 [DEFAULT]
                 bind_ip = 127.0.0.1
@@ -101,6 +104,9 @@ class Swift(Server):
                 workers = 0
                 log_address = {self.directory}/nolog
                 log_level = ERROR
+                conn_timeout = 10
+                node_timeout = 60
+                container_update_timeout = 60
                 """.strip()
 
     def write(self, name, text):
@@ -202,6 +208,18 @@ class Swift(Server):
                              f"Signature={signature}"})
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
             return answer.headers, answer.read()
+
+    def keys(self, bucket=None):
+        """Every key of the bucket → its size, as the server lists them."""
+        found, query = {}, "list-type=2&max-keys=1000"
+        while True:
+            answer = xml.etree.ElementTree.fromstring(self.request("GET", f"/{bucket or self.bucket}", query))
+            space = answer.tag.partition("}")[0] + "}"
+            for item in answer.iter(space + "Contents"):
+                found[item.findtext(space + "Key")] = int(item.findtext(space + "Size"))
+            if answer.findtext(space + "IsTruncated") != "true":
+                return found
+            query = f"list-type=2&max-keys=1000&start-after={urllib.parse.quote(max(found), safe='')}"
 
     def environment(self):
         return {"REELD_TEST_S3_ENDPOINT": self.endpoint(), "REELD_TEST_S3_REGION": self.region, "REELD_TEST_S3_BUCKET": self.bucket,

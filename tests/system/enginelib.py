@@ -105,16 +105,7 @@ class Space:
 
     def keys(self):
         """Every key of the bucket → its size, as the server lists them."""
-        found, marker = {}, ""
-        while True:
-            query = f"list-type=2&max-keys=1000&start-after={marker}" if marker else "list-type=2&max-keys=1000"
-            answer = xml.etree.ElementTree.fromstring(self.swift.request("GET", "/" + self.bucket, "&".join(sorted(query.split("&")))))
-            space = answer.tag.partition("}")[0] + "}"
-            for item in answer.iter(space + "Contents"):
-                found[item.findtext(space + "Key")] = int(item.findtext(space + "Size"))
-            if answer.findtext(space + "IsTruncated") != "true":
-                return found
-            marker = max(found).replace("/", "%2F")
+        return self.swift.keys(self.bucket)
 
     def object(self, key):
         """Headers and bytes, by a request that reeld had no part in."""

@@ -16,7 +16,7 @@ const env = process.env;
 const url = env.PUBLIC_URL + '/api/twilio/recording';
 const pool = new Pool({ connectionString: env.DATABASE_URL, max: 16 });
 const redis = new Redis(env.REDIS_URL);
-const s3 = new S3Client({ endpoint: env.S3_ENDPOINT, region: 'us-east-1', forcePathStyle: true, requestChecksumCalculation: 'WHEN_REQUIRED' });
+const s3 = new S3Client({ endpoint: env.S3_ENDPOINT, region: env.AWS_REGION, forcePathStyle: true, requestChecksumCalculation: 'WHEN_REQUIRED' });
 const authorization = 'Basic ' + Buffer.from(`${env.TWILIO_ACCOUNT_SID}:${env.TWILIO_AUTH_TOKEN}`).toString('base64');
 
 const waiting = [];
