@@ -31,7 +31,8 @@ void reeld_signature_key_free(struct reeld_signature_key **key);
 
 struct reeld_signature_request {
 	/* The URL as Twilio was given it, in one or two pieces (base "https://host", target "/path?query"; an unused one has
-	 * length 0). One of them holds scheme and host whole. A fragment ("#rc=5") is left out, as Twilio leaves it out. */
+	 * length 0). One of them holds scheme and host whole. A fragment ("#rc=5") is left out, as Twilio leaves it out:
+	 * so never read parameters out of one, nobody vouches for them. */
 	const char *base;
 	size_t base_len;
 	const char *target;

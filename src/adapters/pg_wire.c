@@ -6,6 +6,7 @@
 #include "adapters/pg_internal.h"
 
 #include "base/check.h"
+#include "base/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -153,7 +154,11 @@ void pg_bind_time(struct pg_batch *batch, int64_t ms)
 void pg_bind_text(struct pg_batch *batch, const char *text)
 {
 	bool null = text == NULL || text[0] == '\0';
-	bind_value(batch, PG_TEXT, null ? NULL : text, null ? 0 : strlen(text));
+	size_t len = null ? 0 : strlen(text);
+	bind_value(batch, PG_TEXT, null ? NULL : text, len);
+	/* The server refuses the whole statement for one bad byte; a text that was cut to fit may have one. */
+	if (batch->status == 0)
+		utf8_repair(batch->values.data + batch->values.len - len, len);
 }
 
 void pg_bind_uuid(struct pg_batch *batch, const uint8_t uuid[16])

@@ -2,6 +2,7 @@
 #include "base/buffer.h"
 
 #include "base/err.h"
+#include "base/utf8.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -100,37 +101,6 @@ int buffer_printf(struct buffer *buffer, const char *format, ...)
 	return 0;
 }
 
-/* Length of the well-formed UTF-8 sequence at p (RFC 3629: no overlong forms, no surrogates, at most U+10FFFF), or 0. */
-static size_t utf8_sequence(const unsigned char *p, size_t len)
-{
-	unsigned char lead = p[0];
-	size_t need;
-	unsigned char low = 0x80;
-	unsigned char high = 0xBF;
-	if (lead < 0x80)
-		return 1;
-	if (lead >= 0xC2 && lead <= 0xDF) {
-		need = 2;
-	} else if (lead >= 0xE0 && lead <= 0xEF) {
-		need = 3;
-		low = lead == 0xE0 ? 0xA0 : low;
-		high = lead == 0xED ? 0x9F : high;
-	} else if (lead >= 0xF0 && lead <= 0xF4) {
-		need = 4;
-		low = lead == 0xF0 ? 0x90 : low;
-		high = lead == 0xF4 ? 0x8F : high;
-	} else {
-		return 0;
-	}
-	if (len < need || p[1] < low || p[1] > high)
-		return 0;
-	for (size_t i = 2; i < need; i++) {
-		if (p[i] < 0x80 || p[i] > 0xBF)
-			return 0;
-	}
-	return need;
-}
-
 static int append_json_escape(struct buffer *buffer, unsigned char c)
 {
 	switch (c) {
@@ -160,7 +130,7 @@ int buffer_append_json(struct buffer *buffer, struct slice s)
 	int rc = 0;
 	while (i < s.len && rc == 0) {
 		bool escape = p[i] < 0x20 || p[i] == '"' || p[i] == '\\';
-		size_t sequence = escape ? 0 : utf8_sequence(p + i, s.len - i);
+		size_t sequence = escape ? 0 : utf8_char(slice_make(s.ptr + i, s.len - i));
 		if (sequence > 0) {
 			i += sequence;
 			continue;

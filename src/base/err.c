@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/err.h"
 
+#include "base/utf8.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
 static const struct {
 	const char *name;
@@ -84,5 +87,7 @@ int error_set(struct error *error, int code, const char *format, ...)
 	va_end(args);
 	if (len < 0)
 		error->detail[0] = '\0';
+	/* What somebody else said is part of it, and it was cut. */
+	utf8_repair(error->detail, strlen(error->detail));
 	return code;
 }

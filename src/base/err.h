@@ -39,7 +39,7 @@ enum err_class err_class(int code);
 /* The code for an errno (ENOSPC, EDQUOT → NO_SPACE; EACCES, EPERM, EROFS → DENIED; ENOENT → NOT_FOUND; …; else IO). */
 int err_from_errno(int errnum);
 
-/* Sets code and a formatted detail (cut to fit). Returns code, so `return error_set(…)` works. `error` may be NULL. */
+/* Sets code and a formatted detail (cut to fit, made valid UTF-8). Returns code, so `return error_set(…)` works. `error` may be NULL. */
 int error_set(struct error *error, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 #endif

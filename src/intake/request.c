@@ -189,6 +189,9 @@ static int on_headers_complete(llhttp_t *http)
 	/* What follows a CONNECT is not HTTP, and a length in it would not be honoured by the parser. */
 	if (http->method == HTTP_CONNECT)
 		return refuse(parser, 501, "CONNECT is not supported");
+	/* No form of a target has a fragment (RFC 9112, section 3.2), and none is signed: nobody vouches for what stands behind '#'. */
+	if (parser->target.len > 0 && memchr(parser->base + parser->target.offset, '#', parser->target.len) != NULL)
+		return refuse(parser, 400, "Fragment in the request target");
 	int failed = check_headers(parser);
 	if (failed != 0)
 		return failed;

@@ -11,8 +11,10 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/utf8.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static bool job_complete(const struct job *job)
 {
@@ -62,6 +64,7 @@ static void decide(struct job *job)
 	job->delay_ms = decision.delay_ms;
 	snprintf(job->last_error, sizeof(job->last_error), "%s: %s: %s", job_failed_where(job), err_name(job->status),
 		 job->error.detail);
+	utf8_repair(job->last_error, strlen(job->last_error));
 }
 
 /* ---- what people see of it ---- */

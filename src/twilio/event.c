@@ -3,8 +3,10 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/utf8.h"
 
 #include <limits.h>
+#include <reeld/phone.h>
 #include <stdlib.h>
 
 #define EVENT_VERSION 1
@@ -155,27 +157,6 @@ static bool read_duration(struct slice value, int64_t *out)
 	return slice_equal(value, SLICE("-1")) || read_number(value, INT32_MAX, out);
 }
 
-/* Bytes of the UTF-8 character at the start of `s` (RFC 3629), 0 when there is none or it is a control character. */
-static size_t utf8_char(struct slice s)
-{
-	const unsigned char *p = (const unsigned char *)s.ptr;
-	/* First bytes below 0xC2 would be continuations or overlong, above 0xF4 beyond U+10FFFF. */
-	size_t len = p[0] < 0x80 ? 1 : p[0] < 0xC2 ? 0 : p[0] < 0xE0 ? 2 : p[0] < 0xF0 ? 3 : p[0] < 0xF5 ? 4 : 0;
-
-	if (len <= 1)
-		return p[0] < 0x20 || p[0] == 0x7F ? 0 : len;
-	if (s.len < len)
-		return 0;
-	for (size_t i = 1; i < len; i++) {
-		if ((p[i] & 0xC0) != 0x80)
-			return 0;
-	}
-	bool overlong = (p[0] == 0xE0 && p[1] < 0xA0) || (p[0] == 0xF0 && p[1] < 0x90);
-	bool surrogate = p[0] == 0xED && p[1] > 0x9F;
-	bool too_high = p[0] == 0xF4 && p[1] > 0x8F;
-	return overlong || surrogate || too_high ? 0 : len;
-}
-
 /*
  * Appends at *used of `out`. These texts end in the database and in JSON, which take no broken UTF-8: one bad value must not hold up
  * a whole batch. False when it was cut.
@@ -183,7 +164,8 @@ static size_t utf8_char(struct slice s)
 static bool append_text(struct slice value, char *out, size_t size, size_t *used)
 {
 	while (value.len > 0) {
-		size_t len = utf8_char(value);
+		bool control = (unsigned char)value.ptr[0] < 0x20 || value.ptr[0] == 0x7F;
+		size_t len = control ? 0 : utf8_char(value);
 		size_t taken = len > 0 ? len : 1;
 		struct slice c = len > 0 ? slice_make(value.ptr, len) : SLICE("?");
 		if (c.len > size - 1 - *used)
@@ -201,6 +183,17 @@ static void read_text(struct slice value, char *out, size_t size)
 	size_t used = 0;
 
 	append_text(value, out, size, &used);
+}
+
+/* A number in full would be there for whoever reads the trail. */
+static bool append_value(struct slice value, char *out, size_t size, size_t *used)
+{
+	char masked[REELD_PHONE_SIZE];
+	struct reeld_phone phone;
+	if (reeld_phone_parse(value.ptr, value.len, NULL, &phone) != REELD_PHONE_OK || phone.kind != REELD_PHONE_NUMBER)
+		return append_text(value, out, size, used);
+	reeld_phone_mask(phone.number, strlen(phone.number), masked, sizeof(masked));
+	return append_text(slice_from_cstr(masked), out, size, used);
 }
 
 /* Also those that we know and leave alone: the URL is built from the SIDs, and what decrypts a recording is no matter for a trail. */
@@ -228,7 +221,7 @@ static void read_unknown(struct event *event, const struct reeld_form_field *fie
 			continue;
 		if ((used > 0 && !append_text(SLICE(", "), event->unknown, size, &used)) ||
 		    !append_text(name, event->unknown, size, &used) || !append_text(SLICE("="), event->unknown, size, &used) ||
-		    !append_text(value, event->unknown, size, &used)) {
+		    !append_value(value, event->unknown, size, &used)) {
 			memcpy(event->unknown + used, more, sizeof(more));
 			return;
 		}

@@ -2,6 +2,7 @@
 """What is not Twilio's, or not well formed, is refused with the contract's words, and leaves nothing behind."""
 import http.client
 import socket
+import urllib.parse
 
 import pytest
 from reeldlib import ACCOUNT, PATH, TOKEN, callback_params, http_request, sign, wait_until
@@ -46,6 +47,17 @@ def test_each_changed_part_breaks_the_signature(reeld):
     assert reeld.post(params, token=TOKEN + "x").status == 403
     untouched(reeld)
     assert reeld.post(params, signature=right).status == 200, "the right one is right"
+
+
+def test_a_signed_url_vouches_for_nothing_behind_a_fragment(reeld):
+    """A leaked URL and its signature would make any number of events otherwise: Twilio signs up to the '#'."""
+    target = PATH + "?" + urllib.parse.urlencode(callback_params(reeld.sample, "in-progress"))
+    signature = {"X-Twilio-Signature": sign(TOKEN, reeld.url + target)}
+    forged = urllib.parse.urlencode({"RecordingSid": "RE" + "0b" * 16, "RecordingStatus": "completed"})
+    for more in ("#&" + forged, "#", "#" + forged, "%23&" + forged):
+        assert reeld.get(target + more, headers=signature).status in (400, 403), more
+    untouched(reeld)
+    assert reeld.get(target, headers=signature).status == 200, "the right one is right"
 
 
 def test_unknown_parameters_are_part_of_the_signature_and_kept(reeld):

@@ -57,3 +57,16 @@ Test(err, error_set_formats_cuts_and_returns_the_code)
 	cr_expect_eq(strlen(error.detail), sizeof(error.detail) - 1);
 	cr_expect_eq(error_set(NULL, ERR_IO, "nobody listens"), ERR_IO);
 }
+
+Test(err, what_an_error_quotes_is_valid_utf8_also_where_it_was_cut)
+{
+	struct error error;
+	char text[sizeof(error.detail) + 4];
+	error_set(&error, ERR_IO, "said \"%s\"", "caf\xc3\xa9 \xff\xe2\x82");
+	cr_expect_str_eq(error.detail, "said \"caf\xc3\xa9 ???\"");
+	memset(text, 'x', sizeof(text));
+	memcpy(text + sizeof(error.detail) - 3, "\xe2\x82\xac", 4);
+	error_set(&error, ERR_IO, "%s", text);
+	cr_expect_eq(strlen(error.detail), sizeof(error.detail) - 1);
+	cr_expect_str_eq(error.detail + sizeof(error.detail) - 4, "x??");
+}

@@ -156,6 +156,9 @@ static const struct bad bad[] = {
 	{"GET / HTTP/2.0\r\n" HOST "\r\n", 505},
 	{"GET / HTTP/1.7\r\n" HOST "\r\n", 505},
 	{"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
+	{"GET /a?b=1#&b=2 HTTP/1.1\r\n" HOST "\r\n", 400},
+	{"GET /a# HTTP/1.1\r\n" HOST "\r\n", 400},
+	{"GET http://a/b#c HTTP/1.1\r\n" HOST "\r\n", 400},
 };
 
 Test(request, that_is_wrong_is_refused_with_the_right_status_whole_and_in_pieces)

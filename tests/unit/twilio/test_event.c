@@ -315,6 +315,8 @@ Test(event, keeps_the_parameters_that_it_does_not_know)
 		{"&B=2&A=1&Empty", "B=2, A=1, Empty="},
 		{"&New%20%3D=%C3%A9%0A%FF+x", "New ==\xc3\xa9?? x"},
 		{"&recordingurl=x", "recordingurl=x"},
+		{"&Caller=%2B15005550006&ForwardedFrom=%2B49+151+12345678&Zip=94105",
+		 "Caller=********0006, ForwardedFrom=**********5678, Zip=94105"},
 	};
 	char form[400];
 	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
