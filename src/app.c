@@ -257,6 +257,7 @@ static int app_open_listeners(struct app *app, struct error *error)
 		.max_body = config->max_body,
 		.header_timeout_ms = (uint32_t)config->header_timeout_ms,
 		.idle_timeout_ms = (uint32_t)config->idle_timeout_ms,
+		.waits = app_look_if_settled,
 		.health = app_health,
 		.data = app,
 	};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What app.c (start and stop), app_secrets.c (accounts, keys, reload) and app_health.c (how it goes) share; nobody else includes it. */
+/* What app.c (start and stop), app_secrets.c (accounts, keys, reload), app_settled.c (ACK=archived) and app_health.c (how it goes) share; nobody else includes it. */
 #ifndef REELD_APP_INTERNAL_H
 #define REELD_APP_INTERNAL_H
 
@@ -7,6 +7,7 @@
 
 #include "base/buffer.h"
 #include "base/metrics.h"
+#include "base/sid.h"
 
 #include <stdint.h>
 
@@ -52,6 +53,9 @@ struct app {
 
 /* TWILIO_ENCRYPTION_KEYS: *ret stays NULL when it is unset. 0, or an error with a message. Blocking. */
 int app_load_keys(const struct config *config, struct private_keys **ret, struct error *error);
+
+/* A webhook waits for this recording's outcome (ACK=archived): if there was one before, tells it; `data` is the app. */
+void app_look_if_settled(void *data, const struct sid *recording_sid);
 
 /* Appends the body of /readyz; true when events can be accepted. A dead dependency does not make us unready: events are safe on disk. */
 bool app_health(void *data, struct buffer *body);

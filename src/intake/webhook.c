@@ -117,6 +117,23 @@ void webhook_outcome(struct webhook *webhook, const struct sid *recording_sid, e
 		answer_outcome(waiting_call(waiter), outcome, step, url);
 }
 
+void webhook_archived_before(struct webhook *webhook, const struct sid *recording_sid, const char *url)
+{
+	struct waiter *waiter;
+	while ((waiter = waiting_take(&webhook->waiting, recording_sid)) != NULL) {
+		struct call *call = waiting_call(waiter);
+		answers_archived(&webhook->answers[ENDPOINT_RECORDING], call->pending.connection, call->pending.received_ns,
+				 ANSWERED_BEFORE, url);
+	}
+}
+
+static void wait_for_archive(struct webhook *webhook, struct call *call)
+{
+	waiting_add(&webhook->waiting, &call->waiter, &call->recording_sid);
+	if (webhook->options.waits != NULL)
+		webhook->options.waits(webhook->options.data, &call->recording_sid);
+}
+
 /* ---- after the disk ---- */
 
 /* True when the filter knows that the recording is archived, and the request was answered with where. */
@@ -138,7 +155,7 @@ static void answer_durable(struct call *call)
 	if (answer_archived(call))
 		return;
 	if (waits_for_archive(webhook, call->status))
-		waiting_add(&webhook->waiting, &call->waiter, &call->recording_sid);
+		wait_for_archive(webhook, call);
 	else
 		answers_fixed(&webhook->answers[ENDPOINT_RECORDING], call->pending.connection, call->pending.received_ns,
 			      answer_for_status(call->status));
@@ -214,7 +231,7 @@ static void webhook_seen(struct webhook *webhook, struct call *call)
 	enum answer answer = answer_for_status(call->status);
 	webhook->caught->value++;
 	if (waits_for_archive(webhook, call->status))
-		waiting_add(&webhook->waiting, &call->waiter, &call->recording_sid);
+		wait_for_archive(webhook, call);
 	else
 		answers_fixed(&webhook->answers[ENDPOINT_RECORDING], call->pending.connection, call->pending.received_ns,
 			      answer == ANSWER_ACCEPTED ? ANSWER_DUPLICATE : answer);

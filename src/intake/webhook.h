@@ -46,6 +46,8 @@ struct webhook_options {
 	size_t max_body;
 	uint32_t header_timeout_ms;
 	uint32_t idle_timeout_ms;
+	/* ACK=archived: a request begins to wait for this recording, which may have come to its end before. May be NULL. */
+	void (*waits)(void *data, const struct sid *recording_sid);
 	/* Appends the body of /readyz; true when events can be accepted. */
 	bool (*health)(void *data, struct buffer *body);
 	void *data;
@@ -63,6 +65,9 @@ void webhook_set_accounts(struct webhook *webhook, struct twilio_accounts *accou
  */
 void webhook_outcome(struct webhook *webhook, const struct sid *recording_sid, enum ledger_outcome outcome, const char *step,
 		     const char *url);
+
+/* It was archived before these requests came. */
+void webhook_archived_before(struct webhook *webhook, const struct sid *recording_sid, const char *url);
 
 /* The ledger has every event up to this sequence of the journal: answers the requests that wait for it (ACK=ledger). */
 void webhook_committed(struct webhook *webhook, uint64_t sequence);

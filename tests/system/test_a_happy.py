@@ -2,6 +2,7 @@
 """Webhooks come in, recordings end up on disk: once, whole, where they belong."""
 import hashlib
 import re
+import time
 import signal
 import urllib.parse
 from pathlib import Path
@@ -174,6 +175,14 @@ def test_ack_archived_answers_with_the_outcome(sandbox, daemon):
     peer.set_faults("404-first")
     failed = reeld.post(callback_params(oracle.recordings[second]))
     assert (failed.status, failed.json) == (502, {"error": "Failed to fetch recording from Twilio"})
+    # What this process never saw end is looked up and not waited for.
+    assert reeld.stop() == 0
+    reeld.start()
+    for sid, expected in ((first, again), (second, failed), (first, again)):
+        asked = time.monotonic()
+        reply = reeld.post(callback_params(oracle.recordings[sid]))
+        assert (reply.status, reply.json) == (expected.status, expected.json)
+        assert time.monotonic() - asked < 10, "waited for an outcome that does not come"
     oracle.check()
 
 

@@ -849,6 +849,32 @@ Test(webhook, waits_for_the_outcome_and_tells_it)
 	expect_silence();
 }
 
+static unsigned waits_told;
+
+static void on_waits(void *data, const struct sid *recording_sid)
+{
+	cr_assert_eq(data, &ready);
+	cr_assert_str_eq(recording_sid->text, RE);
+	waits_told++;
+}
+
+Test(webhook, who_begins_to_wait_is_told_of_an_end_that_came_before)
+{
+	options.ack_archived = true;
+	options.waits = on_waits;
+	start();
+	post_to_the_disk(COMPLETED);
+	cr_assert_eq(waits_told, 0, "not before it is on disk");
+	disk_says(0);
+	expect_silence();
+	cr_assert_eq(waits_told, 1);
+	struct sid sid = sid_of(RE);
+	webhook_archived_before(webhook, &sid, "file:///a.wav");
+	expect(200, "{\"success\":true,\"message\":\"Recording already processed\",\"recordingUrl\":\"file:///a.wav\"}");
+	webhook_archived_before(webhook, &sid, "nobody waits any more");
+	expect_silence();
+}
+
 Test(webhook, all_that_wait_for_a_recording_are_told)
 {
 	struct raw_client second;
