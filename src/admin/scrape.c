@@ -3,6 +3,7 @@
 #include "admin/admin_internal.h"
 
 #include "admin/process_metrics.h"
+#include "base/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +58,8 @@ static void admin_counted(struct ledger_request *request, int status)
 		for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++)
 			metrics_get(admin->options.metrics, METRIC_JOBS, ledger_status_name(shown[i]))
 				->value = (double)request->counts[shown[i]];
+		double age = request->oldest_ms < 0 ? 0 : (double)(clock_wall_ms() - request->oldest_ms) / 1000;
+		metrics_get(admin->options.metrics, METRIC_JOBS_OLDEST)->value = age > 0 ? age : 0;
 	}
 	if (admin->history != NULL)
 		history_counted(admin->history, status == 0 ? request->counts : NULL);

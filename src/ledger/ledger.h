@@ -268,6 +268,7 @@ struct ledger_request {
 	bool call_known;   /* LOOKUP_CALL */
 	int64_t counts
 		[LEDGER_STATUS_COUNT]; /* COUNTS; pending ones that wait for Twilio's `completed` are no work and not counted */
+	int64_t oldest_ms;             /* COUNTS: since when the oldest pending one waits (Twilio's `completed` came); -1: none */
 	struct ledger_recording *recordings; /* LIST, GET */
 	size_t recording_count;
 	char next_cursor[64];       /* LIST: "" at the end */

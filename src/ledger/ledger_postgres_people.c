@@ -65,6 +65,7 @@ int ledger_postgres_send_counts(struct ledger_request *request, const char *owne
 	(void)owner;
 	(void)request;
 	pg_query(batch, QUERY_COUNTS);
+	pg_query(batch, QUERY_OLDEST);
 	return 0;
 }
 
@@ -74,6 +75,7 @@ int ledger_postgres_receive_counts(struct ledger_request *request, const struct 
 	memset(request->counts, 0, sizeof(request->counts));
 	for (size_t row = 0; row < pg_rows(results[0]); row++)
 		request->counts[read_status(results[0], row, 0)] = pg_i64(results[0], row, 1, 0);
+	request->oldest_ms = pg_rows(results[1]) > 0 ? pg_time(results[1], 0, 0) : -1;
 	return 0;
 }
 

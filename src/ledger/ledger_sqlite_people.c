@@ -32,6 +32,12 @@ int ledger_sqlite_counts(struct ledger_run *run)
 	if (row == 1)
 		counts[LEDGER_PENDING] -= sqlite_column_i64(stmt, 0, 0);
 	sqlite_stmt_end(stmt);
+	if (row < 0)
+		return row;
+	stmt = sqlite_stmt_begin(run->db, STMT_OLDEST);
+	row = sqlite_stmt_step(stmt);
+	run->request->oldest_ms = row == 1 ? sqlite_column_i64(stmt, 0, -1) : -1;
+	sqlite_stmt_end(stmt);
 	return row < 0 ? row : 0;
 }
 

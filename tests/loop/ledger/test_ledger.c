@@ -963,6 +963,10 @@ Test(ledger, counts_are_by_status_and_leave_out_what_waits_for_twilio)
 	forward_one(5, RECORDING_FAILED, NULL);
 	struct ledger_request request = {.op = LEDGER_COUNTS};
 	cr_expect_eq(wait_for(ledger, &request), 0);
+	struct ledger_request third = {.op = LEDGER_GET, .recording_sid = make_sid("RE", 3)};
+	cr_expect_eq(wait_for(ledger, &third), 0);
+	cr_expect_eq(request.oldest_ms, third.recordings[0].received_at_ms, "the only one that is work and waits");
+	ledger_request_release(&third);
 	cr_expect_eq(request.counts[LEDGER_STORED], 1);
 	cr_expect_eq(request.counts[LEDGER_RUNNING], 1);
 	cr_expect_eq(request.counts[LEDGER_PENDING], 1);

@@ -198,6 +198,8 @@ Test(ledger_sqlite, what_is_asked_often_finds_its_rows_by_an_index)
 	}
 	plan_of(db, STMT_COUNTS, plan, sizeof(plan));
 	cr_expect_not_null(strstr(plan, "recordings_open"), "%s", plan);
+	plan_of(db, STMT_OLDEST, plan, sizeof(plan));
+	cr_expect_null(strstr(plan, "TEMP B-TREE"), "%s", plan);
 	plan_of(db, STMT_LIST_OPEN, plan, sizeof(plan));
 	cr_expect_null(strstr(plan, "SCAN recordings"), "%s", plan);
 	/* Figures over all calls read their sums, never the calls. */
