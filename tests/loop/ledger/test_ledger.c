@@ -351,6 +351,32 @@ Test(ledger, absent_ends_a_recording_with_a_note_and_completed_revives_it)
 	cr_expect_str_eq(get(1).last_error, "");
 }
 
+Test(ledger, a_call_that_comes_after_its_recordings_failed_has_their_notes)
+{
+	struct event absent = recording_event(1, RECORDING_ABSENT);
+	absent.error_code = 16101;
+	forward(&absent, 1, 1, NULL);
+	struct event second = recording_event(2, RECORDING_COMPLETED);
+	second.call_sid = make_sid("CA", 1);
+	struct ledger_job job;
+	cr_assert_eq(forward(&second, 1, 1, &job), 1);
+	cr_expect_eq(finish(&job, LEDGER_OUTCOME_DEAD, 0, "media_type: text/xml"), 0);
+	add_call(1, "completed", 7);
+	const char *notes = call_column("notes", 1);
+	const char *first_note = strstr(notes, make_sid("RE", 1).text);
+	const char *second_note = strstr(notes, make_sid("RE", 2).text);
+	cr_assert(first_note != NULL && second_note > first_note, "%s", notes);
+	cr_expect_not_null(strstr(notes, "absent"));
+	cr_expect_not_null(strstr(notes, "16101"));
+	cr_expect_not_null(strstr(notes, ": dead: media_type: text/xml"), "%s", notes);
+	cr_expect_eq(notes[10], 'T', "an instant first: %s", notes);
+	size_t len = strlen(notes);
+	add_call(1, "completed", 8);
+	cr_expect_eq(strlen(call_column("notes", 1)), len, "once");
+	add_call(3, "completed", 7);
+	cr_expect_str_eq(call_column("notes", 3), "", "the notes of another call");
+}
+
 Test(ledger, failed_as_the_first_word_is_an_end_too)
 {
 	add_call(1, "ringing", -1);
