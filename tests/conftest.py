@@ -8,6 +8,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "sys
 import enginelib  # noqa: E402
 import reeldlib  # noqa: E402
 
+LONE = ("test_enumeration.py",)
+
 
 @pytest.fixture
 def started():
@@ -60,6 +62,13 @@ def replica(tmp_path, started):
         url = sandbox.url if sandbox is not None else "http://127.0.0.1:9"
         return started(enginelib.EngineDaemon(str(tmp_path / name), url, space, **env))
     return make
+
+
+def pytest_collection_modifyitems(items):
+    """With pytest-xdist: the tests of a file share what is set up for it, so they stay together; those of LONE are longer and share nothing."""
+    for item in items:
+        if item.path.name not in LONE:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def pytest_addoption(parser):
