@@ -4,6 +4,7 @@
 #include "cmd/cmd.h"
 #include "cmd/table.h"
 #include "ledger/ledger.h"
+#include "loop/support/turn.h"
 #include "store/store.h"
 
 #include <criterion/criterion.h>
@@ -110,7 +111,7 @@ static void wait_for(struct ledger *ledger, struct ledger_request *request)
 	request->data = &come;
 	ledger_submit(ledger, request);
 	while (!come)
-		uv_run(&loop, UV_RUN_ONCE);
+		run_turn(&loop);
 }
 
 static void nothing(void *data)

@@ -56,7 +56,7 @@ static void close_walker(void)
 	reconcile_close(walker, flag_closed, &closed);
 	cr_expect(!closed, "closed came inside the call");
 	while (!closed)
-		uv_run(&loop, UV_RUN_ONCE);
+		run_turn(&loop);
 	walker = NULL;
 }
 
@@ -69,7 +69,7 @@ static void tear_down(void)
 	bool closed = false;
 	http_client_close(http, flag_closed, &closed);
 	while (!closed)
-		uv_run(&loop, UV_RUN_ONCE);
+		run_turn(&loop);
 	close_ledger(ledger);
 	metrics_free(&metrics);
 	uv_run(&loop, UV_RUN_DEFAULT);
@@ -187,7 +187,7 @@ static void start(struct reconcile_run *run)
 	do {                                                                           \
 		uint64_t give_up = uv_hrtime() + 30000000000ULL;                       \
 		while (!(condition)) {                                                 \
-			uv_run(&loop, UV_RUN_ONCE);                                    \
+			run_turn(&loop);                                               \
 			cr_assert(uv_hrtime() < give_up, "still not: %s", #condition); \
 		}                                                                      \
 	} while (0)
