@@ -64,6 +64,7 @@ def replica(tmp_path, started):
     return make
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """With pytest-xdist: the tests of a file share what is set up for it, so they stay together; those of LONE are longer and share nothing."""
     for item in items:
