@@ -2,8 +2,8 @@
 /* Bodies that are pulled, and what the answer's headers say. */
 #include "adapters/http_client.h"
 #include "base/check.h"
+#include "base/turn.h"
 #include "loop/support/peer.h"
-#include "loop/support/turn.h"
 
 #include <criterion/criterion.h>
 #include <signal.h>
@@ -100,7 +100,7 @@ static void run(struct call *call, enum http_method method)
 	}
 	cr_assert_eq(http_client_start(client, &call->request), 0);
 	while (call->done == 0)
-		run_turn(&loop);
+		turn_run(&loop);
 	cr_assert_eq(call->done, 1);
 	http_client_request_release(&call->request);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* stderr is a pipe whose other end the test reads, or does not read. */
 #include "base/log.h"
-#include "loop/support/turn.h"
+#include "base/turn.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -138,7 +138,7 @@ Test(log, attached_lines_go_out_in_order_and_do_not_keep_the_loop_alive)
 		log_event(LOG_INFO, "n", LOG_I64("i", i));
 	cr_expect_eq(strlen(read_output()), 0, "the caller does not write");
 	while (strstr(read_output(), "\"i\":99}") == NULL)
-		run_turn(&loop);
+		turn_run(&loop);
 	const char *at = output;
 	for (int i = 0; i < 100; i++) {
 		char expected[32];
@@ -177,7 +177,7 @@ Test(log, a_reader_that_stops_costs_lines_not_memory_or_time_and_is_told)
 	cr_expect_gt(dropped, 0);
 	/* The reader comes back: all that was kept comes, and the number of what was not. */
 	for (int turns = 0; turns < 10000 && strstr(read_output(), "log.dropped") == NULL; turns++)
-		run_turn(&loop);
+		turn_run(&loop);
 	char told[64];
 	snprintf(told, sizeof(told), "\"event\":\"log.dropped\",\"lines\":%llu}", (unsigned long long)dropped);
 	cr_expect_not_null(strstr(output, told), "%s", told);

@@ -2,7 +2,7 @@
 #include "loop/intake/fixture.h"
 
 #include "base/check.h"
-#include "loop/support/turn.h"
+#include "base/turn.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -132,7 +132,7 @@ void fixture_fini(void)
 
 void fixture_turn(void)
 {
-	run_turn(&fixture.loop);
+	turn_run(&fixture.loop);
 }
 
 size_t fixture_connections(void)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/check.h"
+#include "base/turn.h"
 #include "idempotency_factory.h"
-#include "loop/support/turn.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -20,6 +20,6 @@ struct idempotency *idempotency_factory_open(uv_loop_t *loop)
 	const struct idempotency_redis_options options = {.url = getenv("REELD_TEST_REDIS_URL"), .prefix = prefix};
 	REQUIRE(options.url != NULL && idempotency_redis_open(&filter, loop, &options, &error) == 0);
 	while (!idempotency_up(filter))
-		run_turn(loop);
+		turn_run(loop);
 	return filter;
 }

@@ -19,7 +19,7 @@ static struct idempotency_redis_counts counts;
 		uint64_t deadline_ = clock_mono_ns() + 20 * UINT64_C(1000000000);              \
 		while (!(condition)) {                                                         \
 			cr_assert(clock_mono_ns() < deadline_, "not in time: %s", #condition); \
-			run_turn(&loop);                                                       \
+			turn_run(&loop);                                                       \
 		}                                                                              \
 	} while (0)
 

@@ -5,10 +5,10 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/turn.h"
 #include "loop/support/fake_ledger.h"
 #include "loop/support/fake_store.h"
 #include "loop/support/fake_twilio.h"
-#include "loop/support/turn.h"
 #include "pipeline/pipeline_impl.h"
 
 #include <criterion/criterion.h>
@@ -98,7 +98,7 @@ __attribute__((unused)) static void fixture_start(void)
 	do {                                                                           \
 		uint64_t give_up = uv_hrtime() + 20000000000ULL;                       \
 		while (!(condition)) {                                                 \
-			run_turn(&fx.loop);                                            \
+			turn_run(&fx.loop);                                            \
 			cr_assert(uv_hrtime() < give_up, "still not: %s", #condition); \
 		}                                                                      \
 	} while (0)

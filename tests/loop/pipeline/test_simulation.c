@@ -234,7 +234,7 @@ static void run_world(unsigned seed)
 	fixture_start();
 	uint64_t give_up = uv_hrtime() + 30000000000ULL;
 	while (!ALL_ENDED() || pipeline_running(fx.pipeline) > 0) {
-		run_turn(&fx.loop);
+		turn_run(&fx.loop);
 		if (chance(world.steals))
 			steal_one();
 		if (world.restarts > 0 && below(400) == 0)

@@ -2,7 +2,7 @@
 #include "fixture.h"
 
 #include "base/check.h"
-#include "loop/support/turn.h"
+#include "base/turn.h"
 
 #include <reeld/form.h>
 #include <reeld/signature.h>
@@ -125,7 +125,7 @@ struct answer ask(struct fixture *fixture, enum http_method method, const char *
 	};
 	cr_assert_eq(http_client_start(fixture->client, &request), 0);
 	while (answer.body == NULL)
-		run_turn(&fixture->loop);
+		turn_run(&fixture->loop);
 	return answer;
 }
 
@@ -173,5 +173,5 @@ int deliver(struct fixture *fixture, struct callbacks_delivery delivery)
 void run_until_done(struct fixture *fixture)
 {
 	while (fixture->done == 0)
-		run_turn(&fixture->loop);
+		turn_run(&fixture->loop);
 }

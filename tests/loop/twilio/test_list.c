@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The list of recordings over HTTP: what is asked for, page by page, and what an answer may not be. */
 #include "base/check.h"
+#include "base/turn.h"
 #include "loop/support/peer.h"
-#include "loop/support/turn.h"
 #include "twilio/accounts.h"
 #include "twilio/answer.h"
 #include "twilio/client.h"
@@ -93,7 +93,7 @@ static int run(struct twilio_request *request)
 		return status;
 	for (unsigned turns = 0; answer == -1; turns++) {
 		cr_assert_lt(turns, 100000);
-		run_turn(&loop);
+		turn_run(&loop);
 	}
 	return answer;
 }
