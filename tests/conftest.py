@@ -8,6 +8,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "sys
 import enginelib  # noqa: E402
 import reeldlib  # noqa: E402
 
+# For pytest-xdist. The longest files first, so that no worker is left alone with one; LONE: its tests share nothing, so they need not stay together.
+FIRST = ("test_j_outages.py", "test_p_cases.py", "test_p_postgres.py", "test_enumeration.py")
 LONE = ("test_enumeration.py",)
 
 
@@ -66,7 +68,8 @@ def replica(tmp_path, started):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """With pytest-xdist: the tests of a file share what is set up for it, so they stay together; those of LONE are longer and share nothing."""
+    """The tests of a file share what is set up for it: they stay together on one worker."""
+    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
     for item in items:
         if item.path.name not in LONE:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
