@@ -9,7 +9,7 @@ import enginelib  # noqa: E402
 import reeldlib  # noqa: E402
 
 # For pytest-xdist. The longest files first, so that no worker is left alone with one; LONE: its tests share nothing, so they need not stay together.
-FIRST = ("test_j_outages.py", "test_p_cases.py", "test_p_postgres.py", "test_enumeration.py")
+FIRST = ("test_j_outages.py", "test_p_cases.py", "test_p_postgres.py", "test_m_reconcile.py", "test_enumeration.py")
 LONE = ("test_enumeration.py",)
 
 
