@@ -4,6 +4,7 @@
 #include "adapters/http_client.h"
 #include "base/check.h"
 #include "base/log.h"
+#include "base/turn.h"
 #include "store/aws_credentials.h"
 #include "store/store_s3.h"
 
@@ -286,7 +287,7 @@ int storage_wait_credentials(struct storage *storage, struct error *error)
 	if (status != 0)
 		return error_set(error, status, "no AWS credentials: %s", err_text(status));
 	while (!wait.answered)
-		uv_run(storage->loop, UV_RUN_ONCE);
+		turn_run(storage->loop);
 	if (wait.status != 0)
 		*error = wait.request.error;
 	return wait.status;

@@ -8,6 +8,10 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "sys
 import enginelib  # noqa: E402
 import reeldlib  # noqa: E402
 
+# For pytest-xdist. The longest files first, so that no worker is left alone with one; LONE: its tests share nothing, so they need not stay together.
+FIRST = ("test_j_outages.py", "test_p_cases.py", "test_p_postgres.py", "test_m_reconcile.py", "test_enumeration.py")
+LONE = ("test_enumeration.py",)
+
 
 @pytest.fixture
 def started():
@@ -60,6 +64,15 @@ def replica(tmp_path, started):
         url = sandbox.url if sandbox is not None else "http://127.0.0.1:9"
         return started(enginelib.EngineDaemon(str(tmp_path / name), url, space, **env))
     return make
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """The tests of a file share what is set up for it: they stay together on one worker."""
+    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
+    for item in items:
+        if item.path.name not in LONE:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def pytest_addoption(parser):

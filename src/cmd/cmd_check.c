@@ -5,6 +5,7 @@
 #include "adapters/http_client.h"
 #include "app.h"
 #include "base/check.h"
+#include "base/turn.h"
 #include "cmd/cmd.h"
 #include "engines.h"
 #include "intake/tls.h"
@@ -50,7 +51,7 @@ static void check_closed(void *data)
 /* Turns the loop until the request under way has answered and everything is closed. */
 static void check_wait(struct check_run *run)
 {
-	while (!run->answered && uv_run(&run->loop, UV_RUN_ONCE) != 0)
+	while (!run->answered && turn_run(&run->loop) != 0)
 		;
 }
 
@@ -133,7 +134,7 @@ static void check_filter(struct check_run *run)
 	uv_timer_start(&timer, check_filter_timeout, CHECK_FILTER_MS, 0);
 	run->answered = false;
 	while (!run->answered && !idempotency_up(filter) && idempotency_redis_problem(filter)->code == 0)
-		uv_run(&run->loop, UV_RUN_ONCE);
+		turn_run(&run->loop);
 	const struct error *problem = idempotency_redis_problem(filter);
 	bool up = idempotency_up(filter);
 	if (up)

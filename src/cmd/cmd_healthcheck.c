@@ -2,6 +2,7 @@
 /* reeld healthcheck: asks the local daemon's /healthz; exit 0 when it answers 200. For container health checks. */
 #include "adapters/http_client.h"
 #include "base/check.h"
+#include "base/turn.h"
 #include "cmd/cmd.h"
 
 #include <stdio.h>
@@ -59,7 +60,7 @@ int cmd_healthcheck(const struct config *config, int argc, char **argv)
 	};
 	int status = http == NULL ? ERR_NOMEM : http_client_start(http, &request);
 	if (status == 0) {
-		while (!check.answered && uv_run(&loop, UV_RUN_ONCE) != 0)
+		while (!check.answered && turn_run(&loop) != 0)
 			;
 		status = check.status != 0 ? check.status : http_status_error(request.http_status);
 	}

@@ -2,6 +2,7 @@
 #include "cmd/cmd_ledger.h"
 
 #include "base/check.h"
+#include "base/turn.h"
 #include "engines.h"
 
 #include <errno.h>
@@ -59,7 +60,7 @@ int cmd_ledger_run(struct cmd_ledger *session, struct ledger_request *request)
 	request->data = &answer; // cppcheck-suppress autoVariables ; the answer comes before this returns
 	ledger_submit(session->ledger, request);
 	while (!answer.come)
-		uv_run(&session->loop, UV_RUN_ONCE);
+		turn_run(&session->loop);
 	if (answer.status != 0)
 		cmd_failed(session->command, "%s", request->error.detail);
 	return answer.status;

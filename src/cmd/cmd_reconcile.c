@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/turn.h"
 #include "cmd/arguments.h"
 #include "cmd/cmd.h"
 #include "cmd/cmd_ledger.h"
@@ -188,8 +189,6 @@ static void on_done(struct reconcile_run *run, int status)
 	struct session *session = session_of(run);
 	session->done = true;
 	session->status = status;
-	/* It may come from a timer, behind which UV_RUN_ONCE would go on to wait for something to happen. */
-	uv_stop(&session->ledger.loop);
 }
 
 static void on_signal(uv_signal_t *signal, int number)
@@ -204,7 +203,6 @@ static void on_tick(uv_timer_t *timer)
 {
 	struct session *session = timer->data;
 	session->tick = true;
-	uv_stop(timer->loop);
 }
 
 static void pause_for(struct session *session, uint64_t ms)
@@ -212,7 +210,7 @@ static void pause_for(struct session *session, uint64_t ms)
 	session->tick = false;
 	uv_timer_start(&session->timer, on_tick, ms, 0);
 	while (!session->tick && !session->interrupted)
-		uv_run(&session->ledger.loop, UV_RUN_ONCE);
+		turn_run(&session->ledger.loop);
 	uv_timer_stop(&session->timer);
 }
 
@@ -222,7 +220,7 @@ static void walk_once(struct session *session)
 	session->started_ns = clock_mono_ns();
 	reconcile_start(session->reconcile, &session->run);
 	while (!session->done)
-		uv_run(&session->ledger.loop, UV_RUN_ONCE);
+		turn_run(&session->ledger.loop);
 }
 
 /* A scheduled walk takes seconds, and a lease of a dead one runs out: both are waited for. */
@@ -336,10 +334,10 @@ static void close_session(struct session *session)
 	uv_close((uv_handle_t *)&session->signals[1], NULL);
 	reconcile_close(session->reconcile, part_closed, &reconcile_closed);
 	while (!reconcile_closed)
-		uv_run(loop, UV_RUN_ONCE);
+		turn_run(loop);
 	http_client_close(session->http, part_closed, &http_closed);
 	while (!http_closed)
-		uv_run(loop, UV_RUN_ONCE);
+		turn_run(loop);
 	twilio_client_free(&session->twilio);
 	cmd_ledger_close(&session->ledger);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* reeld recordings: what is stored; a link to one; deletion from storage, with the ledger updated. */
 #include "base/check.h"
+#include "base/turn.h"
 #include "cmd/cmd.h"
 #include "cmd/cmd_ledger.h"
 #include "cmd/table.h"
@@ -71,7 +72,7 @@ static int run_errand(struct cmd_ledger *session, struct errand *errand, void (*
 	const struct archived *archived = &errand->archived;
 	operation(&errand->archived, archived_done);
 	while (!errand->answered)
-		uv_run(&session->loop, UV_RUN_ONCE);
+		turn_run(&session->loop);
 	if (errand->status != 0 && archived->place == ARCHIVED_STORE)
 		return cmd_failed("recordings", "cannot delete %s: %s", archived->recording.job.key, archived->error.detail);
 	if (errand->status != 0)

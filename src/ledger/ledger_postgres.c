@@ -6,6 +6,7 @@
 #include "ledger/ledger_postgres.h"
 
 #include "base/check.h"
+#include "base/turn.h"
 #include "ledger/ledger_impl.h"
 
 #include <stdio.h>
@@ -224,7 +225,7 @@ int ledger_postgres_migrate(const char *url, size_t *applied, struct error *erro
 	int status = open_pool(&self, &loop, &options, MIGRATE_MS, error);
 	if (self != NULL) {
 		while (!pg_ready(self->pg) && pg_error(self->pg)->code == 0)
-			uv_run(&loop, UV_RUN_ONCE);
+			turn_run(&loop);
 		if (!pg_ready(self->pg)) {
 			status = pg_error(self->pg)->code;
 			if (error != NULL)

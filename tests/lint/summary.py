@@ -3,7 +3,7 @@
 """Counts test cases for ./dev test. Prints "PASSED FAILED" on stdout for the script, and what failed on stderr for people.
 
   summary.py meson LOG.json    Criterion's cases one by one; a program that is no Criterion suite counts as one
-  summary.py pytest REPORT.xml LOG"""
+  summary.py pytest REPORT.xml LOG STATUS     STATUS: pytest's own exit status, which must agree with the report"""
 import json
 import os
 import re
@@ -37,10 +37,14 @@ def meson(path):
     return passed, failed
 
 
-def pytest(path, log):
+def pytest_log(log):
+    with open(log, encoding="utf-8", errors="replace") as file:
+        print(file.read()[-6000:], file=sys.stderr)
+
+
+def pytest(path, log, status):
     if not os.path.exists(path):
-        with open(log, encoding="utf-8", errors="replace") as file:
-            print(file.read()[-6000:], file=sys.stderr)
+        pytest_log(log)
         raise ValueError("pytest wrote no report")
     total = bad = skipped = 0
     for suite in xml.etree.ElementTree.parse(path).iter("testsuite"):
@@ -51,6 +55,11 @@ def pytest(path, log):
         for problem in list(case.iter("failure")) + list(case.iter("error")):
             print(f"FAILED   {case.get('classname')}.{case.get('name')}", file=sys.stderr)
             print("\n".join("    " + line for line in (problem.text or "").split("\n")[-40:]), file=sys.stderr)
+    if bad == 0 and status != "0":
+        pytest_log(log)
+        print(f"FAILED   pytest ended with {status}", file=sys.stderr)
+        bad = 1
+        total += 1
     return max(total - bad - skipped, 0), bad
 
 

@@ -1,24 +1,39 @@
 # SPDX-License-Identifier: MIT
 """What the real servers under test share: free loopback ports, waiting, ending one's own processes by pid."""
+import fcntl
 import os
 import random
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 
 
+# Tests run in several processes: each locks the byte of a port that is its own, until it ends.
+reserved = open(os.path.join(tempfile.gettempdir(), f"reeld-test-ports-{os.getuid()}"), "ab")
+taken = set()
+
+
+def reserve(port):
+    try:
+        fcntl.lockf(reserved, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+    except OSError:
+        return False
+    return True
+
+
 def free_port():
-    """Below the range from which outgoing connections take theirs (32768 on): one of those could have it by the time a server listens."""
+    """One that nobody else gets from here, also while nothing listens on it. Below the range from which outgoing connections take theirs
+    (32768 on): one of those could have it by the time a server listens."""
     while True:
         port = random.randrange(15000, 32000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
+        if port not in taken and reserve(port):
+            taken.add(port)
+            return port
 
 
 def wait_until(condition, what, seconds=60, every=0.05):

@@ -5,6 +5,7 @@
 
 #include "adapters/redis.h"
 #include "base/clock.h"
+#include "base/turn.h"
 
 #include <criterion/criterion.h>
 #include <signal.h>
@@ -27,7 +28,7 @@ static void on_tick(uv_timer_t *timer)
 		uint64_t deadline_ = clock_mono_ns() + 20 * UINT64_C(1000000000);              \
 		while (!(condition)) {                                                         \
 			cr_assert(clock_mono_ns() < deadline_, "not in time: %s", #condition); \
-			uv_run(&loop, UV_RUN_ONCE);                                            \
+			turn_run(&loop);                                                       \
 		}                                                                              \
 	} while (0)
 

@@ -2,6 +2,7 @@
 #include "adapters/http_client.h"
 #include "base/buffer.h"
 #include "base/check.h"
+#include "base/turn.h"
 #include "loop/support/peer.h"
 
 #include <criterion/criterion.h>
@@ -67,7 +68,7 @@ static void run_until(const bool *flag)
 {
 	for (unsigned turns = 0; !*flag; turns++) {
 		cr_assert_lt(turns, 1000000, "the loop turned too often");
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	}
 }
 
@@ -186,7 +187,7 @@ static unsigned run_for(uint64_t ms)
 	timer.data = &over;
 	uv_timer_start(&timer, on_timer, ms, 0);
 	for (; !over; turns++)
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	uv_close((uv_handle_t *)&timer, on_timer_closed);
 	uv_run(&loop, UV_RUN_NOWAIT);
 	return turns;
@@ -196,7 +197,7 @@ static void call_finish(struct call *call)
 {
 	for (unsigned turns = 0; call->done == 0; turns++) {
 		cr_assert_lt(turns, 1000000, "no answer");
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	}
 	cr_assert_eq(call->done, 1);
 }
@@ -704,7 +705,7 @@ Test(http_client, requests_beyond_the_connection_limit_wait_their_turn)
 	}
 	for (size_t i = 0; i < 12; i++) {
 		while (calls[i].done == 0)
-			uv_run(&loop, UV_RUN_ONCE);
+			turn_run(&loop);
 		cr_assert_eq(calls[i].status, 0, "%s", calls[i].request.error.detail);
 		http_client_request_release(&calls[i].request);
 	}
@@ -727,7 +728,7 @@ Test(http_client, a_paused_download_stops_the_server_and_loses_nothing)
 			    .pause_at = 100000};
 	call_start(&call, peer, "/");
 	while (!call.paused)
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	run_for(250); /* much longer than the stall timeout */
 	cr_assert_eq(call.done, 0, "paused time counted as a stall");
 	size_t sent = peer_sent(peer);
@@ -771,7 +772,7 @@ Test(http_client, an_abort_right_after_resuming_ends_the_request)
 	struct call call = {.request = {.on_headers = on_headers, .on_receive = on_receive}, .pause_at = 1, .abort_at = 1};
 	call_start(&call, peer, "/");
 	while (!call.paused)
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	call.paused = false;
 	http_client_resume_receive(&call.request);
 	call_finish(&call);
@@ -830,7 +831,7 @@ Test(http_client, bodies_are_sent_fixed_pulled_and_chunked)
 			      .send_pause_at = 1};
 	call_start(&pulled, peer, "/");
 	while (pulled.send_pauses == 0)
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	run_for(20);
 	cr_assert_eq(pulled.done, 0);
 	inside_client = true;
@@ -936,7 +937,7 @@ static unsigned turns_until_done(struct call *call)
 {
 	unsigned turns = 0;
 	for (; call->done == 0; turns++)
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	return turns;
 }
 
@@ -965,7 +966,7 @@ Test(http_client, cancel_at_every_turn_ends_exactly_once)
 			set_method(&call, upload != 0);
 			call_start(&call, peer, "/");
 			for (unsigned i = 0; i < turns && call.done == 0; i++)
-				uv_run(&loop, UV_RUN_ONCE);
+				turn_run(&loop);
 			if (call.done == 0) {
 				inside_client = true;
 				http_client_cancel(&call.request);

@@ -3,6 +3,7 @@
 #include "adapters/address.h"
 #include "adapters/http_client.h"
 #include "base/check.h"
+#include "base/turn.h"
 #include "loop/support/connect_proxy.h"
 #include "loop/support/peer.h"
 #include "loop/support/tls_peer.h"
@@ -62,7 +63,7 @@ static void client_close(struct http_client *client)
 	bool closed = false;
 	http_client_close(client, set_flag, &closed);
 	while (!closed)
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 }
 
 struct call {
@@ -89,7 +90,7 @@ static int fetch(struct http_client *client, struct call *call, const char *url)
 	call->request.data = call;
 	cr_assert_eq(http_client_start(client, &call->request), 0, "%s", url);
 	while (call->done == 0)
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	cr_assert_eq(call->done, 1);
 	cr_assert(call->status == 0 || strstr(call->request.error.detail, "pw") == NULL);
 	return call->status;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "adapters/http_client.h"
 #include "base/check.h"
+#include "base/turn.h"
 #include "loop/support/peer.h"
 #include "loop/support/tls_peer.h"
 
@@ -65,10 +66,10 @@ static void fetch(struct call *call, const char *ca_file, int port)
 	call->request.data = call;
 	cr_assert_eq(http_client_start(client, &call->request), 0);
 	while (!call->done)
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	http_client_close(client, on_closed, &closed);
 	while (!closed)
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 }
 
 #define ANSWER "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"

@@ -2,6 +2,7 @@
 /* Bodies that are pulled, and what the answer's headers say. */
 #include "adapters/http_client.h"
 #include "base/check.h"
+#include "base/turn.h"
 #include "loop/support/peer.h"
 
 #include <criterion/criterion.h>
@@ -99,7 +100,7 @@ static void run(struct call *call, enum http_method method)
 	}
 	cr_assert_eq(http_client_start(client, &call->request), 0);
 	while (call->done == 0)
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	cr_assert_eq(call->done, 1);
 	http_client_request_release(&call->request);
 }

@@ -3,6 +3,7 @@
 #include "adapters/pg.h"
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/turn.h"
 #include "loop/support/proxy.h"
 
 #include <arpa/inet.h>
@@ -238,7 +239,7 @@ static void close_pool(void)
 	pg_close(pool, on_closed, &closed);
 	cr_expect_not(closed, "closed came inside the call");
 	while (!closed)
-		cr_assert(uv_run(&loop, UV_RUN_ONCE) != 0 || closed);
+		cr_assert(turn_run(&loop) != 0 || closed);
 	pool = NULL;
 }
 
@@ -254,7 +255,7 @@ static void psql(const char *text)
 	open_pool(options);
 	while (!pg_ready(pool)) {
 		cr_assert_eq(pg_error(pool)->code, 0, "%s: %s", text, pg_error(pool)->detail);
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	}
 	greeting = NULL;
 	close_pool();
@@ -302,8 +303,7 @@ static void submit(struct job *job, unsigned lane)
 static void wait_for(const struct job *job)
 {
 	while (!job->done)
-		cr_assert(uv_run(&loop, UV_RUN_ONCE) != 0 || job->done,
-			  "the loop has nothing to do and the item is not answered");
+		cr_assert(turn_run(&loop) != 0 || job->done, "the loop has nothing to do and the item is not answered");
 }
 
 static int64_t ask(enum slot slot, int64_t value, int *status)
@@ -323,7 +323,7 @@ static void wait_ready(bool ready)
 {
 	uint64_t deadline = clock_mono_ns() + 20000000000ULL;
 	while (pg_ready(pool) != ready) {
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 		cr_assert_lt(clock_mono_ns(), deadline, "not %s: %s", ready ? "ready" : "down", pg_error(pool)->detail);
 	}
 }
@@ -450,7 +450,7 @@ Test(pg, lanes_do_not_hold_each_other_up)
 	open_pool(options);
 	greeted = 0;
 	while (greeted < PG_LANES)
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	struct job quick[2] = {{.slot = SQL_ADD, .value = 1}, {.slot = SQL_ADD, .value = 2}};
 	submit(&slow, 2);
 	uv_run(&loop, UV_RUN_NOWAIT);
@@ -536,7 +536,7 @@ Test(pg, while_the_server_is_away_items_are_refused_at_once_with_words)
 	cr_expect_eq(ask(SQL_ADD, 1, NULL), 2);
 	proxy_down(proxy);
 	while (strstr(pg_error(pool)->detail, "refused") == NULL)
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	for (int i = 0; i < 50; i++) {
 		struct job job = {.slot = SQL_ADD};
 		submit(&job, 0);
@@ -629,7 +629,7 @@ Test(pg, attempts_to_connect_become_rare)
 	open_pool(options);
 	uint64_t deadline = clock_mono_ns() + 2000000000ULL;
 	while (clock_mono_ns() < deadline)
-		uv_run(&loop, UV_RUN_ONCE); /* at most a pause */
+		turn_run(&loop); /* at most a pause */
 	cr_expect_lt(proxy_accepted(proxy), 40, "%u attempts in 2 s", proxy_accepted(proxy));
 	cr_expect_gt(proxy_accepted(proxy), 1);
 }
@@ -804,7 +804,7 @@ Test(pg, closed_at_every_loop_turn_each_item_is_answered_once)
 			if (count < 1000)
 				submit_many(late, count, count + 1);
 			count += count < 1000;
-			uv_run(&loop, UV_RUN_ONCE);
+			turn_run(&loop);
 		}
 		cr_expect_eq(answered, 20 + count);
 		for (unsigned i = 0; i < 20; i++)
@@ -837,7 +837,7 @@ Test(pg, closed_at_every_loop_turn_of_an_outage_each_item_is_answered_once)
 		pg_close(pool, on_closed, &closed);
 		submit_many(jobs, 10, 20);
 		while (!closed)
-			uv_run(&loop, UV_RUN_ONCE);
+			turn_run(&loop);
 		cr_expect_eq(answered, 20);
 		if (turns % 3 == 2 && turns > 0)
 			proxy_up(proxy);

@@ -340,7 +340,7 @@ Test(redis, closing_at_every_turn, .timeout = 100)
 		for (unsigned i = 0; i < turns / 3; i++) {
 			if (redis_up(redis) && started < COUNT && start(&asked[started], "PING") == 0 && ++started % 3 == 0)
 				redis_cancel(&asked[started - 2].request);
-			uv_run(&loop, UV_RUN_ONCE);
+			turn_run(&loop);
 		}
 		close_client();
 		for (unsigned i = 0; i < started; i++)
@@ -355,7 +355,7 @@ Test(redis, closing_while_it_is_down)
 	for (unsigned turns = 0; turns < 30; turns++) {
 		open_url(url);
 		for (unsigned i = 0; i < turns; i++)
-			uv_run(&loop, UV_RUN_ONCE);
+			turn_run(&loop);
 		cr_expect_eq(start(&asked, "PING"), ERR_UNAVAILABLE);
 		close_client();
 	}

@@ -301,7 +301,7 @@ Test(redis_peer, a_connection_that_is_closed_at_once_is_tried_ever_more_slowly)
 		struct asked asked;
 		if (redis_up(redis) && start(&asked, "GET k") == 0)
 			wait_until(asked.done == 1);
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	}
 	/* Up each time, but never for long: 10 + 20 + 40 + 80 + 100 + 100 ms … on average, halved by the jitter. */
 	cr_expect(fake.served > 3 && fake.served < 40, "%u connections in a second", fake.served);

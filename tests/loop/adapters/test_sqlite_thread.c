@@ -2,6 +2,7 @@
 #include "adapters/sqlite_thread.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/turn.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -152,7 +153,7 @@ static void wait_done(const struct item *items, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		while (items[i].done == 0)
-			cr_assert(uv_run(&loop, UV_RUN_ONCE) != 0 || items[i].done);
+			cr_assert(turn_run(&loop) != 0 || items[i].done);
 	}
 }
 
@@ -347,7 +348,7 @@ Test(sqlite_thread, when_idle_the_wal_goes_to_the_database)
 		over = false;
 		uv_timer_start(&timer, on_timer, 20, 0);
 		while (!over)
-			uv_run(&loop, UV_RUN_ONCE);
+			turn_run(&loop);
 	}
 	cr_expect_geq(size_of(""), 300000);
 	uv_close((uv_handle_t *)&timer, NULL);

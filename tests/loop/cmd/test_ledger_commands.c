@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* jobs, recordings and migrate on a DATA_DIR of their own, by their exit status and what they print. */
 #include "base/clock.h"
+#include "base/turn.h"
 #include "cmd/cmd.h"
 #include "cmd/table.h"
 #include "ledger/ledger.h"
@@ -110,7 +111,7 @@ static void wait_for(struct ledger *ledger, struct ledger_request *request)
 	request->data = &come;
 	ledger_submit(ledger, request);
 	while (!come)
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 }
 
 static void nothing(void *data)

@@ -2,6 +2,7 @@
 #include "loop/intake/fixture.h"
 
 #include "base/check.h"
+#include "base/turn.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -131,7 +132,7 @@ void fixture_fini(void)
 
 void fixture_turn(void)
 {
-	uv_run(&fixture.loop, UV_RUN_ONCE);
+	turn_run(&fixture.loop);
 }
 
 size_t fixture_connections(void)

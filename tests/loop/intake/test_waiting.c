@@ -2,6 +2,7 @@
 #include "intake/waiting.h"
 
 #include "base/check.h"
+#include "base/turn.h"
 
 #include <criterion/criterion.h>
 #include <signal.h>
@@ -114,11 +115,11 @@ Test(waiting, who_waits_too_long_is_told_each_after_its_own_time)
 	cr_assert_leq(uv_timer_get_due_in(&waiting.timer), one.until_ms - uv_now(&loop), "a newcomer makes nobody wait longer");
 	cr_assert_eq(take(2), &two);
 	while (expired_count < 1)
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	cr_assert_eq(expired[0], &one);
 	cr_assert_geq(uv_now(&loop), began + TIMEOUT_MS);
 	while (expired_count < 2)
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	cr_assert_eq(expired[1], &three);
 	cr_assert_geq(uv_now(&loop), third_began + TIMEOUT_MS);
 	cr_assert_null(take(1));
@@ -141,7 +142,7 @@ Test(waiting, a_waiter_may_be_added_while_others_are_told)
 	on_expired = wait_again;
 	add(&one, 1);
 	while (expired_count < 2)
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	cr_assert_eq(expired[0], &one);
 	cr_assert_eq(expired[1], &again);
 }

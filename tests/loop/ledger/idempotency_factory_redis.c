@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/check.h"
+#include "base/turn.h"
 #include "idempotency_factory.h"
 
 #include <signal.h>
@@ -19,6 +20,6 @@ struct idempotency *idempotency_factory_open(uv_loop_t *loop)
 	const struct idempotency_redis_options options = {.url = getenv("REELD_TEST_REDIS_URL"), .prefix = prefix};
 	REQUIRE(options.url != NULL && idempotency_redis_open(&filter, loop, &options, &error) == 0);
 	while (!idempotency_up(filter))
-		uv_run(loop, UV_RUN_ONCE);
+		turn_run(loop);
 	return filter;
 }

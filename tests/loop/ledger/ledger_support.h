@@ -3,6 +3,7 @@
 #ifndef REELD_TESTS_LEDGER_SUPPORT_H
 #define REELD_TESTS_LEDGER_SUPPORT_H
 
+#include "base/turn.h"
 #include "ledger/ledger.h"
 
 #include <criterion/criterion.h>
@@ -34,8 +35,7 @@ static inline int wait_for(struct ledger *ledger, struct ledger_request *request
 	ledger_submit(ledger, request);
 	waited.submitted = true;
 	while (!waited.done)
-		cr_assert(uv_run(&loop, UV_RUN_ONCE) != 0 || waited.done,
-			  "the loop has nothing to do and the request is not answered");
+		cr_assert(turn_run(&loop) != 0 || waited.done, "the loop has nothing to do and the request is not answered");
 	return waited.status;
 }
 
@@ -50,7 +50,7 @@ static inline void close_ledger(struct ledger *ledger)
 	ledger_close(ledger, flag_closed, &closed);
 	cr_expect_not(closed, "closed came inside the call");
 	while (!closed)
-		cr_assert(uv_run(&loop, UV_RUN_ONCE) != 0 || closed);
+		cr_assert(turn_run(&loop) != 0 || closed);
 }
 
 static inline struct sid make_sid(const char *prefix, unsigned n)

@@ -37,20 +37,6 @@ struct gate {
 };
 static struct gate gate;
 
-static uv_timer_t tick;
-
-static void on_tick(uv_timer_t *timer)
-{
-	(void)timer;
-}
-
-/* One turn that does not wait for long: what is waited for may have come before the poll, from the journal's prepare handle. */
-static void run_turn(void)
-{
-	uv_timer_start(&tick, on_tick, 1, 0);
-	uv_run(&loop, UV_RUN_ONCE);
-}
-
 static void gate_answer(uv_timer_t *timer)
 {
 	struct gate *self = timer->data;
@@ -129,7 +115,7 @@ static void close_journal(void)
 	bool closed = false;
 	journal_close(journal, flag_closed, &closed);
 	while (!closed)
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	journal = NULL;
 }
 
@@ -168,7 +154,7 @@ static void stop(void)
 	forwarder_close(forwarder, flag_closed, &closed);
 	cr_expect_not(closed, "closed came inside the call");
 	while (!closed)
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	forwarder = NULL;
 }
 
@@ -186,7 +172,6 @@ static void setup(void)
 	gate.base.ops = &gate_ops;
 	uv_timer_init(&loop, &gate.later);
 	gate.later.data = &gate;
-	uv_timer_init(&loop, &tick);
 	capacity = 1000;
 	open_journal();
 }
@@ -200,7 +185,6 @@ static void teardown(void)
 	bool closed = false;
 	idempotency_close(filter, flag_closed, &closed);
 	uv_close((uv_handle_t *)&gate.later, NULL);
-	uv_close((uv_handle_t *)&tick, NULL);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	cr_expect_eq(uv_loop_close(&loop), 0);
 	metrics_free(&metrics);
@@ -258,7 +242,7 @@ static void append_call(unsigned n, enum event_kind kind, const char *status)
 static void wait_appended(unsigned count)
 {
 	while (appended < count)
-		run_turn();
+		turn_run(&loop);
 }
 
 static struct journal_stats stats(void)
@@ -272,7 +256,7 @@ static struct journal_stats stats(void)
 static void wait_drained(void)
 {
 	while (stats().checkpoint < stats().durable)
-		run_turn();
+		turn_run(&loop);
 }
 
 static double counter(enum metric_id id, const char *label)
@@ -323,7 +307,7 @@ static unsigned requests_of_a_trickle(struct forwarder_options with)
 	for (; uv_now(&loop) < end || n < 50; n++) {
 		append_recording(n, "completed");
 		wait_appended(n + 1);
-		run_turn();
+		turn_run(&loop);
 	}
 	wait_drained();
 	cr_expect_eq(leased, n);
@@ -426,7 +410,7 @@ Test(forwarder, while_the_ledger_is_away_the_events_stay_and_then_drain)
 	wait_appended(10);
 	start_with(options());
 	while (gate.requests < 3)
-		run_turn();
+		turn_run(&loop);
 	cr_expect_eq(stats().checkpoint, 0);
 	cr_expect_eq(stats().events, 10);
 	cr_expect_eq(counter(METRIC_DEPENDENCY_UP, "ledger"), 0);
@@ -517,7 +501,7 @@ Test(forwarder, in_a_burst_only_the_floor_moves_and_afterwards_everything)
 			for (unsigned i = 0; i < 4; i++)
 				append_recording(n++, "completed");
 		}
-		run_turn();
+		turn_run(&loop);
 	}
 	wait_appended(n);
 	uint64_t moved = stats().checkpoint;
@@ -539,7 +523,7 @@ Test(forwarder, a_burst_without_end_is_not_yielded_to)
 	wait_appended(300);
 	start_with(with);
 	while (stats().events > 50)
-		run_turn();
+		turn_run(&loop);
 }
 
 Test(forwarder, closed_at_every_loop_turn_it_loses_and_doubles_nothing)
@@ -551,7 +535,7 @@ Test(forwarder, closed_at_every_loop_turn_it_loses_and_doubles_nothing)
 		wait_appended(n);
 		start_with(options());
 		for (int i = 0; i < turns; i++)
-			run_turn();
+			turn_run(&loop);
 		stop();
 	}
 	start_with(options());
@@ -570,7 +554,7 @@ Test(forwarder, closed_while_it_waits_for_the_ledger)
 	wait_appended(1);
 	start_with(options());
 	while (gate.requests < 2)
-		run_turn();
+		turn_run(&loop);
 	stop();
 	cr_expect_eq(stats().checkpoint, 0);
 }

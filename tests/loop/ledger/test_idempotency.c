@@ -32,7 +32,7 @@ static enum idempotency_answer ask(unsigned n, enum recording_status status)
 	struct sid sid = make_sid("RE", n);
 	idempotency_ask(filter, &question, &sid, status);
 	while (question.pending != NULL)
-		cr_assert(uv_run(&loop, UV_RUN_ONCE) != 0);
+		cr_assert(turn_run(&loop) != 0);
 	enum idempotency_answer answer = question.answer;
 	idempotency_forget(&question);
 	return answer;
@@ -111,7 +111,7 @@ Test(idempotency, a_sid_in_other_letters_is_the_same)
 	idempotency_set_seen(filter, &lower, RECORDING_COMPLETED);
 	idempotency_ask(filter, &question, &upper, RECORDING_COMPLETED);
 	while (question.pending != NULL)
-		cr_assert(uv_run(&loop, UV_RUN_ONCE) != 0);
+		cr_assert(turn_run(&loop) != 0);
 	cr_expect_eq(question.answer, IDEMPOTENCY_SEEN);
 }
 
@@ -145,7 +145,7 @@ Test(idempotency, many_in_one_turn)
 		for (unsigned n = 0; n < COUNT; n++)
 			waiting |= questions[n].pending != NULL;
 		if (waiting)
-			cr_assert(uv_run(&loop, UV_RUN_ONCE) != 0);
+			cr_assert(turn_run(&loop) != 0);
 	}
 	for (unsigned n = 0; n < COUNT; n++)
 		cr_expect_eq(questions[n].answer, n % 2 == 0 ? IDEMPOTENCY_SEEN : IDEMPOTENCY_UNKNOWN);

@@ -13,19 +13,13 @@ static struct redis_server server;
 static struct idempotency *filter;
 static struct idempotency_question question;
 static struct idempotency_redis_counts counts;
-static uv_timer_t tick;
-
-static void on_tick(uv_timer_t *timer)
-{
-	(void)timer;
-}
 
 #define wait_until(condition)                                                                  \
 	do {                                                                                   \
 		uint64_t deadline_ = clock_mono_ns() + 20 * UINT64_C(1000000000);              \
 		while (!(condition)) {                                                         \
 			cr_assert(clock_mono_ns() < deadline_, "not in time: %s", #condition); \
-			uv_run(&loop, UV_RUN_ONCE);                                            \
+			turn_run(&loop);                                                       \
 		}                                                                              \
 	} while (0)
 
@@ -55,8 +49,6 @@ static void setup(void)
 {
 	signal(SIGPIPE, SIG_IGN);
 	cr_assert_eq(uv_loop_init(&loop), 0);
-	uv_timer_init(&loop, &tick);
-	uv_timer_start(&tick, on_tick, 5, 5);
 	redis_server_start(&server);
 	open_with((struct idempotency_redis_options){.timeout_ms = 15000});
 	wait_until(idempotency_up(filter));
@@ -66,7 +58,6 @@ static void teardown(void)
 {
 	if (filter != NULL)
 		close_filter();
-	uv_close((uv_handle_t *)&tick, NULL);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	cr_expect_eq(uv_loop_close(&loop), 0);
 	redis_server_remove(&server);

@@ -1234,7 +1234,7 @@ Test(ledger, figures_are_exact_while_others_write_and_ask)
 		for (size_t i = 0; i < 3; i++)
 			start(i == 2 ? other : ledger, &requests[i], &waited[i]);
 		while (!waited[0].done || !waited[1].done || !waited[2].done)
-			uv_run(&loop, UV_RUN_ONCE);
+			turn_run(&loop);
 		for (size_t i = 0; i < 3; i++) {
 			cr_assert_eq(waited[i].status, 0, "%s", requests[i].error.detail);
 			if (i != 1) {
@@ -1430,7 +1430,7 @@ Test(ledger, a_failing_request_takes_nothing_of_its_group_along)
 	ledger_submit(ledger, &wrong);
 	submit_many(&many, 20, 40);
 	while (many.answered < 40 || !waited.done)
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	cr_expect_eq(waited.status, ERR_INVALID);
 	cr_expect_eq(many.committed, 40);
 	cr_expect_str_eq(factory_sql("SELECT count(*) FROM recordings"), "40");

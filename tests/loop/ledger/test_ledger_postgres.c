@@ -45,7 +45,7 @@ static void wait_up(struct ledger *ledger, bool up)
 {
 	uint64_t deadline = uv_hrtime() + 30000000000ULL;
 	while (ledger_up(ledger) != up) {
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 		cr_assert_lt(uv_hrtime(), deadline);
 	}
 }
@@ -142,7 +142,7 @@ Test(ledger_postgres, a_connection_that_breaks_at_any_turn_leaves_one_effect)
 				uv_run(&loop, UV_RUN_NOWAIT);
 			proxy_cut(proxy);
 			while (!waited.done)
-				uv_run(&loop, UV_RUN_ONCE);
+				turn_run(&loop);
 			cr_expect(waited.status == 0 || waited.status == ERR_LEDGER, "%s", steps[i].error.detail);
 			ledger_request_release(&steps[i]);
 			while (waited.status == ERR_LEDGER) {
@@ -186,7 +186,7 @@ Test(ledger_postgres, leases_whose_answer_was_cut_off_come_back_to_their_owner)
 			uv_run(&loop, UV_RUN_NOWAIT);
 		proxy_cut(proxy);
 		while (!waited.done)
-			uv_run(&loop, UV_RUN_ONCE);
+			turn_run(&loop);
 		unsigned told = (unsigned)forward.leased_count;
 		ledger_request_release(&forward);
 		/* As the forwarder does it: the same batch again, which waits for what the cut connection had begun. */
@@ -381,7 +381,7 @@ Test(ledger_postgres, of_many_replicas_one_gets_each_recording)
 		ledger_submit(racers[r].ledger, &racers[r].request);
 	}
 	while (!racers[0].idle || !racers[1].idle || !racers[2].idle)
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	for (unsigned i = 0; i < RACED; i++)
 		cr_expect_eq(leased[i], 1, "recording %u was leased %u times", i, leased[i]);
 	cr_expect_str_eq(factory_sql("SELECT count(*) || ' ' || max(lease_epoch) || ' ' || max(events) FROM recordings"),
@@ -427,7 +427,7 @@ Test(ledger_postgres, a_late_writer_and_a_taker_at_the_same_time_do_not_mix)
 		ledger_submit(n % 2 == 0 ? owner : taker, &pair.requests[n % 2]);
 		ledger_submit(n % 2 == 0 ? taker : owner, &pair.requests[1 - n % 2]);
 		while (pair.answered < 2)
-			uv_run(&loop, UV_RUN_ONCE);
+			turn_run(&loop);
 		cr_expect_str_eq(
 			factory_sql("SELECT count(*) FROM recordings WHERE NOT ("
 				    "status = 'stored' AND lease_epoch = 1 AND lease_owner IS NULL AND url IS NOT NULL OR "

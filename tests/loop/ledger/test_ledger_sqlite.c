@@ -121,7 +121,7 @@ Test(ledger_sqlite, a_ledger_that_is_locked_for_long_is_down_until_it_is_not)
 	cr_assert_eq(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
 	ledger_submit(ledger, &request);
 	while (!waited.done)
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	cr_expect_eq(waited.status, ERR_LEDGER);
 	cr_expect_eq(err_class(waited.status), ERR_CLASS_WAIT, "an outage is not charged");
 	cr_expect_not_null(strstr(request.error.detail, "locked"));

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/turn.h"
 #include "loop/support/fake_ledger.h"
 #include "loop/support/fake_store.h"
 #include "loop/support/fake_twilio.h"
@@ -97,7 +98,7 @@ __attribute__((unused)) static void fixture_start(void)
 	do {                                                                           \
 		uint64_t give_up = uv_hrtime() + 20000000000ULL;                       \
 		while (!(condition)) {                                                 \
-			uv_run(&fx.loop, UV_RUN_ONCE);                                 \
+			turn_run(&fx.loop);                                            \
 			cr_assert(uv_hrtime() < give_up, "still not: %s", #condition); \
 		}                                                                      \
 	} while (0)

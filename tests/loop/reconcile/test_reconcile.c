@@ -56,7 +56,7 @@ static void close_walker(void)
 	reconcile_close(walker, flag_closed, &closed);
 	cr_expect(!closed, "closed came inside the call");
 	while (!closed)
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	walker = NULL;
 }
 
@@ -69,7 +69,7 @@ static void tear_down(void)
 	bool closed = false;
 	http_client_close(http, flag_closed, &closed);
 	while (!closed)
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	close_ledger(ledger);
 	metrics_free(&metrics);
 	uv_run(&loop, UV_RUN_DEFAULT);
@@ -152,7 +152,6 @@ static void on_done(struct reconcile_run *run, int status)
 	cr_expect(!run_done);
 	run_done = true;
 	run_status = status;
-	uv_stop(&loop); /* it may come from a timer, behind which UV_RUN_ONCE would wait */
 }
 
 static void on_found(struct reconcile_run *run, const struct twilio_listed *listed, enum reconcile_verdict verdict)
@@ -187,7 +186,7 @@ static void start(struct reconcile_run *run)
 	do {                                                                           \
 		uint64_t give_up = uv_hrtime() + 30000000000ULL;                       \
 		while (!(condition)) {                                                 \
-			uv_run(&loop, UV_RUN_ONCE);                                    \
+			turn_run(&loop);                                               \
 			cr_assert(uv_hrtime() < give_up, "still not: %s", #condition); \
 		}                                                                      \
 	} while (0)

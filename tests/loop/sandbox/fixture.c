@@ -2,6 +2,7 @@
 #include "fixture.h"
 
 #include "base/check.h"
+#include "base/turn.h"
 
 #include <reeld/form.h>
 #include <reeld/signature.h>
@@ -124,7 +125,7 @@ struct answer ask(struct fixture *fixture, enum http_method method, const char *
 	};
 	cr_assert_eq(http_client_start(fixture->client, &request), 0);
 	while (answer.body == NULL)
-		uv_run(&fixture->loop, UV_RUN_ONCE);
+		turn_run(&fixture->loop);
 	return answer;
 }
 
@@ -169,19 +170,8 @@ int deliver(struct fixture *fixture, struct callbacks_delivery delivery)
 	return sandbox_start_callbacks(fixture->sandbox, &delivery, NULL);
 }
 
-static void end_turn(uv_timer_t *timer)
-{
-	(void)timer;
-}
-
 void run_until_done(struct fixture *fixture)
 {
-	/* A turn runs its timers before it waits for input: without a next one it might wait after the last thing has happened. */
-	uv_timer_t turn;
-	cr_assert_eq(uv_timer_init(&fixture->loop, &turn), 0);
-	cr_assert_eq(uv_timer_start(&turn, end_turn, 10, 10), 0);
 	while (fixture->done == 0)
-		uv_run(&fixture->loop, UV_RUN_ONCE);
-	uv_close((uv_handle_t *)&turn, NULL);
-	uv_run(&fixture->loop, UV_RUN_NOWAIT);
+		turn_run(&fixture->loop);
 }

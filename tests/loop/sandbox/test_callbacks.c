@@ -2,6 +2,7 @@
 #include "fixture.h"
 
 #include "base/clock.h"
+#include "base/turn.h"
 
 #include <stdlib.h>
 
@@ -191,7 +192,7 @@ Test(callbacks, stopping_finishes_what_is_under_way_and_ends)
 	cr_assert_eq(
 		deliver(&fixture, (struct callbacks_delivery){.from = CALLBACKS_FROM_NEW, .count = 100000, .concurrency = 4}), 0);
 	while (fixture.event_count < 20)
-		uv_run(&fixture.loop, UV_RUN_ONCE);
+		turn_run(&fixture.loop);
 	sandbox_stop_callbacks(fixture.sandbox);
 	run_until_done(&fixture);
 	cr_assert_lt(fixture.event_count, 40);
@@ -225,7 +226,7 @@ Test(callbacks, the_control_endpoint_starts_a_delivery_and_refuses_a_second)
 	cr_assert_eq(first.status, 202, "%s", first.body);
 	cr_assert_eq(second.status, 409, "%s", second.body);
 	while (stats().acknowledged < 4)
-		uv_run(&fixture.loop, UV_RUN_ONCE);
+		turn_run(&fixture.loop);
 	struct answer wrong = ask(&fixture, HTTP_POST, "/sandbox/deliver?count=many", NULL);
 	cr_assert_eq(wrong.status, 400);
 	free(first.body);

@@ -3,6 +3,7 @@
 
 #include "adapters/crypto.h"
 #include "base/check.h"
+#include "base/turn.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -24,7 +25,7 @@ void support_run_until(const bool *flag)
 {
 	while (!*flag) {
 		cr_assert(uv_loop_alive(&loop), "nothing is left that could happen");
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	}
 }
 
@@ -116,7 +117,7 @@ int put_wait(struct put *put)
 {
 	while (put->done == 0) {
 		cr_assert(uv_loop_alive(&loop), "nothing is left that could happen");
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	}
 	uv_run(&loop, UV_RUN_NOWAIT);
 	cr_assert_eq(put->done, 1, "done came twice");
@@ -127,7 +128,7 @@ int request_wait(struct request *request)
 {
 	while (request->done == 0) {
 		cr_assert(uv_loop_alive(&loop), "nothing is left that could happen");
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	}
 	uv_run(&loop, UV_RUN_NOWAIT);
 	cr_assert_eq(request->done, 1, "done came twice");

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/turn.h"
 #include "loop/support/peer.h"
 
 #include <criterion/criterion.h>
@@ -110,7 +111,7 @@ static void turn_until(const bool *condition)
 {
 	for (uint64_t begun = uv_hrtime(); !*condition;) {
 		cr_assert_lt(uv_hrtime() - begun, DEADLINE_NS);
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	}
 }
 
@@ -383,7 +384,7 @@ Test(aws_credentials, that_were_refused_are_looked_up_again)
 	while (uv_now(&loop) < created_ms + 200) {
 		aws_credentials_invalidate(credentials, generation);
 		cr_assert_not_null(aws_credentials_now(credentials), "they are too fresh");
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	}
 	aws_credentials_invalidate(credentials, generation + 1);
 	cr_expect_not_null(aws_credentials_now(credentials), "another generation");
@@ -745,7 +746,7 @@ Test(aws_credentials, are_renewed_without_anybody_asking)
 	/* they are used for six seconds; after three of them, in which nobody asks */
 	for (uint64_t begun = uv_hrtime(); peer_requests(peer) < 2;) {
 		cr_assert_lt(uv_hrtime() - begun, DEADLINE_NS);
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	}
 	get_until("ASIA2");
 }
@@ -963,7 +964,7 @@ Test(aws_credentials, closes_while_metadata_is_silent)
 	cr_assert_eq(start(&call), 0);
 	for (uint64_t begun = uv_hrtime(); peer_requests(peer) < 3;) {
 		cr_assert_lt(uv_hrtime() - begun, DEADLINE_NS);
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	}
 	close_credentials();
 	cr_expect_eq(call.done, 1);

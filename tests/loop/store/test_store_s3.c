@@ -3,6 +3,7 @@
 #include "loop/store/s3_fixture.h"
 
 #include "base/hex.h"
+#include "base/turn.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -297,7 +298,7 @@ Test(store_s3, clean_removes_old_uploads_in_parts_and_no_young_ones)
 	cr_assert_eq(put_write(&left, slice_make(bytes, 8 * MIB)), 0);
 	cr_assert_eq(put_write(&left, slice_make(bytes + 8 * MIB, MIB)), 0);
 	while (s3_open_uploads() == 0)
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	cr_assert_eq(submit(&request, STORE_CLEAN, NULL), 0, "%s", request.request.error.detail);
 	cr_assert_eq(s3_open_uploads(), 1, "it is in use");
 	free(bytes);

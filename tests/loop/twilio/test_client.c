@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "twilio/client.h"
 #include "base/check.h"
+#include "base/turn.h"
 #include "loop/support/peer.h"
 #include "twilio/accounts.h"
 
@@ -130,7 +131,7 @@ static void finish(struct call *call)
 {
 	for (unsigned turns = 0; call->done == 0; turns++) {
 		cr_assert_lt(turns, 100000);
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	}
 	cr_assert_eq(call->done, 1);
 }
@@ -200,7 +201,7 @@ Test(twilio_client, media_in_each_form)
 	struct call call = {.pause = true};
 	cr_assert_eq(start(&call, TWILIO_MEDIA), 0);
 	while (call.headers_seen == 0 || call.pause)
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	twilio_resume(&call.request);
 	finish(&call);
 	cr_assert_eq(call.status, 0);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The list of recordings over HTTP: what is asked for, page by page, and what an answer may not be. */
 #include "base/check.h"
+#include "base/turn.h"
 #include "loop/support/peer.h"
 #include "twilio/accounts.h"
 #include "twilio/answer.h"
@@ -92,7 +93,7 @@ static int run(struct twilio_request *request)
 		return status;
 	for (unsigned turns = 0; answer == -1; turns++) {
 		cr_assert_lt(turns, 100000);
-		uv_run(&loop, UV_RUN_ONCE);
+		turn_run(&loop);
 	}
 	return answer;
 }
