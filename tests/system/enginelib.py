@@ -3,7 +3,6 @@
 A proxy stands in for a network that misbehaves, a steady load for Twilio."""
 import contextlib
 import hashlib
-import http.client
 import os
 import re
 import shutil
@@ -16,7 +15,7 @@ import threading
 import time
 import xml.etree.ElementTree
 
-from reeldlib import Daemon, Oracle, callback_params, wait_until
+from reeldlib import Daemon, Oracle, wait_until
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from servers.common import start_all  # noqa: E402
@@ -103,15 +102,15 @@ class Space:
     def execute(self, sql):
         self.postgres.psql(sql, database=self.name)
 
-    def keys(self):
-        """Every key of the bucket → its size, as the server lists them."""
+    def keys(self, what="Size"):
+        """Every key of the bucket → its size, or what else the server lists."""
         found, marker = {}, ""
         while True:
             query = f"list-type=2&max-keys=1000&start-after={marker}" if marker else "list-type=2&max-keys=1000"
             answer = xml.etree.ElementTree.fromstring(self.swift.request("GET", "/" + self.bucket, "&".join(sorted(query.split("&")))))
             space = answer.tag.partition("}")[0] + "}"
             for item in answer.iter(space + "Contents"):
-                found[item.findtext(space + "Key")] = int(item.findtext(space + "Size"))
+                found[item.findtext(space + "Key")] = item.findtext(space + what)
             if answer.findtext(space + "IsTruncated") != "true":
                 return found
             marker = max(found).replace("/", "%2F")
@@ -159,17 +158,6 @@ class EngineOracle(Oracle):
         super().__init__(daemon, sandbox)
         self.space = daemon.space
         self.expected_bytes(next(iter(self.recordings)))
-
-    def post(self, sid, via=None, **changes):
-        """Any replica's 2xx is an obligation of all."""
-        daemon = via or self.daemon
-        try:
-            reply = daemon.post(callback_params(self.recordings[sid], **changes), timeout=20)
-        except (OSError, http.client.HTTPException):
-            return None
-        if 200 <= reply.status < 300:
-            self.acknowledged.add(sid)
-        return reply
 
     def expected_key(self, sid):
         return "recordings/" + self.expected_path(sid)
@@ -346,3 +334,12 @@ def log_events(daemon, event):
 def pid_of(owner):
     """The process that an owner of a lease names: host:pid:nonce."""
     return int(re.fullmatch(r"[^:]*:(\d+):[0-9a-f]{8}", owner).group(1))
+
+
+def expire(space, living):
+    """As if 45 seconds went by for those who are dead: nobody renews their leases."""
+    owners = {row["lease_owner"] for row in space.rows("SELECT DISTINCT lease_owner FROM recordings WHERE lease_owner IS NOT NULL")}
+    dead = [owner for owner in owners if pid_of(owner) not in living]
+    if dead:
+        space.execute("UPDATE recordings SET lease_expires_at = statement_timestamp() WHERE status = 'running' AND lease_owner IN ("
+                      + ", ".join(f"'{owner}'" for owner in dead) + ")")

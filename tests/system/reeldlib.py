@@ -14,6 +14,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import urllib.parse
 from pathlib import Path
@@ -76,6 +77,13 @@ def http_request(port, method, target, body=None, headers=None, timeout=20):
         return Reply(response.status, response.headers, response.read())
     finally:
         connection.close()
+
+
+def rsa_pair(path, bits=2048):
+    """A private key as PEM, for TWILIO_ENCRYPTION_KEYS and the sandbox."""
+    subprocess.run(["openssl", "genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", f"rsa_keygen_bits:{bits}", "-out", path], check=True)
+    path.chmod(0o600)
+    return path
 
 
 class Process:
@@ -288,9 +296,13 @@ class Daemon:
         root = Path(self.data, "recordings")
         return {str(path.relative_to(root)): path for path in root.rglob("*") if path.is_file()} if root.exists() else {}
 
+    def temporaries(self):
+        """Files of uploads that are under way, or were cut."""
+        return sorted(path.name for path in Path(self.data, ".tmp").glob("*"))
+
     def leftovers(self):
-        """Files of cut uploads: what lies in the storage and is no recording."""
-        return [name for name in self.files() if not re.fullmatch(r"\d{4}/\d\d/\d\d/C[AF][0-9a-f]{32}/RE[0-9a-f]{32}\.(wav|mp3)", name)]
+        """What lies in the storage and is no recording."""
+        return self.temporaries() + [name for name in self.files() if not re.fullmatch(r"\d{4}/\d\d/\d\d/C[AF][0-9a-f]{32}/RE[0-9a-f]{32}\.(wav|mp3)", name)]
 
 
 def callback_params(recording, status="completed", **changes):
@@ -315,10 +327,10 @@ class Oracle:
         self.refused = {}
         self.expected = {}
 
-    def post(self, sid, **changes):
-        """Posts one callback; a peer that dies is no answer and no obligation."""
+    def post(self, sid, via=None, **changes):
+        """Posts one callback; a peer that dies is no answer and no obligation. Any replica's 2xx is an obligation of all."""
         try:
-            reply = self.daemon.post(callback_params(self.recordings[sid], **changes), timeout=10)
+            reply = (via or self.daemon).post(callback_params(self.recordings[sid], **changes))
         except (OSError, http.client.HTTPException):
             return None
         if 200 <= reply.status < 300:
@@ -374,3 +386,80 @@ class Oracle:
             assert stored[0]["n"] == 1, f"{sid}: stored {stored[0]['n']} times"
         unknown = [path for path in files.values() if path.name.split(".")[0] not in self.recordings]
         assert not unknown, f"files that nobody ordered: {unknown}"
+
+
+class Calls:
+    """What Twilio says of the calls that were recorded: each 2xx is an obligation here too."""
+
+    WORDS = ("ringing", "in-progress", "completed")
+
+    def __init__(self, sandbox, recordings):
+        sids = {recording["call_sid"] for recording in recordings.values()}
+        self.known = {sid: sandbox.get(f"/2010-04-01/Accounts/{ACCOUNT}/Calls/{sid}.json").json for sid in sids}
+        self.acknowledged = set()
+
+    def told(self):
+        """All there is to say."""
+        return {(sid, word) for sid in self.known for word in self.WORDS}
+
+    def post(self, sid, word, via):
+        """As Oracle.post. The first word comes when the call does and is answered with TwiML."""
+        call = self.known[sid]
+        params = [("AccountSid", ACCOUNT), ("CallSid", sid), ("CallStatus", word), ("From", call["from"]), ("To", call["to"])]
+        if word == "completed":
+            params.append(("CallDuration", str(call["duration"])))
+        try:
+            reply = via.post(params, path="/api/twilio/incoming" if word == "ringing" else "/api/twilio/status")
+        except (OSError, http.client.HTTPException):
+            return None
+        if 200 <= reply.status < 300:
+            self.acknowledged.add((sid, word))
+        return reply
+
+    def behind(self, daemon):
+        """Once all is acknowledged: the calls that have not exactly one row with the last of its words, sid → rows."""
+        rows = {}
+        for row in daemon.query("SELECT twilio_sid, from_number, to_number, status, duration FROM calls"):
+            rows.setdefault(row.pop("twilio_sid"), []).append(row)
+        return {sid: rows.get(sid) for sid, call in self.known.items() if rows.get(sid) != [
+            {"from_number": call["from"], "to_number": call["to"], "status": "COMPLETED", "duration": int(call["duration"])}]}
+
+
+class Senders:
+    """Twilio's side of a load: each post (a function that returns a Reply, or None for no answer) from one of several threads and in any
+    order; what was not answered, or with a 5xx, is posted again, unless `again(post)` says that nobody is there any more."""
+
+    def __init__(self, posts, dice, threads=4, again=lambda post: True):
+        self.todo = list(posts)
+        dice.shuffle(self.todo)
+        self.again = again
+        self.lock = threading.Lock()
+        self.stopped = threading.Event()
+        self.threads = [threading.Thread(target=self.run) for _ in range(threads)]
+
+    def run(self):
+        while not self.stopped.is_set():
+            with self.lock:
+                if not self.todo:
+                    return
+                post = self.todo.pop()
+            reply = post()
+            if (reply is None or reply.status >= 500) and self.again(post):
+                with self.lock:
+                    self.todo.insert(0, post)
+            time.sleep(0.01)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopped.set()
+        for thread in self.threads:
+            thread.join()
+
+    def join(self, seconds):
+        for thread in self.threads:
+            thread.join(seconds)
+        assert not self.todo, f"{len(self.todo)} callbacks were not acknowledged"
