@@ -88,16 +88,16 @@ def kill_under_load(reeld, oracle, watch, dice, kills, after_start=lambda: None)
             watch.check()
             reeld.start()
             after_start()
-        senders.join(120)
+        senders.join(300)
     assert oracle.acknowledged == set(oracle.recordings)
-    oracle.settle(120)
+    oracle.settle(300)
     return cut
 
 
 def load(long_run):
     seed = random.SystemRandom().randrange(1 << 32)
     print("seed", seed)
-    return random.Random(seed), *((600, 50) if long_run else (48, 6))
+    return random.Random(seed), *((300, 40) if long_run else (48, 6))
 
 
 # Each download takes half a second, and one with the wrong length ends in half a ciphertext whose tag cannot be right.
