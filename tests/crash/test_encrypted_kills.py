@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """kill -9 at random moments while encrypted recordings are decrypted on their way into the store, whose content is watched all the time: what can be seen
 there is the plaintext, whole, at every moment. Without private keys it is the ciphertext, and beside it what it takes to decrypt it."""
-import functools
 import hashlib
 import json
 import os
@@ -79,7 +78,7 @@ def kill_under_load(reeld, oracle, watch, dice, kills, after_start=lambda: None)
     """Kills while transfers are under way; returns what lay in the store's temporaries each time. At the end every callback is answered and every obligation
     met."""
     cut = []
-    with Senders([functools.partial(oracle.post, sid) for sid in oracle.recordings] * 2, dice) as senders:
+    with Senders(oracle.posts() * 2, dice) as senders:
         for number in range(kills):
             wait_until(lambda: reeld.metrics()["reeld_transfers_in_flight"] > 0, f"transfers before kill {number}")
             time.sleep(dice.uniform(0, 0.2))

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 """kill -9 at random moments under load, over and over on the same data directory; the oracle at the end."""
-import functools
 import random
 import time
 
@@ -16,7 +15,7 @@ def test_kill_nine_at_random_moments_under_load(sandbox, daemon, long_run):
     reeld = daemon(peer, DELETE_FROM_TWILIO="archived", MAX_ATTEMPTS="50").start()
     # Recordings derive from the seed: a second sandbox, without faults, still has the audio that was deleted at the first.
     oracle = Oracle(reeld, sandbox(count=count, size=20000))
-    with Senders([functools.partial(oracle.post, sid) for sid in oracle.recordings] * 2, dice) as senders:
+    with Senders(oracle.posts() * 2, dice) as senders:
         for _ in range(kills):
             time.sleep(dice.uniform(0.05, 0.8))
             reeld.kill()

@@ -3,6 +3,7 @@
 the ledger and the stored files, and holds every 2xx as an obligation."""
 import base64
 import email.utils
+import functools
 import hashlib
 import hmac
 import http.client
@@ -28,6 +29,11 @@ TOKEN = "fedcba98765432100123456789abcdef"
 PATH = "/api/twilio/recording"
 # Generous: a slow machine must not fail a test, a hung one must.
 DEADLINE = float(os.environ.get("REELD_TEST_DEADLINE", "60"))
+
+
+def long_form(config):
+    """pytest was asked for the long form of the tests that have one."""
+    return config.getoption("--long") or bool(os.environ.get("REELD_LONG"))
 
 
 def sanitized():
@@ -317,7 +323,16 @@ def callback_params(recording, status="completed", **changes):
     return [(name, value) for name, value in params.items() if value is not None]
 
 
-class Oracle:
+class Obligations:
+    """What was acknowledged and must come true: `pending()` says what of it has not yet."""
+
+    def settle(self, seconds=DEADLINE):
+        """Waits until every obligation is met."""
+        wait_until(lambda: not self.pending(),
+                   lambda: f"obligations still open: {self.pending()}\nlog:\n{self.daemon.process.output()[-6000:]}", seconds, 0.05)
+
+
+class Oracle(Obligations):
     """Holds each 2xx for a completed recording as an obligation and checks, from outside, that it was met exactly once."""
 
     def __init__(self, daemon, sandbox):
@@ -339,6 +354,10 @@ class Oracle:
             self.refused[sid] = reply.status
         return reply
 
+    def posts(self):
+        """One callback for each recording, to be called."""
+        return [functools.partial(self.post, sid) for sid in self.recordings]
+
     def adopt(self):
         """Takes over the obligations from callbacks that the sandbox delivered itself."""
         self.acknowledged |= {sid for sid, item in self.sandbox.listing(sha256=0).items() if item["acknowledged"] > 0}
@@ -358,11 +377,6 @@ class Oracle:
     def pending(self):
         rows = {row["recording_sid"]: row["status"] for row in self.daemon.query("SELECT recording_sid, status FROM recordings")}
         return {sid: rows.get(sid, "not in the ledger") for sid in self.acknowledged if rows.get(sid) != "stored"}
-
-    def settle(self, seconds=DEADLINE):
-        """Waits until every obligation is met."""
-        wait_until(lambda: not self.pending(),
-                   lambda: f"obligations still open: {self.pending()}\nlog:\n{self.daemon.process.output()[-6000:]}", seconds, 0.05)
 
     def check(self):
         """Exactly one file with the right bytes, one row, stored once, the call pointing to it."""
@@ -388,41 +402,72 @@ class Oracle:
         assert not unknown, f"files that nobody ordered: {unknown}"
 
 
-class Calls:
-    """What Twilio says of the calls that were recorded: each 2xx is an obligation here too."""
+class Calls(Obligations):
+    """What Twilio says of calls, word by word: each 2xx is an obligation here too. `stories`: call SID → (from, to, duration, its words)."""
 
-    WORDS = ("ringing", "in-progress", "completed")
+    STATUS = {"initiated": (0, "RINGING"), "ringing": (0, "RINGING"), "in-progress": (1, "IN_PROGRESS"), "completed": (2, "COMPLETED"),
+              "busy": (2, "NO_ANSWER"), "canceled": (2, "FAILED")}
 
-    def __init__(self, sandbox, recordings):
-        sids = {recording["call_sid"] for recording in recordings.values()}
-        self.known = {sid: sandbox.get(f"/2010-04-01/Accounts/{ACCOUNT}/Calls/{sid}.json").json for sid in sids}
+    def __init__(self, daemon, stories):
+        self.daemon, self.stories = daemon, stories
         self.acknowledged = set()
+
+    @staticmethod
+    def recorded(sandbox, recordings):
+        """The stories of calls that were recorded."""
+        stories = {}
+        for sid in {recording["call_sid"] for recording in recordings.values()}:
+            call = sandbox.get(f"/2010-04-01/Accounts/{ACCOUNT}/Calls/{sid}.json").json
+            stories[sid] = (call["from"], call["to"], int(call["duration"]), ("ringing", "in-progress", "completed"))
+        return stories
 
     def told(self):
         """All there is to say."""
-        return {(sid, word) for sid in self.known for word in self.WORDS}
+        return {(sid, word) for sid, story in self.stories.items() for word in story[3]}
 
-    def post(self, sid, word, via):
-        """As Oracle.post. The first word comes when the call does and is answered with TwiML."""
-        call = self.known[sid]
-        params = [("AccountSid", ACCOUNT), ("CallSid", sid), ("CallStatus", word), ("From", call["from"]), ("To", call["to"])]
+    def posts(self):
+        """Each word in its turn, to be called."""
+        return [functools.partial(self.post, sid, word) for sid, story in self.stories.items() for word in story[3]]
+
+    def post(self, sid, word, via=None):
+        """As Oracle.post. `ringing` is the incoming call, which is answered with TwiML."""
+        caller, called, duration, _ = self.stories[sid]
+        params = [("AccountSid", ACCOUNT), ("CallSid", sid), ("CallStatus", word), ("From", caller), ("To", called)]
         if word == "completed":
-            params.append(("CallDuration", str(call["duration"])))
+            params.append(("CallDuration", str(duration)))
         try:
-            reply = via.post(params, path="/api/twilio/incoming" if word == "ringing" else "/api/twilio/status")
+            reply = (via or self.daemon).post(params, path="/api/twilio/incoming" if word == "ringing" else "/api/twilio/status")
         except (OSError, http.client.HTTPException):
             return None
         if 200 <= reply.status < 300:
             self.acknowledged.add((sid, word))
         return reply
 
-    def behind(self, daemon):
-        """Once all is acknowledged: the calls that have not exactly one row with the last of its words, sid → rows."""
+    def rows(self):
         rows = {}
-        for row in daemon.query("SELECT twilio_sid, from_number, to_number, status, duration FROM calls"):
+        for row in self.daemon.query("SELECT twilio_sid, from_number, to_number, status, duration FROM calls"):
             rows.setdefault(row.pop("twilio_sid"), []).append(row)
-        return {sid: rows.get(sid) for sid, call in self.known.items() if rows.get(sid) != [
-            {"from_number": call["from"], "to_number": call["to"], "status": "COMPLETED", "duration": int(call["duration"])}]}
+        return rows
+
+    def pending(self):
+        """Calls that have not one row, or are not as far as was acknowledged: sid → rows."""
+        rows, ranks = self.rows(), dict((name, rank) for rank, name in self.STATUS.values())
+        behind = {}
+        for sid, word in self.acknowledged:
+            found = rows.get(sid, [])
+            if len(found) != 1 or ranks[found[0]["status"]] < self.STATUS[word][0] or (word == "completed" and found[0]["duration"] is None):
+                behind[sid] = found
+        return behind
+
+    def check(self):
+        """Once all is acknowledged: exactly one row each, with the last status there is, and the duration if it was told."""
+        assert self.acknowledged == self.told()
+        rows = self.rows()
+        for sid, (caller, called, duration, words) in self.stories.items():
+            _, status = max(self.STATUS[word] for word in words)
+            due = {"from_number": caller, "to_number": called, "status": status, "duration": duration if "completed" in words else None}
+            assert rows.get(sid) == [due], f"{sid}: {words} were acknowledged, but {rows.get(sid)}"
+        assert set(rows) == set(self.stories), "calls that nobody made"
 
 
 class Senders:
