@@ -81,4 +81,4 @@ def pytest_addoption(parser):
 
 @pytest.fixture
 def long_run(request):
-    return request.config.getoption("--long") or bool(os.environ.get("REELD_LONG"))
+    return reeldlib.long_form(request.config)

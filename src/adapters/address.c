@@ -18,6 +18,7 @@ static const struct {
 	{0xac100000, 12}, /* 172.16.0.0/12 private */
 	{0xc0000000, 24}, /* 192.0.0.0/24 protocol assignments */
 	{0xc0000200, 24}, /* 192.0.2.0/24 documentation */
+	{0xc0586300, 24}, /* 192.88.99.0/24 6to4 relay anycast, given up */
 	{0xc0a80000, 16}, /* 192.168.0.0/16 private */
 	{0xc6120000, 15}, /* 198.18.0.0/15 benchmarking */
 	{0xc6336400, 24}, /* 198.51.100.0/24 documentation */

@@ -8,8 +8,8 @@
 
 /*
  * True for every address that is not globally reachable unicast: loopback, private, link-local, shared, multicast,
- * reserved, unspecified (the IANA special-purpose registries, RFC 6890), for an IPv6 address that only wraps such an IPv4
- * one (mapped, NAT64, 6to4), and for other families.
+ * reserved, unspecified (the IANA special-purpose registries, RFC 6890, but all of 192.0.0.0/24 and 2001::/23 without their few
+ * exceptions), for an IPv6 address that only wraps such an IPv4 one (mapped, NAT64, 6to4), and for other families.
  */
 bool address_is_private(const struct sockaddr *address);
 

@@ -74,9 +74,10 @@ void http_destination_begin(struct http_transfer *transfer, const char *scheme, 
 static bool private_allowed(const struct http_transfer *transfer, const char *peer)
 {
 	const struct http_destination *destination = &transfer->destination;
-	if (destination->first_hop)
+	/* The first host, once more when a kept connection to it turned out to be dead. */
+	if (!transfer->redirecting)
 		return destination->proxied || !transfer->request->public_only;
-	if (!transfer->redirecting || destination->first_private)
+	if (destination->first_private)
 		return true;
 	return destination->proxied && (peer == NULL || strcmp(peer, destination->first_peer) == 0);
 }
@@ -95,7 +96,7 @@ int http_destination_prereq(void *data, char *peer, char *local, int peer_port, 
 	snprintf(text, sizeof(text), "%.*s %d", INET6_ADDRSTRLEN, peer, peer_port);
 	bool is_private = judge_literal(transfer->client, peer) != LITERAL_PUBLIC;
 	if (is_private && !private_allowed(transfer, text)) {
-		transfer->status = destination->first_hop ? ERR_CONNECT : ERR_REDIRECT;
+		transfer->status = transfer->redirecting ? ERR_REDIRECT : ERR_CONNECT;
 		destination->refused = true;
 		return CURL_PREREQFUNC_ABORT;
 	}
@@ -153,6 +154,5 @@ const char *http_destination_reason(const struct http_transfer *transfer)
 {
 	if (transfer->destination.with_credentials)
 		return "redirect to a URL with credentials refused";
-	return transfer->destination.first_hop ? "the name leads to a private address: refused"
-					       : "redirect to a private address refused";
+	return transfer->redirecting ? "redirect to a private address refused" : "the name leads to a private address: refused";
 }

@@ -435,7 +435,7 @@ static int translate(const struct http_transfer *transfer, CURLcode code)
 		return ERR_RESOLVE;
 	case CURLE_COULDNT_CONNECT:
 	case CURLE_PROXY:
-		return transfer->destination.refused && !transfer->destination.first_hop ? ERR_REDIRECT : ERR_CONNECT;
+		return transfer->destination.refused && transfer->redirecting ? ERR_REDIRECT : ERR_CONNECT;
 	case CURLE_OPERATION_TIMEDOUT:
 		return transfer->begun ? ERR_TIMEOUT : ERR_CONNECT;
 	case CURLE_SSL_CONNECT_ERROR:

@@ -144,7 +144,6 @@ static int load_file(struct load *load, const char *name, struct error *error)
 	if (len < 0)
 		return file_failed(load, name, strerror(errnum), error);
 	int result = take_key(load, name, &sid, slice_make(load->text, (size_t)len), error);
-	OPENSSL_cleanse(load->text, (size_t)len);
 	if (result == 0 && (status.st_mode & S_IROTH) != 0)
 		load->warning(load->data, name, "everybody on this machine may read this private key: chmod o-r");
 	return result;
@@ -197,6 +196,8 @@ int private_keys_load(struct private_keys **ret, const char *directory, private_
 		error_set(error, ERR_NOMEM, VARIABLE ": out of memory");
 	}
 	closedir(dir);
+	if (load != NULL)
+		OPENSSL_cleanse(load, sizeof(*load)); /* also what was read of a file that was refused */
 	free(load);
 	if (status != 0)
 		private_keys_free(&keys);

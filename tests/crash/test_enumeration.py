@@ -10,7 +10,7 @@ import re
 import shutil
 
 import pytest
-from reeldlib import DEADLINE, Oracle, wait_until
+from reeldlib import DEADLINE, Calls, Oracle, long_form, wait_until
 
 RECORDINGS = 4
 SIZE = 3000
@@ -21,11 +21,11 @@ ERRORS = [("fdatasync", "EIO"), ("fsync", "EIO"), ("pwrite64", "EIO"), ("pwrite6
 HARD_END = 400
 
 
-def strides(long_run, short=4):
+def strides(long_run, short=4, thin=2):
     """1, 2, 3, … in the long form; the short one thins out after the first few, where start-up ends and work begins."""
     n = 0
     while n < HARD_END:
-        n += 1 if long_run or n < short else max(1, n // 2)
+        n += 1 if long_run or n < short else max(1, n // thin)
         yield n
 
 
@@ -43,19 +43,15 @@ def fired(trace_file):
     return "(INJECTED)" in text or re.search(r"killed by SIGKILL", text) is not None
 
 
-def run_once(tmp_path, name, sandbox, make_daemon, calls, fault, n):
+def run_once(directory, daemon, oracle, calls, fault, n):
     """One life under the fault, one without it. True when the fault fired."""
-    directory = tmp_path / name
-    directory.mkdir()
     trace_file = str(directory / "trace")
-    daemon = make_daemon(sandbox, directory=directory, SHUTDOWN_GRACE="5s", MAX_TRANSFERS="4")
-    oracle = Oracle(daemon, sandbox)
     daemon.spawn(tracer(trace_file, calls, fault, n))
     wait_until(lambda: daemon.ready() or not daemon.running, lambda: f"ready under {fault} {n}:\n" + daemon.process.output())
-    for sid in oracle.recordings:
+    for post in oracle.posts():
         if not daemon.running:
             break
-        oracle.post(sid)
+        post()
     if daemon.running:
         # Let it come to rest, or to its end.
         wait_until(lambda: not daemon.running or not oracle.pending(), lambda: f"under {fault} at {calls} {n}: {oracle.pending()}\n" +
@@ -63,23 +59,25 @@ def run_once(tmp_path, name, sandbox, make_daemon, calls, fault, n):
     if daemon.running:
         daemon.stop()
     daemon.kill()
-    # The second life must meet what the first one promised, with everything Twilio repeats on top.
+    # The second life must meet what the first one promised, first with nobody's help, then with everything Twilio repeats on top.
     daemon.start()
-    for sid in oracle.recordings:
-        oracle.post(sid)
+    oracle.settle(DEADLINE)
+    for post in oracle.posts():
+        post()
     oracle.settle(DEADLINE)
     oracle.check()
     assert daemon.stop() == 0, daemon.process.output()
-    hit = fired(trace_file)
-    shutil.rmtree(directory)
-    return hit
+    return fired(trace_file)
 
 
-def enumerate_fault(tmp_path, sandbox, make_daemon, calls, fault, long_run):
-    peer = sandbox(count=RECORDINGS, size=SIZE)
+def enumerate_fault(tmp_path, make_oracle, calls, fault, numbers):
     tried, misses = 0, 0
-    for n in strides(long_run):
-        hit = run_once(tmp_path, f"n{n}", peer, make_daemon, calls, fault, n)
+    for n in numbers:
+        directory = tmp_path / f"n{n}"
+        directory.mkdir()
+        oracle = make_oracle(directory)
+        hit = run_once(directory, oracle.daemon, oracle, calls, fault, n)
+        shutil.rmtree(directory)
         tried += 1
         if not hit:
             misses += 1
@@ -88,11 +86,45 @@ def enumerate_fault(tmp_path, sandbox, make_daemon, calls, fault, long_run):
     assert tried > 1, f"{fault} at {calls} never fired: the fault does not reach what it should test"
 
 
+@pytest.fixture
+def recordings(sandbox, daemon):
+    """What makes the oracle of some recordings, and a daemon for it in a directory."""
+    peer = sandbox(count=RECORDINGS, size=SIZE)
+    return lambda directory: Oracle(daemon(peer, directory=directory, SHUTDOWN_GRACE="5s", MAX_TRANSFERS="4"), peer)
+
+
 @pytest.mark.parametrize("calls", KILLS)
-def test_kill_at_every(calls, tmp_path, sandbox, daemon, long_run):
-    enumerate_fault(tmp_path, sandbox, daemon, calls, "signal=SIGKILL", long_run)
+def test_kill_at_every(calls, tmp_path, recordings, long_run):
+    enumerate_fault(tmp_path, recordings, calls, "signal=SIGKILL", strides(long_run))
 
 
 @pytest.mark.parametrize("calls,error", ERRORS)
-def test_error_at_every(calls, error, tmp_path, sandbox, daemon, long_run):
-    enumerate_fault(tmp_path, sandbox, daemon, calls, "error=" + error, long_run)
+def test_error_at_every(calls, error, tmp_path, recordings, long_run):
+    enumerate_fault(tmp_path, recordings, calls, "error=" + error, strides(long_run))
+
+
+# ---- Calls ----
+
+# From, to, duration, and the words in the order in which they come: out of order, twice, and each end.
+STORIES = {
+    "CA" + 31 * "0" + "1": ("+15005550001", "+15005550006", 61, ("ringing", "in-progress", "completed")),
+    "CA" + 31 * "0" + "2": ("client:earl", "+15005550006", 7, ("completed", "ringing", "in-progress", "completed")),
+    "CA" + 31 * "0" + "3": ("+15005550003", "sip:desk@example.com", 0, ("initiated", "busy", "initiated")),
+    "CA" + 31 * "0" + "4": ("anonymous", "+15005550006", 0, ("ringing", "canceled")),
+}
+CALL_FAULTS = [("fdatasync", "signal=SIGKILL"), ("pwrite64", "signal=SIGKILL"), ("fdatasync", "error=EIO")]
+MORE_CALL_FAULTS = [("fsync", "signal=SIGKILL"), ("ftruncate", "signal=SIGKILL"), ("write,pwritev,writev", "signal=SIGKILL"),
+                    ("rename,renameat,renameat2", "signal=SIGKILL"), ("unlink,unlinkat", "signal=SIGKILL"), ("fsync", "error=EIO"), ("pwrite64", "error=EIO"),
+                    ("pwrite64", "error=ENOSPC"), ("fdatasync", "error=ENOSPC"), ("rename,renameat,renameat2", "error=EIO")]
+
+
+def pytest_generate_tests(metafunc):
+    if "call_fault" in metafunc.fixturenames:
+        faults = CALL_FAULTS + (MORE_CALL_FAULTS if long_form(metafunc.config) else [])
+        metafunc.parametrize("call_fault", faults, ids=[f"{fault}-at-{calls}" for calls, fault in faults])
+
+
+def test_of_calls_at_every(call_fault, tmp_path, daemon, long_run):
+    def oracle(directory):
+        return Calls(daemon(directory=directory, SHUTDOWN_GRACE="5s"), STORIES)
+    enumerate_fault(tmp_path, oracle, *call_fault, strides(long_run, short=1, thin=1))

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """kill -9 at random moments under load, over and over on the same data directory; the oracle at the end."""
 import random
-import threading
 import time
 
-from reeldlib import Oracle, wait_until
+from reeldlib import Oracle, Senders, wait_until
 
 
 def test_kill_nine_at_random_moments_under_load(sandbox, daemon, long_run):
@@ -16,35 +15,12 @@ def test_kill_nine_at_random_moments_under_load(sandbox, daemon, long_run):
     reeld = daemon(peer, DELETE_FROM_TWILIO="archived", MAX_ATTEMPTS="50").start()
     # Recordings derive from the seed: a second sandbox, without faults, still has the audio that was deleted at the first.
     oracle = Oracle(reeld, sandbox(count=count, size=20000))
-    stop = threading.Event()
-    todo = list(oracle.recordings) * 2  # every callback twice
-    dice.shuffle(todo)
-    lock = threading.Lock()
-
-    def sender():
-        while not stop.is_set():
-            with lock:
-                if not todo:
-                    return
-                sid = todo.pop()
-            reply = oracle.post(sid)
-            if reply is None or reply.status >= 500:
-                with lock:
-                    todo.append(sid)  # Twilio's retry
-                time.sleep(0.05)
-
-    senders = [threading.Thread(target=sender) for _ in range(4)]
-    for thread in senders:
-        thread.start()
-    try:
+    with Senders(oracle.posts() * 2, dice) as senders:
         for _ in range(kills):
             time.sleep(dice.uniform(0.05, 0.8))
             reeld.kill()
             reeld.start()
-        for thread in senders:
-            thread.join(120)
-    finally:
-        stop.set()
+        senders.join(120)
     assert oracle.acknowledged == set(oracle.recordings)
     oracle.settle(120)
     # With DELETE_FROM_TWILIO a stored recording still has to be purged.

@@ -209,17 +209,21 @@ class Swift(Server):
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
             return answer.headers, answer.read()
 
-    def keys(self, bucket=None):
-        """Every key of the bucket → its size, as the server lists them."""
+    def listed(self, what, bucket=None):
+        """Every key of the bucket → what the server's list says of it ("ETag")."""
         found, query = {}, "list-type=2&max-keys=1000"
         while True:
             answer = xml.etree.ElementTree.fromstring(self.request("GET", f"/{bucket or self.bucket}", query))
             space = answer.tag.partition("}")[0] + "}"
             for item in answer.iter(space + "Contents"):
-                found[item.findtext(space + "Key")] = int(item.findtext(space + "Size"))
+                found[item.findtext(space + "Key")] = item.findtext(space + what)
             if answer.findtext(space + "IsTruncated") != "true":
                 return found
             query = f"list-type=2&max-keys=1000&start-after={urllib.parse.quote(max(found), safe='')}"
+
+    def keys(self, bucket=None):
+        """Every key of the bucket → its size, as the server lists them."""
+        return {key: int(size) for key, size in self.listed("Size", bucket).items()}
 
     def environment(self):
         return {"REELD_TEST_S3_ENDPOINT": self.endpoint(), "REELD_TEST_S3_REGION": self.region, "REELD_TEST_S3_BUCKET": self.bucket,

@@ -3,7 +3,6 @@
 A proxy stands in for a network that misbehaves, a steady load for Twilio."""
 import contextlib
 import hashlib
-import http.client
 import os
 import re
 import shutil
@@ -16,7 +15,7 @@ import threading
 import time
 import xml.etree.ElementTree
 
-from reeldlib import Daemon, Oracle, callback_params, wait_until
+from reeldlib import Daemon, Oracle, wait_until
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from servers.common import start_all  # noqa: E402
@@ -107,6 +106,9 @@ class Space:
         """Every key of the bucket → its size, as the server lists them."""
         return self.swift.keys(self.bucket)
 
+    def listed(self, what):
+        return self.swift.listed(what, self.bucket)
+
     def object(self, key):
         """Headers and bytes, by a request that reeld had no part in."""
         return self.swift.exchange("GET", f"/{self.bucket}/{key}")
@@ -150,17 +152,6 @@ class EngineOracle(Oracle):
         super().__init__(daemon, sandbox)
         self.space = daemon.space
         self.expected_bytes(next(iter(self.recordings)))
-
-    def post(self, sid, via=None, **changes):
-        """Any replica's 2xx is an obligation of all."""
-        daemon = via or self.daemon
-        try:
-            reply = daemon.post(callback_params(self.recordings[sid], **changes), timeout=20)
-        except (OSError, http.client.HTTPException):
-            return None
-        if 200 <= reply.status < 300:
-            self.acknowledged.add(sid)
-        return reply
 
     def expected_key(self, sid):
         return "recordings/" + self.expected_path(sid)
@@ -337,3 +328,12 @@ def log_events(daemon, event):
 def pid_of(owner):
     """The process that an owner of a lease names: host:pid:nonce."""
     return int(re.fullmatch(r"[^:]*:(\d+):[0-9a-f]{8}", owner).group(1))
+
+
+def expire(space, living):
+    """As if 45 seconds went by for those who are dead: nobody renews their leases."""
+    owners = {row["lease_owner"] for row in space.rows("SELECT DISTINCT lease_owner FROM recordings WHERE lease_owner IS NOT NULL")}
+    dead = [owner for owner in owners if pid_of(owner) not in living]
+    if dead:
+        space.execute("UPDATE recordings SET lease_expires_at = statement_timestamp() WHERE status = 'running' AND lease_owner IN ("
+                      + ", ".join(f"'{owner}'" for owner in dead) + ")")

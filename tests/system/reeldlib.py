@@ -3,6 +3,7 @@
 the ledger and the stored files, and holds every 2xx as an obligation."""
 import base64
 import email.utils
+import functools
 import hashlib
 import hmac
 import http.client
@@ -14,6 +15,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import urllib.parse
 from pathlib import Path
@@ -27,6 +29,11 @@ TOKEN = "fedcba98765432100123456789abcdef"
 PATH = "/api/twilio/recording"
 # Generous: a slow machine must not fail a test, a hung one must.
 DEADLINE = float(os.environ.get("REELD_TEST_DEADLINE", "60"))
+
+
+def long_form(config):
+    """pytest was asked for the long form of the tests that have one."""
+    return config.getoption("--long") or bool(os.environ.get("REELD_LONG"))
 
 
 def sanitized():
@@ -76,6 +83,13 @@ def http_request(port, method, target, body=None, headers=None, timeout=20):
         return Reply(response.status, response.headers, response.read())
     finally:
         connection.close()
+
+
+def rsa_pair(path, bits=2048):
+    """A private key as PEM, for TWILIO_ENCRYPTION_KEYS and the sandbox."""
+    subprocess.run(["openssl", "genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", f"rsa_keygen_bits:{bits}", "-out", path], check=True)
+    path.chmod(0o600)
+    return path
 
 
 class Process:
@@ -288,9 +302,13 @@ class Daemon:
         root = Path(self.data, "recordings")
         return {str(path.relative_to(root)): path for path in root.rglob("*") if path.is_file()} if root.exists() else {}
 
+    def temporaries(self):
+        """Files of uploads that are under way, or were cut."""
+        return sorted(path.name for path in Path(self.data, ".tmp").glob("*"))
+
     def leftovers(self):
-        """Files of cut uploads: what lies in the storage and is no recording."""
-        return [name for name in self.files() if not re.fullmatch(r"\d{4}/\d\d/\d\d/C[AF][0-9a-f]{32}/RE[0-9a-f]{32}\.(wav|mp3)", name)]
+        """What lies in the storage and is no recording."""
+        return self.temporaries() + [name for name in self.files() if not re.fullmatch(r"\d{4}/\d\d/\d\d/C[AF][0-9a-f]{32}/RE[0-9a-f]{32}\.(wav|mp3)", name)]
 
 
 def callback_params(recording, status="completed", **changes):
@@ -305,7 +323,16 @@ def callback_params(recording, status="completed", **changes):
     return [(name, value) for name, value in params.items() if value is not None]
 
 
-class Oracle:
+class Obligations:
+    """What was acknowledged and must come true: `pending()` says what of it has not yet."""
+
+    def settle(self, seconds=DEADLINE):
+        """Waits until every obligation is met."""
+        wait_until(lambda: not self.pending(),
+                   lambda: f"obligations still open: {self.pending()}\nlog:\n{self.daemon.process.output()[-6000:]}", seconds, 0.05)
+
+
+class Oracle(Obligations):
     """Holds each 2xx for a completed recording as an obligation and checks, from outside, that it was met exactly once."""
 
     def __init__(self, daemon, sandbox):
@@ -315,10 +342,10 @@ class Oracle:
         self.refused = {}
         self.expected = {}
 
-    def post(self, sid, **changes):
-        """Posts one callback; a peer that dies is no answer and no obligation."""
+    def post(self, sid, via=None, **changes):
+        """Posts one callback; a peer that dies is no answer and no obligation. Any replica's 2xx is an obligation of all."""
         try:
-            reply = self.daemon.post(callback_params(self.recordings[sid], **changes), timeout=10)
+            reply = (via or self.daemon).post(callback_params(self.recordings[sid], **changes))
         except (OSError, http.client.HTTPException):
             return None
         if 200 <= reply.status < 300:
@@ -326,6 +353,10 @@ class Oracle:
         else:
             self.refused[sid] = reply.status
         return reply
+
+    def posts(self):
+        """One callback for each recording, to be called."""
+        return [functools.partial(self.post, sid) for sid in self.recordings]
 
     def adopt(self):
         """Takes over the obligations from callbacks that the sandbox delivered itself."""
@@ -346,11 +377,6 @@ class Oracle:
     def pending(self):
         rows = {row["recording_sid"]: row["status"] for row in self.daemon.query("SELECT recording_sid, status FROM recordings")}
         return {sid: rows.get(sid, "not in the ledger") for sid in self.acknowledged if rows.get(sid) != "stored"}
-
-    def settle(self, seconds=DEADLINE):
-        """Waits until every obligation is met."""
-        wait_until(lambda: not self.pending(),
-                   lambda: f"obligations still open: {self.pending()}\nlog:\n{self.daemon.process.output()[-6000:]}", seconds, 0.05)
 
     def check(self):
         """Exactly one file with the right bytes, one row, stored once, the call pointing to it."""
@@ -374,3 +400,111 @@ class Oracle:
             assert stored[0]["n"] == 1, f"{sid}: stored {stored[0]['n']} times"
         unknown = [path for path in files.values() if path.name.split(".")[0] not in self.recordings]
         assert not unknown, f"files that nobody ordered: {unknown}"
+
+
+class Calls(Obligations):
+    """What Twilio says of calls, word by word: each 2xx is an obligation here too. `stories`: call SID → (from, to, duration, its words)."""
+
+    STATUS = {"initiated": (0, "RINGING"), "ringing": (0, "RINGING"), "in-progress": (1, "IN_PROGRESS"), "completed": (2, "COMPLETED"),
+              "busy": (2, "NO_ANSWER"), "canceled": (2, "FAILED")}
+
+    def __init__(self, daemon, stories):
+        self.daemon, self.stories = daemon, stories
+        self.acknowledged = set()
+
+    @staticmethod
+    def recorded(sandbox, recordings):
+        """The stories of calls that were recorded."""
+        stories = {}
+        for sid in {recording["call_sid"] for recording in recordings.values()}:
+            call = sandbox.get(f"/2010-04-01/Accounts/{ACCOUNT}/Calls/{sid}.json").json
+            stories[sid] = (call["from"], call["to"], int(call["duration"]), ("ringing", "in-progress", "completed"))
+        return stories
+
+    def told(self):
+        """All there is to say."""
+        return {(sid, word) for sid, story in self.stories.items() for word in story[3]}
+
+    def posts(self):
+        """Each word in its turn, to be called."""
+        return [functools.partial(self.post, sid, word) for sid, story in self.stories.items() for word in story[3]]
+
+    def post(self, sid, word, via=None):
+        """As Oracle.post. `ringing` is the incoming call, which is answered with TwiML."""
+        caller, called, duration, _ = self.stories[sid]
+        params = [("AccountSid", ACCOUNT), ("CallSid", sid), ("CallStatus", word), ("From", caller), ("To", called)]
+        if word == "completed":
+            params.append(("CallDuration", str(duration)))
+        try:
+            reply = (via or self.daemon).post(params, path="/api/twilio/incoming" if word == "ringing" else "/api/twilio/status")
+        except (OSError, http.client.HTTPException):
+            return None
+        if 200 <= reply.status < 300:
+            self.acknowledged.add((sid, word))
+        return reply
+
+    def rows(self):
+        rows = {}
+        for row in self.daemon.query("SELECT twilio_sid, from_number, to_number, status, duration FROM calls"):
+            rows.setdefault(row.pop("twilio_sid"), []).append(row)
+        return rows
+
+    def pending(self):
+        """Calls that have not one row, or are not as far as was acknowledged: sid → rows."""
+        rows, ranks = self.rows(), dict((name, rank) for rank, name in self.STATUS.values())
+        behind = {}
+        for sid, word in self.acknowledged:
+            found = rows.get(sid, [])
+            if len(found) != 1 or ranks[found[0]["status"]] < self.STATUS[word][0] or (word == "completed" and found[0]["duration"] is None):
+                behind[sid] = found
+        return behind
+
+    def check(self):
+        """Once all is acknowledged: exactly one row each, with the last status there is, and the duration if it was told."""
+        assert self.acknowledged == self.told()
+        rows = self.rows()
+        for sid, (caller, called, duration, words) in self.stories.items():
+            _, status = max(self.STATUS[word] for word in words)
+            due = {"from_number": caller, "to_number": called, "status": status, "duration": duration if "completed" in words else None}
+            assert rows.get(sid) == [due], f"{sid}: {words} were acknowledged, but {rows.get(sid)}"
+        assert set(rows) == set(self.stories), "calls that nobody made"
+
+
+class Senders:
+    """Twilio's side of a load: each post (a function that returns a Reply, or None for no answer) from one of several threads and in any
+    order; what was not answered, or with a 5xx, is posted again, unless `again(post)` says that nobody is there any more."""
+
+    def __init__(self, posts, dice, threads=4, again=lambda post: True):
+        self.todo = list(posts)
+        dice.shuffle(self.todo)
+        self.again = again
+        self.lock = threading.Lock()
+        self.stopped = threading.Event()
+        self.threads = [threading.Thread(target=self.run) for _ in range(threads)]
+
+    def run(self):
+        while not self.stopped.is_set():
+            with self.lock:
+                if not self.todo:
+                    return
+                post = self.todo.pop()
+            reply = post()
+            if (reply is None or reply.status >= 500) and self.again(post):
+                with self.lock:
+                    self.todo.insert(0, post)
+            time.sleep(0.01)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopped.set()
+        for thread in self.threads:
+            thread.join()
+
+    def join(self, seconds):
+        for thread in self.threads:
+            thread.join(seconds)
+        assert not self.todo, f"{len(self.todo)} callbacks were not acknowledged"

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 from enginelib import EngineOracle
-from reeldlib import BINARY, Oracle, callback_params, wait_until
+from reeldlib import BINARY, Oracle, callback_params, rsa_pair, wait_until
 
 FIRST = "CR0000000000000000000000000000000a"
 SECOND = "CR0000000000000000000000000000000b"
@@ -20,12 +20,7 @@ DOCS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "doc
 def pairs(tmp_path_factory):
     """Two private keys, one of 3072 bits: SID → PEM file."""
     directory = tmp_path_factory.mktemp("pairs")
-    found = {}
-    for sid, bits in ((FIRST, 2048), (SECOND, 3072)):
-        found[sid] = directory / f"{sid}.pem"
-        subprocess.run(["openssl", "genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", f"rsa_keygen_bits:{bits}", "-out", found[sid]], check=True)
-        found[sid].chmod(0o600)
-    return found
+    return {sid: rsa_pair(directory / f"{sid}.pem", bits) for sid, bits in ((FIRST, 2048), (SECOND, 3072))}
 
 
 @pytest.fixture

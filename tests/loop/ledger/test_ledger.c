@@ -259,6 +259,45 @@ Test(ledger, what_rest_said_about_the_encryption_is_kept_with_the_object)
 	expect_encryption(get(2).job.encryption);
 }
 
+#define UNREADABLE_FORM "EncryptionDetails=%7B%22type%22%3A%22new-thing%22%7D"
+
+Test(ledger, of_how_a_recording_is_encrypted_the_last_word_counts_and_silence_is_none)
+{
+	struct ledger_job job;
+	struct event early[] = {
+		encrypted_event(1, RECORDING_IN_PROGRESS, ENCRYPTED_FORM),
+		encrypted_event(2, RECORDING_IN_PROGRESS, UNREADABLE_FORM),
+	};
+	struct event late[] = {
+		recording_event(1, RECORDING_COMPLETED),
+		encrypted_event(2, RECORDING_COMPLETED, ENCRYPTED_FORM),
+		encrypted_event(3, RECORDING_COMPLETED, UNREADABLE_FORM),
+	};
+	cr_assert_eq(forward(early, 2, 1, NULL), 0);
+	cr_assert_eq(forward(late, 3, 0, NULL), 0);
+	expect_encryption(get(1).job.encryption);
+	expect_encryption(get(2).job.encryption);
+	/* Twilio's REST is asked when what was said cannot be read. */
+	char rest[TWILIO_ENCRYPTION_TEXT_SIZE];
+	snprintf(rest, sizeof(rest), "%s", get(1).job.encryption);
+	while (claim_by(ledger, 1, &job, NULL) == 1) {
+		struct ledger_request request = {.op = LEDGER_STORED_OBJECT,
+						 .recording_sid = job.recording_sid,
+						 .epoch = job.epoch,
+						 .object = {.key = "k.wav",
+							    .url = "file:///k.wav",
+							    .bytes = 1,
+							    .sha256 = "00",
+							    .content_type = "audio/wav",
+							    .encryption = rest,
+							    .duration_s = -1}};
+		cr_assert_eq(wait_for(ledger, &request), 0, "%s", request.error.detail);
+		ledger_request_release(&request);
+	}
+	cr_expect_eq(get(3).status, LEDGER_STORED);
+	expect_encryption(get(3).job.encryption);
+}
+
 Test(ledger, only_lease_max_of_a_batch_are_leased_and_the_rest_is_pending_for_anybody)
 {
 	struct event events[5];

@@ -1,75 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-#include "twilio/client.h"
-#include "base/check.h"
+#include "loop/twilio/fixture.h"
+
 #include "base/turn.h"
-#include "loop/support/peer.h"
-#include "twilio/accounts.h"
 
 #include <criterion/criterion.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define AC "AC00000000000000000000000000000001"
-#define RE "RE00000000000000000000000000000002"
 #define CA "CA00000000000000000000000000000003"
-#define TOKEN "0123456789abcdef0123456789abcdef"
 #define JSON_HEAD(length) "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: " length "\r\n\r\n"
 
 #define JSON_STATUS(status, length) \
 	"HTTP/1.1 " status " X\r\nContent-Type: application/json\r\nContent-Length: " length "\r\n\r\n"
 
-static uv_loop_t loop;
-static struct http_client *http;
-static struct twilio_accounts *accounts;
-static struct twilio_client *client;
-static struct peer *peer;
-static bool http_closed;
-
-static void set_up(void)
-{
-	const struct http_client_options options = {0};
-	struct error error;
-	signal(SIGPIPE, SIG_IGN);
-	unsetenv("http_proxy");
-	unsetenv("all_proxy");
-	unsetenv("ALL_PROXY");
-	REQUIRE(uv_loop_init(&loop) == 0);
-	http = http_client_new(&loop, &options);
-	accounts = twilio_accounts_new();
-	REQUIRE(http != NULL && accounts != NULL && twilio_accounts_add(accounts, AC, TOKEN, NULL, NULL, &error) == 0);
-}
-
-static void on_http_closed(void *data)
-{
-	(void)data;
-	http_closed = true;
-}
-
-static void tear_down(void)
-{
-	if (peer != NULL)
-		peer_close(peer);
-	twilio_client_free(&client);
-	twilio_accounts_free(&accounts);
-	http_client_close(http, on_http_closed, NULL);
-	uv_run(&loop, UV_RUN_DEFAULT);
-	cr_assert(http_closed);
-	cr_assert_eq(uv_loop_close(&loop), 0, "handles are left open");
-}
-
-TestSuite(twilio_client, .init = set_up, .fini = tear_down, .timeout = 30);
-
-static void serve(const struct peer_script *scripts, size_t count)
-{
-	char base[64];
-	peer = peer_new(&loop, "127.0.0.1", scripts, count);
-	snprintf(base, sizeof(base), "http://127.0.0.1:%d//", peer_port(peer));
-	const struct twilio_client_options options = {.http = http, .base = base, .accounts = accounts};
-	client = twilio_client_new(&options);
-	REQUIRE(client != NULL);
-}
+TestSuite(twilio_client, .init = fixture_init, .fini = fixture_end, .timeout = 30);
 
 struct call {
 	struct twilio_request request;
@@ -122,17 +66,14 @@ static int start(struct call *call, enum twilio_op op)
 	call->request.on_receive = on_receive;
 	call->request.data = call;
 	inside = true;
-	int status = twilio_start(client, &call->request);
+	int status = twilio_start(fx.client, &call->request);
 	inside = false;
 	return status;
 }
 
 static void finish(struct call *call)
 {
-	for (unsigned turns = 0; call->done == 0; turns++) {
-		cr_assert_lt(turns, 100000);
-		turn_run(&loop);
-	}
+	fixture_wait(&call->done);
 	cr_assert_eq(call->done, 1);
 }
 
@@ -141,14 +82,6 @@ static int run(struct call *call, enum twilio_op op)
 	cr_assert_eq(start(call, op), 0, "%s", call->request.error.detail);
 	finish(call);
 	return call->status;
-}
-
-static void check_request(unsigned n, const char *start_line)
-{
-	/* base64("AC…01:0123…") */
-	const char *text = peer_request(peer, n);
-	cr_assert(strncmp(text, start_line, strlen(start_line)) == 0, "%s", text);
-	cr_assert(strstr(text, "\r\nAuthorization: Basic QUMwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMTow") != NULL, "%s", text);
 }
 
 static const char *json_answer(char *out, size_t size, int status, const char *body)
@@ -170,7 +103,7 @@ Test(twilio_client, urls_are_built_from_sids_and_answers_are_read)
 				       "\",\"from\":\"+1\",\"to\":\"+2\",\"status\":\"completed\",\"duration\":\"9\"}")},
 		{.answer = json_answer(account, sizeof(account), 200, "{\"sid\":\"" AC "\"}")},
 	};
-	serve(scripts, 3);
+	fixture_serve(scripts, 3);
 	struct call call = {0};
 	cr_assert_eq(run(&call, TWILIO_RECORDING), 0, "%s", call.request.error.detail);
 	cr_assert_str_eq(call.request.recording_status, "completed");
@@ -188,20 +121,20 @@ Test(twilio_client, urls_are_built_from_sids_and_answers_are_read)
 	call = (struct call){0};
 	cr_assert_eq(run(&call, TWILIO_ACCOUNT), 0);
 	twilio_request_release(&call.request);
-	check_request(0, "GET /2010-04-01/Accounts/" AC "/Recordings/" RE ".json?IncludeSoftDeleted=true HTTP/1.1\r\n");
-	check_request(1, "GET /2010-04-01/Accounts/" AC "/Calls/" CA ".json HTTP/1.1\r\n");
-	check_request(2, "GET /2010-04-01/Accounts/" AC ".json HTTP/1.1\r\n");
+	fixture_check_request(0, "GET /2010-04-01/Accounts/" AC "/Recordings/" RE ".json?IncludeSoftDeleted=true HTTP/1.1\r\n");
+	fixture_check_request(1, "GET /2010-04-01/Accounts/" AC "/Calls/" CA ".json HTTP/1.1\r\n");
+	fixture_check_request(2, "GET /2010-04-01/Accounts/" AC ".json HTTP/1.1\r\n");
 }
 
 Test(twilio_client, media_in_each_form)
 {
 	const struct peer_script scripts[] = {
 		{.answer = "HTTP/1.1 200 OK\r\nContent-Type: audio/x-wav\r\nContent-Length: 5000\r\n\r\n", .body_bytes = 5000}};
-	serve(scripts, 1);
+	fixture_serve(scripts, 1);
 	struct call call = {.pause = true};
 	cr_assert_eq(start(&call, TWILIO_MEDIA), 0);
 	while (call.headers_seen == 0 || call.pause)
-		turn_run(&loop);
+		turn_run(&fx.loop);
 	twilio_resume(&call.request);
 	finish(&call);
 	cr_assert_eq(call.status, 0);
@@ -213,8 +146,8 @@ Test(twilio_client, media_in_each_form)
 	call = (struct call){.request = {.mp3 = true, .channels = 2}};
 	cr_assert_eq(run(&call, TWILIO_MEDIA), 0);
 	twilio_request_release(&call.request);
-	check_request(0, "GET /2010-04-01/Accounts/" AC "/Recordings/" RE ".wav HTTP/1.1\r\n");
-	check_request(1, "GET /2010-04-01/Accounts/" AC "/Recordings/" RE ".mp3?RequestedChannels=2 HTTP/1.1\r\n");
+	fixture_check_request(0, "GET /2010-04-01/Accounts/" AC "/Recordings/" RE ".wav HTTP/1.1\r\n");
+	fixture_check_request(1, "GET /2010-04-01/Accounts/" AC "/Recordings/" RE ".mp3?RequestedChannels=2 HTTP/1.1\r\n");
 }
 
 Test(twilio_client, an_error_in_xml_is_never_audio)
@@ -225,7 +158,7 @@ Test(twilio_client, an_error_in_xml_is_never_audio)
 	snprintf(answer, sizeof(answer), "HTTP/1.1 404 Not Found\r\nContent-Type: audio/x-wav\r\nContent-Length: %zu\r\n\r\n%s",
 		 strlen(xml), xml);
 	const struct peer_script scripts[] = {{.answer = answer}};
-	serve(scripts, 1);
+	fixture_serve(scripts, 1);
 	struct call call = {0};
 	cr_assert_eq(run(&call, TWILIO_MEDIA), ERR_HTTP_NOT_FOUND);
 	cr_assert_eq(call.headers_seen, 0);
@@ -256,7 +189,7 @@ Test(twilio_client, statuses_of_media)
 	} wanted[] = {{2, ERR_MEDIA_CHANNELS}, {0, ERR_HTTP_CLIENT}, {0, ERR_MEDIA_TYPE},  {0, ERR_MEDIA_TYPE},
 		      {0, ERR_HTTP_THROTTLED}, {0, ERR_HTTP_SERVER}, {1, ERR_HTTP_CLIENT}, {2, ERR_MEDIA_CHANNELS},
 		      {0, ERR_HTTP_CLIENT},    {0, ERR_HTTP_GONE}};
-	serve(scripts, 10);
+	fixture_serve(scripts, 10);
 	for (size_t i = 0; i < 10; i++) {
 		struct call call = {.request = {.channels = wanted[i].channels}};
 		cr_assert_eq(run(&call, TWILIO_MEDIA), wanted[i].status, "%zu: %d %s", i, call.status, call.request.error.detail);
@@ -278,7 +211,7 @@ Test(twilio_client, media_follows_three_redirects_and_not_four)
 		scripts[4 + i] = (struct peer_script){.answer = hops[i]};
 	}
 	scripts[3] = (struct peer_script){.answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", .body_bytes = 5};
-	serve(scripts, 8);
+	fixture_serve(scripts, 8);
 	struct call call = {0};
 	cr_assert_eq(run(&call, TWILIO_MEDIA), 0, "%s", call.request.error.detail);
 	cr_assert_eq(call.received, 5);
@@ -288,17 +221,17 @@ Test(twilio_client, media_follows_three_redirects_and_not_four)
 	cr_assert_eq(run(&call, TWILIO_MEDIA), ERR_REDIRECT);
 	cr_assert_eq(call.headers_seen + call.received, 0);
 	twilio_request_release(&call.request);
-	cr_assert_eq(peer_requests(peer), 8);
+	cr_assert_eq(peer_requests(fx.peer), 8);
 }
 
 Test(twilio_client, json_is_never_fetched_by_redirect)
 {
 	const struct peer_script scripts[] = {
 		{.answer = "HTTP/1.1 302 There\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"}};
-	serve(scripts, 1);
+	fixture_serve(scripts, 1);
 	struct call call = {0};
 	cr_assert_eq(run(&call, TWILIO_RECORDING), ERR_REDIRECT);
-	cr_assert_eq(peer_requests(peer), 1);
+	cr_assert_eq(peer_requests(fx.peer), 1);
 	twilio_request_release(&call.request);
 }
 
@@ -318,14 +251,14 @@ Test(twilio_client, a_deleted_recording_is_deleted_and_a_404_of_somebody_else_is
 	/* Not completed yet (409, 400): worth another try. 410 is about the resource, not about this recording. */
 	static const int wanted[] = {
 		0, 0, ERR_HTTP_NOT_FOUND, ERR_HTTP_SERVER, ERR_MEDIA_NOT_READY, ERR_MEDIA_NOT_READY, ERR_HTTP_GONE};
-	serve(scripts, 7);
+	fixture_serve(scripts, 7);
 	for (size_t i = 0; i < 7; i++) {
 		struct call call = {0};
 		cr_assert_eq(run(&call, TWILIO_DELETE_RECORDING), wanted[i], "%zu: %s", i, call.request.error.detail);
 		cr_assert_eq(call.request.error.code, wanted[i]);
 		twilio_request_release(&call.request);
 	}
-	check_request(0, "DELETE /2010-04-01/Accounts/" AC "/Recordings/" RE ".json HTTP/1.1\r\n");
+	fixture_check_request(0, "DELETE /2010-04-01/Accounts/" AC "/Recordings/" RE ".json HTTP/1.1\r\n");
 }
 
 Test(twilio_client, an_answer_about_something_else_is_refused)
@@ -337,7 +270,7 @@ Test(twilio_client, an_answer_about_something_else_is_refused)
 		{.answer = JSON_HEAD("1000000"), .body_bytes = 1000000},
 		{.answer = huge, .body_bytes = 1000000}};
 	snprintf(huge, sizeof(huge), "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 1000000\r\n\r\n");
-	serve(scripts, 4);
+	fixture_serve(scripts, 4);
 	static const int wanted[] = {ERR_PROTOCOL, ERR_PROTOCOL, ERR_TOO_LARGE, ERR_HTTP_SERVER};
 	for (size_t i = 0; i < 4; i++) {
 		struct call call = {0};
@@ -353,7 +286,7 @@ Test(twilio_client, credentials_that_a_server_repeats_do_not_reach_the_error)
 	const struct peer_script scripts[] = {
 		{.answer = json_answer(answer, sizeof(answer), 401,
 				       "{\"code\":20003,\"message\":\"wrong token " TOKEN " given\"}")}};
-	serve(scripts, 1);
+	fixture_serve(scripts, 1);
 	struct call call = {0};
 	cr_assert_eq(run(&call, TWILIO_ACCOUNT), ERR_HTTP_UNAUTHORIZED);
 	cr_assert_eq(call.request.twilio_code, 20003);
@@ -365,7 +298,7 @@ Test(twilio_client, credentials_that_a_server_repeats_do_not_reach_the_error)
 Test(twilio_client, what_cannot_be_asked_is_refused_at_once)
 {
 	const struct peer_script scripts[] = {{.answer = ""}};
-	serve(scripts, 1);
+	fixture_serve(scripts, 1);
 	struct call call = {0};
 	cr_assert_eq(start(&call, TWILIO_ACCOUNT), 0);
 	twilio_cancel(&call.request);
@@ -375,36 +308,36 @@ Test(twilio_client, what_cannot_be_asked_is_refused_at_once)
 
 	struct call bad = {
 		.request = {.op = TWILIO_RECORDING, .account_sid = {AC}, .recording_sid = {"RE/../../x"}, .done = on_done}};
-	cr_assert_eq(twilio_start(client, &bad.request), ERR_INVALID);
+	cr_assert_eq(twilio_start(fx.client, &bad.request), ERR_INVALID);
 	struct call stranger = {
 		.request = {.op = TWILIO_ACCOUNT, .account_sid = {"AC00000000000000000000000000000009"}, .done = on_done}};
-	cr_assert_eq(twilio_start(client, &stranger.request), ERR_CONFIG);
+	cr_assert_eq(twilio_start(fx.client, &stranger.request), ERR_CONFIG);
 	cr_assert(strstr(stranger.request.error.detail, "AC00000000000000000000000000000009") != NULL);
 	/* Which account an event without one is of is not known either where any account's requests are taken. */
 	struct error error;
 	struct twilio_accounts *any = twilio_accounts_new();
 	cr_assert_eq(twilio_accounts_add(any, "", TOKEN, NULL, NULL, &error), 0);
-	twilio_client_set_accounts(client, any);
+	twilio_client_set_accounts(fx.client, any);
 	struct call nameless = {.request = {.op = TWILIO_ACCOUNT, .done = on_done}};
-	cr_assert_eq(twilio_start(client, &nameless.request), ERR_CONFIG);
+	cr_assert_eq(twilio_start(fx.client, &nameless.request), ERR_CONFIG);
 	cr_assert(strstr(nameless.request.error.detail, "TWILIO_ACCOUNT_SID") != NULL);
-	twilio_client_set_accounts(client, accounts);
+	twilio_client_set_accounts(fx.client, fx.accounts);
 	twilio_accounts_free(&any);
-	uv_run(&loop, UV_RUN_NOWAIT);
+	uv_run(&fx.loop, UV_RUN_NOWAIT);
 	cr_assert_eq(bad.done + stranger.done + nameless.done, 0);
-	cr_assert_eq(peer_requests(peer), 0);
+	cr_assert_eq(peer_requests(fx.peer), 0);
 }
 
 Test(twilio_client, without_an_account_it_is_the_configured_one)
 {
 	const struct peer_script scripts[] = {{.answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"}};
-	serve(scripts, 1);
+	fixture_serve(scripts, 1);
 	struct call call = {.request = {.op = TWILIO_ACCOUNT, .done = on_done}};
 	call.request.data = &call;
-	cr_assert_eq(twilio_start(client, &call.request), 0);
+	cr_assert_eq(twilio_start(fx.client, &call.request), 0);
 	cr_assert_str_eq(call.request.account_sid.text, AC);
 	finish(&call);
-	cr_assert_eq(peer_requests(peer), 1);
+	cr_assert_eq(peer_requests(fx.peer), 1);
 	twilio_request_release(&call.request);
 }
 
@@ -412,7 +345,7 @@ Test(twilio_client, media_may_be_refused_at_its_headers)
 {
 	const struct peer_script scripts[] = {
 		{.answer = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\n", .body_bytes = 5}};
-	serve(scripts, 1);
+	fixture_serve(scripts, 1);
 	struct call call = {.refuse = true};
 	cr_assert_eq(run(&call, TWILIO_MEDIA), ERR_CANCELLED);
 	cr_assert(call.request.http.refused);
@@ -424,7 +357,7 @@ Test(twilio_client, a_server_that_went_away_is_a_transport_error_without_credent
 {
 	const struct peer_script scripts[] = {
 		{.answer = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", .body_bytes = 100, .cut_after = 60}};
-	serve(scripts, 1);
+	fixture_serve(scripts, 1);
 	struct call call = {0};
 	cr_assert_eq(run(&call, TWILIO_MEDIA), ERR_RESET);
 	cr_assert_eq(call.request.error.code, ERR_RESET);
@@ -437,15 +370,15 @@ Test(twilio_client, a_server_that_went_away_is_a_transport_error_without_credent
 static void check_refusal(const char *answer, enum twilio_op op, int status, const char *const *texts)
 {
 	const struct peer_script scripts[] = {{.answer = answer, .close = true}};
-	serve(scripts, 1);
+	fixture_serve(scripts, 1);
 	struct call call = {0};
 	cr_assert_eq(run(&call, op), status, "%s", call.request.error.detail);
 	for (; *texts != NULL; texts++)
 		cr_assert(strstr(call.request.error.detail, *texts) != NULL, "%s: %s", *texts, call.request.error.detail);
 	twilio_request_release(&call.request);
-	twilio_client_free(&client);
-	peer_close(peer);
-	peer = NULL;
+	twilio_client_free(&fx.client);
+	peer_close(fx.peer);
+	fx.peer = NULL;
 }
 
 Test(twilio_client, a_refusal_names_what_is_likely_and_twilios_request)
@@ -482,7 +415,7 @@ Test(twilio_client, what_twilio_says_about_a_request_is_kept_if_it_is_sane)
 		{.answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTwilio-Concurrent-Requests: 1x2\r\nTwilio-Request-Id: "
 			   "RQ012345678901234567890123456789012345678901234567890123456789\r\n\r\n{}"},
 	};
-	serve(scripts, 3);
+	fixture_serve(scripts, 3);
 	for (int i = 0; i < 3; i++) {
 		struct call call = {0};
 		cr_assert_eq(run(&call, TWILIO_ACCOUNT), 0);
@@ -505,24 +438,24 @@ Test(twilio_client, an_api_key_is_used_for_its_own_account_only)
 	struct twilio_accounts *both = twilio_accounts_new();
 	cr_assert_eq(twilio_accounts_add(both, AC, TOKEN, "SK1", "secret", &error), 0);
 	cr_assert_eq(twilio_accounts_add(both, AC2, TOKEN2, NULL, NULL, &error), 0);
-	serve(scripts, 1);
-	twilio_client_set_accounts(client, both);
+	fixture_serve(scripts, 1);
+	twilio_client_set_accounts(fx.client, both);
 	struct call first = {0};
 	cr_assert_eq(run(&first, TWILIO_ACCOUNT), 0);
 	twilio_request_release(&first.request);
 	struct call second = {.request = {.op = TWILIO_ACCOUNT, .account_sid = {AC2}, .done = on_done}};
 	second.request.data = &second;
-	cr_assert_eq(twilio_start(client, &second.request), 0);
+	cr_assert_eq(twilio_start(fx.client, &second.request), 0);
 	finish(&second);
 	twilio_request_release(&second.request);
 	/* base64("SK1:secret"), base64("AC…22:fedc…") */
-	cr_assert(strstr(peer_request(peer, 0), "\r\nAuthorization: Basic U0sxOnNlY3JldA==\r\n") != NULL, "%s",
-		  peer_request(peer, 0));
-	cr_assert(strstr(peer_request(peer, 1),
+	cr_assert(strstr(peer_request(fx.peer, 0), "\r\nAuthorization: Basic U0sxOnNlY3JldA==\r\n") != NULL, "%s",
+		  peer_request(fx.peer, 0));
+	cr_assert(strstr(peer_request(fx.peer, 1),
 			 "\r\nAuthorization: Basic QUMwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAyMjpmZWRj") != NULL,
-		  "%s", peer_request(peer, 1));
-	cr_assert(strstr(peer_request(peer, 1), "GET /2010-04-01/Accounts/" AC2 ".json ") == peer_request(peer, 1));
-	twilio_client_set_accounts(client, accounts);
+		  "%s", peer_request(fx.peer, 1));
+	cr_assert(strstr(peer_request(fx.peer, 1), "GET /2010-04-01/Accounts/" AC2 ".json ") == peer_request(fx.peer, 1));
+	twilio_client_set_accounts(fx.client, fx.accounts);
 	twilio_accounts_free(&both);
 }
 
@@ -542,8 +475,8 @@ Test(twilio_client, only_twilios_own_name_must_lead_to_a_public_address)
 		{"https://relay.example.com?x=.twilio.com", false},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		const struct twilio_client_options options = {.http = http, .base = cases[i].base, .accounts = accounts};
-		client = twilio_client_new(&options);
+		const struct twilio_client_options options = {.http = fx.http, .base = cases[i].base, .accounts = fx.accounts};
+		fx.client = twilio_client_new(&options);
 		struct call call = {0};
 		cr_assert_eq(start(&call, TWILIO_ACCOUNT), 0);
 		cr_assert_eq(call.request.http.public_only, cases[i].public_only, "%s", cases[i].base);
@@ -551,6 +484,6 @@ Test(twilio_client, only_twilios_own_name_must_lead_to_a_public_address)
 		twilio_cancel(&call.request);
 		finish(&call);
 		twilio_request_release(&call.request);
-		twilio_client_free(&client);
+		twilio_client_free(&fx.client);
 	}
 }

@@ -2,6 +2,7 @@
 #include "adapters/rsa_key.h"
 
 #include "base/hex.h"
+#include "support/made_keys.h"
 #include "support/sealed.h"
 
 #include <criterion/criterion.h>
@@ -107,6 +108,7 @@ Test(rsa_key, says_what_is_wrong_with_a_file)
 	expect_refusal(write_pem(good, NULL, true), "public key");
 	expect_refusal(write_pem(ec, NULL, false), "not an RSA key");
 	expect_refusal(write_pem(small, NULL, false), "1024 bits");
+	expect_refusal(slice_from_cstr(made_of_bits(4097)), "4097 bits");
 	expect_refusal(SLICE("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"), "certificate");
 	expect_refusal(SLICE(""), "no PEM private key");
 	expect_refusal(SLICE("hello"), "no PEM private key");
@@ -121,4 +123,26 @@ Test(rsa_key, says_what_is_wrong_with_a_file)
 	EVP_PKEY_free(ec);
 	EVP_PKEY_free(small);
 	EVP_PKEY_free(good);
+}
+
+/* ---- secrets ---- */
+
+static unsigned wiped;
+
+/* Instead of OpenSSL's own. */
+void OPENSSL_cleanse(void *memory, size_t len)
+{
+	if (memmem(memory, len, "\xe0\xe1\xe2\xe3\xe4\xe5\xe6\xe7", 8) == memory)
+		wiped++;
+	explicit_bzero(memory, len);
+}
+
+Test(rsa_key, no_copy_of_what_was_opened_stays_behind)
+{
+	uint8_t sealed[256], out[64];
+	size_t len = sizeof(out);
+	cr_assert(hex_decode(SLICE(SEALED_CEK_HEX), sealed));
+	wiped = 0;
+	cr_assert_eq(rsa_key_unseal(key, sealed, sizeof(sealed), out, &len), 0);
+	cr_assert_gt(wiped, 0);
 }

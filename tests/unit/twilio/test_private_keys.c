@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "twilio/private_keys.h"
 
+#include "support/made_keys.h"
 #include "support/sealed.h"
 
 #include <criterion/criterion.h>
@@ -37,7 +38,7 @@ static void tear_down(void)
 	nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
-TestSuite(private_keys, .init = set_up, .fini = tear_down);
+TestSuite(private_keys, .init = set_up, .fini = tear_down, .timeout = 20);
 
 static void put(const char *name, const char *text, mode_t mode)
 {
@@ -84,9 +85,11 @@ Test(private_keys, files_are_found_by_sid_whatever_its_case_with_and_without_suf
 {
 	put(A ".pem", SEALED_KEY_PEM, 0600);
 	put(B, SEALED_KEY_PEM, 0640);
+	put("CR00000000000000000000000000000004.PEM", SEALED_KEY_PEM, 0600);
 	put(".hidden", "x", 0600);
 	cr_assert_eq(load(), 0, "%s", error.detail);
-	cr_assert_eq(private_keys_count(keys), 2);
+	cr_assert_eq(private_keys_count(keys), 3);
+	cr_assert_not_null(find("CR00000000000000000000000000000004"));
 	cr_assert_not_null(find(A));
 	cr_assert_not_null(find("CR0123456789ABCDEF0123456789ABCDEF"));
 	cr_assert_not_null(find(B));
@@ -110,6 +113,8 @@ Test(private_keys, a_bad_file_is_named)
 	put(A ".pem", SEALED_KEY_PEM, 0600);
 	put(B ".pem", "not a key", 0600);
 	expect_refusal(B ".pem: no PEM private key");
+	put(B ".pem", made_public_half(), 0600);
+	expect_refusal(B ".pem: a public key");
 	put(B ".pem", SEALED_KEY_PEM, 0600);
 	put(B, SEALED_KEY_PEM, 0600);
 	expect_refusal("same SID");
@@ -144,4 +149,65 @@ Test(private_keys, a_directory_that_is_none_and_a_file_that_is_a_directory)
 	strcat(directory, "-none");
 	expect_refusal("No such file");
 	directory[strlen(directory) - 5] = '\0';
+}
+
+Test(private_keys, a_key_whose_halves_do_not_belong_together_is_noticed_at_once)
+{
+	put(A ".pem", SEALED_KEY_PEM, 0600);
+	put(B ".pem", made_of_two_halves(), 0600);
+	expect_refusal(B ".pem: the private key does not open what its public key seals");
+}
+
+Test(private_keys, a_pipe_is_no_file_and_nobody_waits_for_its_writer)
+{
+	char path[256];
+	snprintf(path, sizeof(path), "%s/" A ".pem", directory);
+	cr_assert_eq(mkfifo(path, 0600), 0);
+	expect_refusal("not a file");
+}
+
+static unsigned open_descriptors(void)
+{
+	unsigned count = 0;
+	for (int fd = 0; fd < 1024; fd++)
+		count += fcntl(fd, F_GETFD) != -1;
+	return count;
+}
+
+Test(private_keys, loading_leaves_nothing_open)
+{
+	unsigned before = open_descriptors();
+	put(A ".pem", SEALED_KEY_PEM, 0600);
+	cr_assert_eq(load(), 0);
+	cr_assert_eq(open_descriptors(), before);
+	put(B ".pem", "not a key", 0600);
+	expect_refusal(B);
+	cr_assert_eq(open_descriptors(), before);
+}
+
+/* ---- Secrets ---- */
+
+static size_t wiped; /* bytes that held the text of a key */
+
+/* Instead of OpenSSL's own. */
+void OPENSSL_cleanse(void *memory, size_t len)
+{
+	if (memmem(memory, len, "-----BEGIN RSA PRIVATE KEY-----", 31) != NULL)
+		wiped += len;
+	explicit_bzero(memory, len);
+}
+
+Test(private_keys, the_text_of_a_file_is_wiped_whatever_it_was)
+{
+	put(A ".pem", SEALED_KEY_PEM, 0600);
+	wiped = 0;
+	cr_assert_eq(load(), 0);
+	cr_assert_geq(wiped, strlen(SEALED_KEY_PEM));
+
+	static char long_text[70000] = SEALED_KEY_PEM;
+	memset(long_text + strlen(long_text), '\n', sizeof(long_text) - 1 - strlen(long_text));
+	put(A ".pem", long_text, 0600);
+	wiped = 0;
+	expect_refusal("large");
+	cr_assert_geq(wiped, strlen(SEALED_KEY_PEM));
 }
