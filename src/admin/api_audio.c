@@ -263,6 +263,8 @@ static void found(struct archived *archived, int status)
 	if (status != 0 && archived->place == ARCHIVED_LEDGER) {
 		admin_reply_ledger_error(audio->connection, status, &archived->error);
 		audio_free(audio);
+	} else if (status != 0 && archived->place == ARCHIVED_STORE && status != ERR_NOT_FOUND) {
+		refuse(audio, status == ERR_CHECKSUM ? 500 : 502, archived->error.detail);
 	} else if (status != 0) {
 		refuse(audio, 404, archived->error.detail);
 	} else if (!store_reads(audio->admin->options.store)) {

@@ -74,7 +74,7 @@ static int run_errand(struct cmd_ledger *session, struct errand *errand, void (*
 	while (!errand->answered)
 		turn_run(&session->loop);
 	if (errand->status != 0 && archived->place == ARCHIVED_STORE)
-		return cmd_failed("recordings", "cannot delete %s: %s", archived->recording.job.key, archived->error.detail);
+		return cmd_failed("recordings", "%s: %s", archived->recording.job.key, archived->error.detail);
 	if (errand->status != 0)
 		return cmd_failed("recordings", "%s",
 				  archived->error.code != 0 ? archived->error.detail : err_text(errand->status));

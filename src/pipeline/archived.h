@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What was archived, found again: by the API and by `reeld recordings`. The ledger says where it is; it must be where the store of this
- * configuration would put it. Loop thread only.
+ * What was archived, found again: by the API and by `reeld recordings`. Loop thread only.
+ *
+ * Whether the object under the recorded key of this store is the recording is for the store to say, not for the spelling of the URL, which follows the configuration:
+ * the same kind of store, and an object with the recorded length and digest (to show it, by what the store tells; to delete it, by its bytes if need be). Where the
+ * recorded URL is the object's own address, nothing else can be meant, whatever lies there. An object that is not there counts as deleted before only where the URL is
+ * today's; otherwise it may lie elsewhere.
  */
 #ifndef REELD_PIPELINE_ARCHIVED_H
 #define REELD_PIPELINE_ARCHIVED_H
@@ -37,7 +41,8 @@ struct archived {
 
 /*
  * 0 and the stored recording. Else by place: LEDGER, the ledger's error (ERR_NOT_FOUND: no such recording); STATUS, ERR_INVALID: it is not stored;
- * ELSEWHERE, ERR_CONFIG: it is in another store than this one.
+ * ELSEWHERE, ERR_CONFIG: it is in another store than this one; STORE, the store's error (ERR_NOT_FOUND, ERR_CHECKSUM: this is its place, but the object is gone or
+ * another one). A directory is not asked about what has its own address: who opens the file sees.
  */
 void archived_find(struct archived *archived, archived_cb *done);
 /*

@@ -447,6 +447,19 @@ int directory_files_open_object(struct directory_files *files, const char *key, 
 	return error_set(error, ERR_NOT_FOUND, "%s/%s is no file", files->root, key);
 }
 
+int directory_files_look(struct directory_files *files, const char *key, int64_t bytes, struct error *error)
+{
+	int64_t length;
+	int fd;
+	int status = directory_files_open_object(files, key, &fd, &length, error);
+	if (status != 0)
+		return status;
+	close(fd);
+	return length == bytes ? 0
+			       : error_set(error, ERR_CHECKSUM, "%s/%s has %" PRId64 " bytes instead of %" PRId64, files->root,
+					   key, length, bytes);
+}
+
 int directory_files_read(struct directory_files *files, int fd, int64_t offset, void *buffer, size_t size, size_t *len,
 			 struct error *error)
 {

@@ -45,6 +45,8 @@ void directory_temporary_remove(struct directory_files *files, struct directory_
 /* 0, ERR_NOT_FOUND, ERR_CHECKSUM, or an error of reading. */
 int directory_files_verify(struct directory_files *files, const char *key, const struct store_digest *digest,
 			   struct error *error);
+/* The object is there and has so many bytes: 0, ERR_NOT_FOUND, ERR_CHECKSUM, or an error. */
+int directory_files_look(struct directory_files *files, const char *key, int64_t bytes, struct error *error);
 /* Opens the object for reading, following no symbolic link below the root. 0, ERR_NOT_FOUND, or an error. The descriptor is the caller's. */
 int directory_files_open_object(struct directory_files *files, const char *key, int *fd, int64_t *length, struct error *error);
 /* Up to `size` bytes from `offset` on; fewer only at the end of the file. */

@@ -8,7 +8,7 @@
  *   s3_put.c        one upload: what all three ways have in common, and the smallest of them
  *   s3_stream.c     one PUT that streams
  *   s3_multipart.c  parts
- *   s3_request.c    VERIFY, DELETE, PROBE, CLEAN
+ *   s3_request.c    VERIFY, LOOK, DELETE, PROBE, CLEAN
  *   s3_answer.c, s3_xml.c, s3_address.c  pure
  *
  * Whatever is started here ends by a callback from the loop, never inside the starting call.
@@ -168,6 +168,7 @@ struct s3_check {
 	struct s3_store *store;
 	const char *key;
 	struct s3_expected expected;
+	bool look; /* what only reading could tell is taken as right */
 	s3_check_cb *done;
 	void *data;
 	struct error error;

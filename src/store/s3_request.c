@@ -91,8 +91,12 @@ static void verify_done(struct s3_check *check, int status)
 static void verify(struct s3_request *op)
 {
 	const struct store_digest *digest = &op->request->digest;
-	op->check = (struct s3_check){
-		.store = op->store, .key = op->key, .expected = {.bytes = digest->bytes}, .done = verify_done, .data = op};
+	op->check = (struct s3_check){.store = op->store,
+				      .key = op->key,
+				      .expected = {.bytes = digest->bytes},
+				      .look = op->request->op == STORE_LOOK,
+				      .done = verify_done,
+				      .data = op};
 	memcpy(op->check.expected.md5, digest->md5, sizeof(digest->md5));
 	memcpy(op->check.expected.sha256, digest->sha256, sizeof(digest->sha256));
 	s3_check_start(&op->check);
@@ -292,7 +296,7 @@ static void clean_list(struct s3_request *op)
 /* NULL, and the reason in request->error, when it is not begun. */
 static struct s3_request *request_new(struct s3_store *store, struct store_request *request)
 {
-	bool keyed = request->op == STORE_VERIFY || request->op == STORE_DELETE;
+	bool keyed = request->op != STORE_PROBE && request->op != STORE_CLEAN;
 	uint64_t random;
 	if (store->closing) {
 		error_set(&request->error, ERR_CANCELLED, "the store is closing");
@@ -340,6 +344,7 @@ void s3_submit(struct store *base, struct store_request *request)
 	request->impl = op;
 	switch (request->op) {
 	case STORE_VERIFY:
+	case STORE_LOOK:
 		verify(op);
 		break;
 	case STORE_DELETE:

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#define STORE_URL_SIZE 4096 /* longer than any that is recorded */
+
 bool store_key_is_valid(const char *key)
 {
 	bool at_start = true; /* of a component */
@@ -96,6 +98,21 @@ void store_read_close(struct store_read *read, store_read_cb *done)
 int store_url(const struct store *store, const char *key, char *out, size_t size)
 {
 	return store->ops->url(store, key, out, size);
+}
+
+enum store_url_tells store_url_judge(const struct store *store, const char *key, const char *url)
+{
+	static const char files[] = "file://";
+	bool of_directory = strncmp(url, files, sizeof(files) - 1) == 0;
+	char ours[STORE_URL_SIZE];
+	if (of_directory != (strcmp(store->ops->kind, "directory") == 0))
+		return STORE_URL_FOREIGN;
+	bool named = store->ops->url(store, key, ours, sizeof(ours)) == 0 && strcmp(ours, url) == 0;
+	if (store->ops->address == NULL)
+		return named ? STORE_URL_OWN : STORE_URL_OTHER;
+	if (store->ops->address(store, key, ours, sizeof(ours)) == 0 && strcmp(ours, url) == 0)
+		return STORE_URL_OWN;
+	return named ? STORE_URL_NAMED : STORE_URL_OTHER;
 }
 
 int store_link(const struct store *store, const char *key, int64_t valid_s, char *out, size_t size)

@@ -80,6 +80,8 @@ enum store_op {
 	 * ERR_NOT_FOUND, ERR_CHECKSUM.
 	 */
 	STORE_VERIFY,
+	/* The same by what the store tells without reading the object: its length, and a digest where it keeps one. */
+	STORE_LOOK,
 	STORE_DELETE, /* 0 also when there was none */
 	STORE_PROBE,  /* put, get and delete of a small probe object: is the store usable? */
 	STORE_CLEAN,  /* remove leftovers of uploads cut by a crash (older than a day, or this host's) */
@@ -90,7 +92,7 @@ struct store_request {
 	store_cb *done;
 	void *data;
 	const char *key;
-	struct store_digest digest; /* VERIFY; an MD5 of zeros is not known */
+	struct store_digest digest; /* VERIFY, LOOK; an MD5 of zeros is not known */
 	struct error error;
 	int64_t retry_after_ms; /* when it failed: how long the store asked to wait; -1: it did not */
 	/* private */
@@ -134,6 +136,14 @@ void store_read_close(struct store_read *read, store_read_cb *done);
 
 /* The recordingUrl of a key. 0, or ERR_LIMIT when it does not fit. Pure. */
 int store_url(const struct store *store, const char *key, char *out, size_t size);
+/* What a URL that was recorded for a key, perhaps under another configuration, says about its object and this store. */
+enum store_url_tells {
+	STORE_URL_OWN,     /* it is the object's own address here */
+	STORE_URL_NAMED,   /* it is what store_url gives, which leads wherever S3_PUBLIC_URL leads */
+	STORE_URL_OTHER,   /* another place, or this one spelled differently: only the store can tell */
+	STORE_URL_FOREIGN, /* another kind of store */
+};
+enum store_url_tells store_url_judge(const struct store *store, const char *key, const char *url);
 /* A link a browser can open for a while: a presigned URL, or the file:// URL. */
 int store_link(const struct store *store, const char *key, int64_t valid_s, char *out, size_t size);
 /*
@@ -160,6 +170,7 @@ struct store_ops {
 	void (*read_at)(struct store_read *);
 	void (*read_close)(struct store_read *);
 	int (*url)(const struct store *, const char *key, char *out, size_t size);
+	int (*address)(const struct store *, const char *key, char *out, size_t size); /* NULL: as url */
 	int (*link)(const struct store *, const char *key, int64_t valid_s, char *out, size_t size);
 	bool (*up)(const struct store *);
 	void (*close)(struct store *, void (*closed)(void *data), void *data);

@@ -309,6 +309,9 @@ static void request_work(uv_work_t *work)
 	case STORE_VERIFY:
 		op->status = directory_files_verify(files, op->key, &op->request->digest, &op->error);
 		break;
+	case STORE_LOOK:
+		op->status = directory_files_look(files, op->key, op->request->digest.bytes, &op->error);
+		break;
 	case STORE_DELETE:
 		op->status = delete_both(files, op->key, &op->error);
 		break;
@@ -343,7 +346,7 @@ static void request_worked(uv_work_t *work, int cancelled)
 static void directory_submit(struct store *base, struct store_request *request)
 {
 	struct directory_store *store = store_of(base);
-	bool keyed = request->op == STORE_VERIFY || request->op == STORE_DELETE;
+	bool keyed = request->op != STORE_PROBE && request->op != STORE_CLEAN;
 	const char *key = keyed ? request->key : NULL;
 	if (refuse(store, key, &request->error) != 0) {
 		refuse_request(store, request);

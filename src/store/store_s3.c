@@ -115,15 +115,23 @@ static int url_give(struct buffer *url, char *out, size_t size)
 	return status;
 }
 
-static int s3_url(const struct store *base, const char *key, char *out, size_t size)
+static int s3_address(const struct store *base, const char *key, char *out, size_t size)
 {
 	const struct s3_store *store = CONTAINER_OF(base, struct s3_store, store);
 	struct buffer url;
 	buffer_init(&url, URL_BYTES_MAX);
-	if (store->public_url != NULL)
-		(void)s3_address_public_url(store->public_url, key, &url); /* url.failed remembers */
-	else
-		(void)s3_address_url(&store->address, key, &url);
+	(void)s3_address_url(&store->address, key, &url); /* url.failed remembers */
+	return url_give(&url, out, size);
+}
+
+static int s3_url(const struct store *base, const char *key, char *out, size_t size)
+{
+	const struct s3_store *store = CONTAINER_OF(base, struct s3_store, store);
+	struct buffer url;
+	if (store->public_url == NULL)
+		return s3_address(base, key, out, size);
+	buffer_init(&url, URL_BYTES_MAX);
+	(void)s3_address_public_url(store->public_url, key, &url);
 	return url_give(&url, out, size);
 }
 
@@ -268,6 +276,7 @@ static const struct store_ops s3_ops = {
 	.put_abort = s3_put_abort,
 	.submit = s3_submit,
 	.url = s3_url,
+	.address = s3_address,
 	.link = s3_link,
 	.up = s3_up,
 	.close = s3_close,

@@ -263,6 +263,25 @@ def test_what_is_not_where_it_should_be_is_not_shown(stored):
     assert stored.daemon.stop() == 0
 
 
+def test_a_data_dir_that_was_moved_keeps_its_recordings(stored):
+    items = [item for page in stored.pages() for item in page]
+    first, second = items[:2]
+    data = file_of(stored, first)
+    assert stored.daemon.stop() == 0
+    moved = Path(stored.daemon.directory, "moved")
+    Path(stored.daemon.data).rename(moved)
+    stored.daemon.env["DATA_DIR"] = str(moved)
+    stored.daemon.start()
+    assert stored.get(f"/api/recordings/{first['sid']}/audio").body == data
+    assert stored.get(f"/api/recordings/{first['sid']}/audio", Range="bytes=0-9").body == data[:10]
+    assert stored.request("DELETE", f"/api/recordings/{first['sid']}").status == 200
+    assert not Path(moved, first["key"]).exists()
+    Path(moved, second["key"]).unlink()
+    assert stored.get(f"/api/recordings/{second['sid']}/audio").status == 404
+    assert stored.request("DELETE", f"/api/recordings/{second['sid']}").status == 409, "it may lie where it was before"
+    assert stored.daemon.stop() == 0
+
+
 def test_retry_puts_a_dead_one_back_to_work(sandbox, daemon):
     peer = sandbox(count=1, fault="xml-body", fault_attempts=0)
     reeld = daemon(peer, MAX_ATTEMPTS=1, RETRY_MAX="100ms").start()

@@ -82,6 +82,7 @@ static char directory[64];
 static struct store *store; /* of files */
 static bool store_is_closed;
 static struct store_request *removing; /* not answered yet */
+static struct store_request *looking;
 static int link_status;
 
 static int links_url(const struct store *links, const char *key, char *out, size_t size)
@@ -102,9 +103,12 @@ static int links_link(const struct store *links, const char *key, int64_t valid_
 static void links_submit(struct store *links, struct store_request *request)
 {
 	(void)links;
-	cr_assert(request->op == STORE_DELETE && removing == NULL);
+	cr_assert(removing == NULL && looking == NULL);
 	cr_assert_str_eq(request->key, KEY);
-	removing = request;
+	if (request->op == STORE_DELETE)
+		removing = request;
+	else
+		looking = request;
 }
 
 static const struct store_ops links_ops = {.kind = "s3", .submit = links_submit, .url = links_url, .link = links_link};
@@ -117,6 +121,16 @@ static void remove_answered(int status)
 	removing = NULL;
 	if (status != 0)
 		error_set(&request->error, status, "the store refused");
+	request->done(request, status);
+}
+
+static void look_answered(int status)
+{
+	struct store_request *request = looking;
+	cr_assert_not_null(request);
+	looking = NULL;
+	if (status != 0)
+		error_set(&request->error, status, "the store looked");
 	request->done(request, status);
 }
 
@@ -369,6 +383,7 @@ Test(api, deletion_is_the_object_first_and_then_the_ledger)
 	cr_expect_null(removing);
 	ask("DELETE", "/api/recordings/" SID, NULL);
 	answer_get(LEDGER_STORED, "https://another-bucket/" KEY);
+	look_answered(ERR_NOT_FOUND);
 	expect_status(409, 1);
 	ask("DELETE", "/api/recordings/" SID, NULL);
 	answer_get(LEDGER_RUNNING, LINK_URL);
@@ -388,15 +403,18 @@ Test(api, audio_in_a_bucket_is_a_link)
 	open_admin(&links);
 	ask("GET", "/api/recordings/" SID "/audio", NULL);
 	answer_get(LEDGER_STORED, LINK_URL);
+	look_answered(0);
 	expect_status(302, 1);
 	cr_expect(raw_has(&client, "\r\nLocation: " LINK_URL "?X-Amz-Expires=600\r\n"));
 	cr_expect(raw_has(&client, "\r\nCache-Control: no-store\r\n"));
 	ask("GET", "/api/recordings/" SID "/audio?as=link", NULL);
-	answer_get(LEDGER_STORED, LINK_URL);
+	answer_get(LEDGER_STORED, "https://spelled-otherwise/" KEY);
+	look_answered(0);
 	TURN_UNTIL(raw_has(&client, "{\"url\":\"" LINK_URL "?X-Amz-Expires=600\",\"expiresAt\":\"20"));
 	link_status = ERR_CREDENTIALS;
 	ask("GET", "/api/recordings/" SID "/audio", NULL);
 	answer_get(LEDGER_STORED, LINK_URL);
+	look_answered(0);
 	expect_status(503, 1);
 	ask("GET", "/api/recordings/" SID "/audio", NULL);
 	answer_get(LEDGER_STORED, "file:///elsewhere");
@@ -410,6 +428,17 @@ Test(api, audio_in_a_bucket_is_a_link)
 	ask("GET", "/api/recordings/" SID "/audio", NULL);
 	answer(LEDGER_GET, ERR_LEDGER);
 	expect_status(503, 2);
+	static const struct {
+		int looked;
+		int status;
+		unsigned count;
+	} rows[] = {{ERR_NOT_FOUND, 404, 4}, {ERR_CHECKSUM, 500, 1}, {ERR_TIMEOUT, 502, 1}};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		ask("GET", "/api/recordings/" SID "/audio", NULL);
+		answer_get(LEDGER_STORED, LINK_URL);
+		look_answered(rows[i].looked);
+		expect_status(rows[i].status, rows[i].count);
+	}
 }
 
 static void answer_stored_file(size_t bytes)

@@ -20,6 +20,7 @@
 #define DEAD "RE00000000000000000000000000000002"
 #define PENDING "RE00000000000000000000000000000003"
 #define CALL "CA00000000000000000000000000000009"
+#define SHA256 "a40ff3d5900fb7698b8c865041347cb49eccedc8f93945f89629ad104aaecce4" /* of "RIFF" */
 #define KEY "recordings/2023/11/14/" CALL "/" STORED ".wav"
 
 static char directory[64];
@@ -151,7 +152,7 @@ static void fill(void)
 		.op = LEDGER_STORED_OBJECT,
 		.recording_sid = {STORED},
 		.epoch = 1,
-		.object = {.key = KEY, .url = url, .bytes = 4, .sha256 = "00", .content_type = "audio/wav", .duration_s = -1}};
+		.object = {.key = KEY, .url = url, .bytes = 4, .sha256 = SHA256, .content_type = "audio/wav", .duration_s = -1}};
 	wait_for(ledger, &stored);
 	struct ledger_request dead = {.op = LEDGER_FINISH,
 				      .recording_sid = {DEAD},
@@ -300,6 +301,30 @@ Test(ledger_commands, recordings_url_and_delete_reach_the_object)
 	cr_expect_eq(run(cmd_recordings, "recordings", "delete", STORED, NULL), CMD_FAILED);
 	cr_expect_not_null(strstr(err, "is deleted, not stored"));
 	cr_expect_eq(run(cmd_recordings, "recordings", "url", DEAD, NULL), CMD_FAILED);
+}
+
+Test(ledger_commands, recordings_of_a_data_dir_that_was_moved_are_reached)
+{
+	char moved[160];
+	char file[512];
+	fill();
+	snprintf(moved, sizeof(moved), "%s/moved", directory);
+	cr_assert_eq(rename(data_dir, moved), 0);
+	config.data_dir = moved;
+	snprintf(file, sizeof(file), "%s/%s", moved, KEY);
+	cr_expect_eq(run(cmd_recordings, "recordings", "url", STORED, NULL), CMD_OK, "%s", err);
+	cr_expect_not_null(strstr(out, "/moved/" KEY "\n"), "%s", out);
+	FILE *object = fopen(file, "w");
+	fputs("RIFX", object); /* somebody else's, of the same length */
+	fclose(object);
+	cr_expect_eq(run(cmd_recordings, "recordings", "delete", STORED, NULL), CMD_FAILED);
+	cr_expect_not_null(strstr(err, "which is not in the storage of this configuration"), "%s", err);
+	cr_expect_eq(access(file, F_OK), 0, "what is not the recording was deleted");
+	object = fopen(file, "w");
+	fputs("RIFF", object);
+	fclose(object);
+	cr_expect_eq(run(cmd_recordings, "recordings", "delete", STORED, NULL), CMD_OK, "%s", err);
+	cr_expect_neq(access(file, F_OK), 0);
 }
 
 /* ---- table ---- */

@@ -3,9 +3,11 @@
 #include "loop/store/s3_fixture.h"
 #include "loop/support/peer.h"
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/hex.h"
 #include "base/turn.h"
+#include "store/s3_internal.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -175,6 +177,25 @@ Test(s3_faults, closing_does_not_wait_for_another_try)
 	cr_assert_eq(peer_requests(peer), 1);
 	cr_assert_eq(put_abort(&put), 0);
 	support_run_until(&support_store_closed);
+}
+
+/* ---- Names ---- */
+
+Test(s3_faults, a_recorded_url_is_judged_by_the_buckets_address_not_by_the_public_one)
+{
+	options.endpoint = NULL;
+	options.bucket = "recordings-eu";
+	options.public_url = "https://cdn.example.com/x";
+	s3_fixture_reopen(&options);
+	static const char *const west = "https://recordings-eu.s3.eu-west-1.amazonaws.com/" KEY;
+	cr_expect_eq(store_url_judge(store, KEY, "https://recordings-eu.s3.us-east-1.amazonaws.com/" KEY), STORE_URL_OWN);
+	cr_expect_eq(store_url_judge(store, KEY, "https://cdn.example.com/x/" KEY), STORE_URL_NAMED);
+	cr_expect_eq(store_url_judge(store, KEY, "https://s3.us-east-1.amazonaws.com/recordings-eu/" KEY), STORE_URL_OTHER);
+	cr_expect_eq(store_url_judge(store, KEY, "https://recordings-us.s3.us-east-1.amazonaws.com/" KEY), STORE_URL_OTHER);
+	cr_expect_eq(store_url_judge(store, KEY, "file:///var/lib/reeld/" KEY), STORE_URL_FOREIGN);
+	cr_expect_eq(store_url_judge(store, KEY, west), STORE_URL_OTHER);
+	s3_store_set_region(CONTAINER_OF(store, struct s3_store, store), "eu-west-1");
+	cr_expect_eq(store_url_judge(store, KEY, west), STORE_URL_OWN, "what was learned counts");
 }
 
 /* ---- Learning ---- */
@@ -420,6 +441,15 @@ Test(s3_faults, an_object_without_comparable_headers_is_read_and_hashed)
 	struct request request = {.request.digest = digest_of_peer_body(3000000)};
 	cr_assert_eq(submit(&request, STORE_VERIFY, KEY), 0, "%s", request.request.error.detail);
 	request.request.digest.sha256[0] ^= 1;
+	cr_assert_eq(peer_requests(peer), 2);
+}
+
+Test(s3_faults, to_look_at_an_object_is_one_request)
+{
+	START({.answer = HEAD_OF("3000000", "ETag: \"abc-2\"\r\n")}, {.answer = HEAD_OF("2999999", "ETag: \"abc-2\"\r\n")});
+	struct request request = {.request.digest = digest_of_peer_body(3000000)};
+	cr_assert_eq(submit(&request, STORE_LOOK, KEY), 0, "%s", request.request.error.detail);
+	cr_assert_eq(submit(&request, STORE_LOOK, KEY), ERR_CHECKSUM);
 	cr_assert_eq(peer_requests(peer), 2);
 }
 

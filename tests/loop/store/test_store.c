@@ -126,6 +126,12 @@ Test(store, verify_compares_bytes_and_checksum_and_says_what_is_missing)
 	cr_assert_eq(submit(&request, STORE_VERIFY, key), ERR_CHECKSUM);
 	cr_assert(request.request.error.detail[0] != '\0');
 	cr_assert_eq(verify_bytes(key, SLICE("contents")), ERR_CHECKSUM);
+	request.request.digest = digest_of(SLICE("content"));
+	cr_assert_eq(submit(&request, STORE_LOOK, key), 0);
+	cr_assert_eq(submit(&request, STORE_LOOK, factory_key("none.wav")), ERR_NOT_FOUND);
+	request.request.digest = digest_of(SLICE("contents"));
+	cr_assert_eq(submit(&request, STORE_LOOK, key), ERR_CHECKSUM);
+	cr_assert(request.request.error.detail[0] != '\0');
 	cr_assert_eq(verify_bytes(factory_key("none.wav"), SLICE("content")), ERR_NOT_FOUND);
 	cr_assert(store_up(store));
 }
