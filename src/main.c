@@ -23,7 +23,7 @@ struct command {
 static const struct command commands[] = {
 	{"serve", cmd_serve, "run the daemon (the default)", "reeld serve", NULL},
 	{"demo", cmd_demo, "archive a few recordings from a sandbox; no account needed",
-	 "reeld demo [--count N] [--data-dir DIR] [--size SIZE]", NULL},
+	 "reeld demo [--count N] [--data-dir DIR] [--size SIZE] [--calls]", NULL},
 	{"sandbox", cmd_sandbox, "run a local stand-in for Twilio", "", cmd_sandbox_help},
 	{"check", cmd_check, "validate the configuration and reach every dependency", "reeld check", NULL},
 	{"migrate", cmd_migrate, "apply database migrations", "reeld migrate", NULL},

@@ -215,8 +215,7 @@ static void reply_link(struct audio *audio, const char *url, int64_t expires_ms)
 	buffer_append_char(&body, '{');
 	json_text(&body, "url", url);
 	json_time(&body, "expiresAt", expires_ms);
-	if (!body.failed)
-		body.data[body.len - 1] = '}';
+	json_end(&body);
 	admin_reply_json(audio->connection, &body);
 	buffer_free(&body);
 }

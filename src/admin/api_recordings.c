@@ -12,6 +12,9 @@
 
 #define LIST_DEFAULT 50
 #define LIST_MAX 200
+/* So many are put back in one transaction: a daemon is not kept from its ledger for long. */
+#define RETRY_DEFAULT 500
+#define RETRY_MAX 1000
 #define BODY_MAX ((size_t)4 << 20)
 
 struct api_call {
@@ -72,11 +75,34 @@ static void listed(struct ledger_request *request, int status)
 	}
 	buffer_append_cstr(&body, "],");
 	json_text(&body, "nextCursor", request->next_cursor);
-	if (!body.failed)
-		body.data[body.len - 1] = '}'; /* for the comma */
+	json_end(&body);
 	admin_reply_json(call->connection, &body);
 	buffer_free(&body);
 	call_end(call);
+}
+
+/* False when it is no number from 1 to `most`. */
+static bool read_limit(struct slice query, size_t fallback, size_t most, size_t *limit)
+{
+	char text[64];
+	char *end;
+	enum admin_query_result result = admin_query_get(query, "limit", text, sizeof(text));
+	*limit = fallback;
+	if (result == QUERY_ABSENT)
+		return true;
+	errno = 0;
+	*limit = strtoul(text, &end, 10);
+	return result == QUERY_FOUND && text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0 && *limit >= 1 &&
+	       *limit <= most;
+}
+
+/* NULL, or what is wrong. */
+static const char *read_cursor(struct slice query, struct api_call *call)
+{
+	if (admin_query_get(query, "cursor", call->cursor, sizeof(call->cursor)) == QUERY_BAD)
+		return "cursor: want the nextCursor of the page before";
+	call->request.cursor = call->cursor;
+	return NULL;
 }
 
 /* NULL, or what is wrong with the parameters. */
@@ -96,21 +122,9 @@ static const char *read_list_query(struct slice query, struct api_call *call)
 				    !sid_parse(q, "CA", &request->of) && !sid_parse(q, "CF", &request->of)))
 		return "q: want a whole RecordingSid, CallSid or ConferenceSid";
 
-	result = admin_query_get(query, "limit", text, sizeof(text));
-	request->limit = LIST_DEFAULT;
-	if (result != QUERY_ABSENT) {
-		char *end;
-		errno = 0;
-		unsigned long limit = strtoul(text, &end, 10);
-		if (result == QUERY_BAD || text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || limit < 1 ||
-		    limit > LIST_MAX)
-			return "limit: want a number from 1 to 200";
-		request->limit = limit;
-	}
-	if (admin_query_get(query, "cursor", call->cursor, sizeof(call->cursor)) == QUERY_BAD)
-		return "cursor: want the nextCursor of the page before";
-	request->cursor = call->cursor;
-	return NULL;
+	if (!read_limit(query, LIST_DEFAULT, LIST_MAX, &request->limit))
+		return "limit: want a number from 1 to 200";
+	return read_cursor(query, call);
 }
 
 void admin_on_recordings(struct admin *admin, struct connection *connection, const struct request *request, const struct sid *sid)
@@ -150,8 +164,7 @@ static void got(struct ledger_request *request, int status)
 		json_time(&body, "at", audit->at_ms);
 		json_text(&body, "what", audit->what);
 		json_text(&body, "detail", audit->detail);
-		if (!body.failed)
-			body.data[body.len - 1] = '}';
+		json_end(&body);
 	}
 	buffer_append_cstr(&body, "]}");
 	admin_reply_json(call->connection, &body);
@@ -202,10 +215,15 @@ void admin_on_recording(struct admin *admin, struct connection *connection, cons
 
 /* ---- retry ---- */
 
+static void tell_requeued(const struct admin *admin)
+{
+	if (admin->options.requeued != NULL && !admin_is_closing(admin))
+		admin->options.requeued(admin->options.data);
+}
+
 static void retried(struct ledger_request *request, int status)
 {
 	struct api_call *call = request->data;
-	struct admin *admin = call->admin;
 	if (status != 0) {
 		admin_reply_ledger_error(call->connection, status, &request->error);
 	} else if (request->changed == 0) {
@@ -214,8 +232,7 @@ static void retried(struct ledger_request *request, int status)
 	} else {
 		log_event(LOG_INFO, "api.retried", LOG_STR("recording_sid", request->recording_sid.text));
 		reply_status(call->connection, &request->recording_sid, "pending");
-		if (admin->options.requeued != NULL && !admin_is_closing(admin))
-			admin->options.requeued(admin->options.data);
+		tell_requeued(call->admin);
 	}
 	call_end(call);
 }
@@ -228,4 +245,54 @@ void admin_on_retry(struct admin *admin, struct connection *connection, const st
 		return;
 	call->request = (struct ledger_request){.op = LEDGER_RETRY, .recording_sid = *sid, .by = "api"};
 	submit(call, retried);
+}
+
+static void retried_dead(struct ledger_request *request, int status)
+{
+	struct api_call *call = request->data;
+	if (status != 0) {
+		admin_reply_ledger_error(call->connection, status, &request->error);
+		call_end(call);
+		return;
+	}
+	struct buffer body;
+	buffer_init(&body, 256);
+	buffer_printf(&body, "{\"retried\":%zu,", request->changed);
+	json_text(&body, "nextCursor", request->next_cursor);
+	json_end(&body);
+	admin_reply_json(call->connection, &body);
+	buffer_free(&body);
+	if (request->changed > 0) {
+		log_event(LOG_INFO, "api.retried_dead", LOG_U64("count", request->changed));
+		tell_requeued(call->admin);
+	}
+	call_end(call);
+}
+
+/* Which ones has to be said, although there is only one choice: a request that means one recording and lost its SID must not mean all. */
+static const char *read_retry_query(struct slice query, struct api_call *call)
+{
+	char text[16];
+	enum admin_query_result result = admin_query_get(query, "status", text, sizeof(text));
+	if (result != QUERY_FOUND || strcmp(text, "dead") != 0)
+		return "status: want dead, the only ones that are put back together";
+	if (!read_limit(query, RETRY_DEFAULT, RETRY_MAX, &call->request.limit))
+		return "limit: want a number from 1 to 1000";
+	return read_cursor(query, call);
+}
+
+void admin_on_retry_dead(struct admin *admin, struct connection *connection, const struct request *request, const struct sid *sid)
+{
+	(void)sid;
+	struct api_call *call = call_begin(admin, connection);
+	if (call == NULL)
+		return;
+	call->request = (struct ledger_request){.op = LEDGER_RETRY, .all_dead = true, .by = "api"};
+	const char *wrong = read_retry_query(request->query, call);
+	if (wrong != NULL) {
+		admin_reply_error(connection, 400, NULL, wrong);
+		call_end(call);
+		return;
+	}
+	submit(call, retried_dead);
 }

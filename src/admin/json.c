@@ -41,6 +41,12 @@ static void drop_comma(struct buffer *out)
 		out->len--;
 }
 
+void json_end(struct buffer *out)
+{
+	drop_comma(out);
+	buffer_append_char(out, '}');
+}
+
 void json_recording(struct buffer *out, const struct ledger_recording *recording)
 {
 	const struct ledger_job *job = &recording->job;

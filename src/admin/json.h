@@ -10,6 +10,8 @@
 void json_text(struct buffer *out, const char *name, const char *text);
 /* "name":"2026-11-26T08:30:00.123Z", ; -1 is null. */
 void json_time(struct buffer *out, const char *name, int64_t ms);
+/* Closes the object: the brace takes the place of the comma behind its last member. */
+void json_end(struct buffer *out);
 /* "name":number, ; null_value is null. */
 void json_number(struct buffer *out, const char *name, int64_t value, int64_t null_value);
 

@@ -25,7 +25,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define USAGE "reeld demo [--count N] [--data-dir DIR] [--size SIZE]"
+#define USAGE "reeld demo [--count N] [--data-dir DIR] [--size SIZE] [--calls]"
 #define DEMO_MAX_COUNT 1000000
 #define DEMO_POLL_MS 100
 #define DEMO_PATIENCE_MS 60000
@@ -50,6 +50,7 @@ struct demo {
 	char api_base[64];
 	char target[96];
 	uint64_t count;
+	bool calls;
 	uint64_t bytes_min;
 	uint64_t bytes_max;
 	uv_loop_t loop;
@@ -355,7 +356,8 @@ static int start_services(struct demo *demo)
 		return -1;
 	}
 	app_on_outcome(demo->app, on_outcome, demo);
-	snprintf(demo->target, sizeof(demo->target), "http://127.0.0.1:%d/api/twilio/recording", app_public_port(demo->app));
+	snprintf(demo->target, sizeof(demo->target), "http://127.0.0.1:%d/api/twilio/%s", app_public_port(demo->app),
+		 demo->calls ? "incoming" : "recording");
 	start_handles(demo);
 	demo->started_ns = clock_mono_ns();
 	demo->active_ns = demo->started_ns;
@@ -363,6 +365,7 @@ static int start_services(struct demo *demo)
 						    .count = demo->count,
 						    .target = demo->target,
 						    .retry = true,
+						    .calls = demo->calls,
 						    .event_cb = on_event,
 						    .data = demo};
 	int code = sandbox_start_callbacks(demo->sandbox, &delivery, &error);
@@ -416,7 +419,10 @@ static int take_arguments(struct demo *demo, int argc, char **argv, const char *
 	const char *count = NULL;
 	const char *size = NULL;
 	char problem[256];
-	const struct argument table[] = {{"--count", &count, NULL}, {"--data-dir", data_dir, NULL}, {"--size", &size, NULL}};
+	const struct argument table[] = {{"--count", &count, NULL},
+					 {"--data-dir", data_dir, NULL},
+					 {"--size", &size, NULL},
+					 {"--calls", NULL, &demo->calls}};
 	if (arguments_parse(argc, argv, table, sizeof(table) / sizeof(table[0]), problem, sizeof(problem)) != 0)
 		return cmd_usage_error("demo", USAGE, "%s", problem);
 	if (!argument_number(count, DEMO_MAX_COUNT, &demo->count) || demo->count == 0)

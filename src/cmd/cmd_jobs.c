@@ -154,17 +154,18 @@ static int jobs_retry_all(struct cmd_ledger *session)
 	int status = cmd_ledger_run(session, &counts);
 	int64_t dead = counts.counts[LEDGER_DEAD];
 	ledger_request_release(&counts);
-	for (size_t changed = 1; status == 0 && changed > 0;) {
-		struct ledger_request request = {.op = LEDGER_RETRY, .all_dead = true, .limit = RETRY_STEP};
-		status = cmd_ledger_run(session, &request);
-		changed = request.changed;
-		total += changed;
+	char cursor[sizeof(((struct ledger_request *)NULL)->next_cursor)] = "";
+	do {
+		struct ledger_request request = {.op = LEDGER_RETRY, .all_dead = true, .limit = RETRY_STEP, .cursor = cursor};
+		status = status != 0 ? status : cmd_ledger_run(session, &request);
+		total += request.changed;
+		memcpy(cursor, request.next_cursor, sizeof(cursor));
 		ledger_request_release(&request);
-		if (progress && changed > 0) {
+		if (progress && total > 0) {
 			printf("\r%zu of %" PRId64, total, dead);
 			fflush(stdout);
 		}
-	}
+	} while (status == 0 && cursor[0] != '\0');
 	printf("%s%zu put back\n", progress && total > 0 ? "\r\033[K" : "", total);
 	return status == 0 ? CMD_OK : CMD_FAILED;
 }

@@ -44,7 +44,12 @@ const char cmd_sandbox_help[] =
 	"  --days N              recordings are spread over the last N days (1)\n"
 	"  --rate N              callbacks a second (0: as fast as they are answered)\n"
 	"  --concurrency N       callbacks under way at once (64)\n"
-	"  --retry               try a callback again like Twilio with #rc=5&rp=all\n"
+	"  --calls               whole calls: --target is the URL that answers them, like "
+	"http://127.0.0.1:8080/api/twilio/incoming; "
+	"status\n"
+	"                        callbacks go to its sibling /status, a recording's to where the TwiML says; --rate is calls a "
+	"second\n"
+	"  --retry               try a callback again like Twilio with #rc=5&rp=all, whatever the fragment of its URL says\n"
 	"  --exit-when-done      end when each acknowledged recording was fetched; exit 1 when one was not, or a callback "
 	"failed\n"
 	"  --size SIZE           of a recording, like 1MB, 64KiB or a range 10KB-2MB (64KiB)\n"
@@ -154,6 +159,7 @@ static int take_arguments(struct sandbox_command *command, int argc, char **argv
 		{"--days", &texts.days, NULL},
 		{"--rate", &texts.rate, NULL},
 		{"--concurrency", &texts.concurrency, NULL},
+		{"--calls", NULL, &command->delivery.calls},
 		{"--retry", NULL, &command->delivery.retry},
 		{"--exit-when-done", NULL, &command->exit_when_done},
 		{"--size", &texts.size, NULL},
@@ -172,8 +178,9 @@ static int take_arguments(struct sandbox_command *command, int argc, char **argv
 	if (status != CMD_OK)
 		return status;
 	if (command->options.target == NULL) {
-		if (command->exit_when_done)
-			return cmd_usage_error("sandbox", USAGE, "--exit-when-done needs --target");
+		if (command->exit_when_done || command->delivery.calls)
+			return cmd_usage_error("sandbox", USAGE, "%s needs --target",
+					       command->exit_when_done ? "--exit-when-done" : "--calls");
 		command->options.existing += command->count;
 	} else if (command->count == 0) {
 		command->count = MODEL_MAX_RECORDINGS - command->options.existing;
@@ -192,6 +199,9 @@ static void print_summary(const struct sandbox_command *command)
 	       " refused, %" PRIu64 " failed, %" PRIu64 " retries\n",
 	       stats.callbacks.sent, stats.callbacks.duplicates, stats.callbacks.in_progress, stats.callbacks.acknowledged,
 	       stats.callbacks.refused, stats.callbacks.failed, stats.callbacks.retried);
+	if (stats.callbacks.calls > 0)
+		printf("calls: %" PRIu64 " (%" PRIu64 " answers that were no TwiML)\n", stats.callbacks.calls,
+		       stats.callbacks.bad_twiml);
 	printf("requests: %" PRIu64 " media, %" PRIu64 " recording, %" PRIu64 " call, %" PRIu64 " list, %" PRIu64
 	       " delete, %" PRIu64 " other; %" PRIu64 " unauthorized; %" PRIu64 " media bytes\n",
 	       stats.requests[SANDBOX_MEDIA], stats.requests[SANDBOX_RECORDING], stats.requests[SANDBOX_CALL],

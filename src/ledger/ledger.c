@@ -100,9 +100,8 @@ bool ledger_means_down(int status)
 	return status == ERR_LEDGER || status == ERR_NO_SPACE || status == ERR_DENIED || status == ERR_NOMEM;
 }
 
-int ledger_parse_cursor(struct ledger_request *request, int64_t *before)
+int ledger_parse_cursor(struct ledger_request *request, int64_t *id)
 {
-	*before = INT64_MAX;
 	if (request->cursor == NULL || request->cursor[0] == '\0')
 		return 0;
 	char *end;
@@ -110,7 +109,7 @@ int ledger_parse_cursor(struct ledger_request *request, int64_t *before)
 	long long value = strtoll(request->cursor, &end, 10);
 	if (errno != 0 || *end != '\0' || value < 1)
 		return error_set(&request->error, ERR_INVALID, "not a cursor of this list");
-	*before = value;
+	*id = value;
 	return 0;
 }
 

@@ -250,11 +250,15 @@ struct ledger_request {
 	struct ledger_call call;           /* CREATE_CALL */
 	const struct sid *sids;            /* LACKING: `count` of them, at most LEDGER_LACKING_MAX, each once */
 	struct ledger_reconcile reconcile; /* RECONCILE_*; in and out */
-	bool all_dead;                     /* RETRY: dead ones, oldest first, `limit` of them; again until `changed` is 0 */
-	int status_filter;                 /* LIST: enum ledger_status, -1: any, -2: anything not at its end (jobs list) */
-	const char *key_prefix;            /* LIST: or NULL */
-	const char *cursor;                /* LIST: from a previous next_cursor, or NULL */
-	size_t limit;                      /* LIST, RETRY all_dead: at most 1000, which 0 means too. LACKING: see waiting */
+	/*
+	 * RETRY: dead ones, oldest first, `limit` of them; again from next_cursor on until that is "". Those that die again meanwhile lie behind the
+	 * cursor: going through all of them comes to an end.
+	 */
+	bool all_dead;
+	int status_filter;      /* LIST: enum ledger_status, -1: any, -2: anything not at its end (jobs list) */
+	const char *key_prefix; /* LIST: or NULL */
+	const char *cursor;     /* LIST, RETRY all_dead: from a previous next_cursor, or NULL */
+	size_t limit;           /* LIST, RETRY all_dead: at most 1000, which 0 means too. LACKING: see waiting */
 	struct sid
 		of; /* LIST: only the recording (RE), or those of the call (CA) or conference (CF); any but -2 as filter, no prefix */
 	const char *by; /* RETRY, DELETED_OBJECT: who asked, for the trail ("api"); NULL: "request" */
@@ -271,7 +275,7 @@ struct ledger_request {
 	int64_t oldest_ms;             /* COUNTS: since when the oldest pending one waits (Twilio's `completed` came); -1: none */
 	struct ledger_recording *recordings; /* LIST, GET */
 	size_t recording_count;
-	char next_cursor[64];       /* LIST: "" at the end */
+	char next_cursor[64];       /* LIST, RETRY all_dead: "" at the end */
 	struct ledger_audit *audit; /* GET: oldest first, at most 200 */
 	size_t audit_count;
 	struct ledger_stats *stats; /* STATS */

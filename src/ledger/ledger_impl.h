@@ -22,8 +22,8 @@ void ledger_settle(struct ledger_request *request, int status, const struct erro
 /* Errors that say that the ledger does not work, not that the request was wrong. */
 bool ledger_means_down(int status);
 
-/* LIST: the id of the last row of the page before, INT64_MAX for none; 0 or ERR_INVALID with words. How many rows a page or a step has. */
-int ledger_parse_cursor(struct ledger_request *request, int64_t *before);
+/* LIST, RETRY: the id of the last row of the page before, left alone when there was none; 0 or ERR_INVALID with words. How many rows a page or a step has. */
+int ledger_parse_cursor(struct ledger_request *request, int64_t *id);
 size_t ledger_page_size(const struct ledger_request *request);
 
 /* LACKING: room for the standings, all MISSING. 0, ERR_NOMEM, ERR_LIMIT. */

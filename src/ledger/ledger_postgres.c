@@ -67,7 +67,7 @@ static const struct {
 	[LEDGER_COUNTS] = {ledger_postgres_send_counts, ledger_postgres_receive_counts, LANE_PEOPLE},
 	[LEDGER_LIST] = {ledger_postgres_send_list, ledger_postgres_receive_list, LANE_PEOPLE},
 	[LEDGER_GET] = {ledger_postgres_send_get, ledger_postgres_receive_get, LANE_JOBS},
-	[LEDGER_RETRY] = {ledger_postgres_send_retry, ledger_postgres_receive_changed, LANE_PEOPLE},
+	[LEDGER_RETRY] = {ledger_postgres_send_retry, ledger_postgres_receive_retry, LANE_PEOPLE},
 	[LEDGER_DROP] = {ledger_postgres_send_drop, ledger_postgres_receive_changed, LANE_PEOPLE},
 	[LEDGER_DELETED_OBJECT] = {ledger_postgres_send_deleted_object, ledger_postgres_receive_changed, LANE_PEOPLE},
 	[LEDGER_LACKING] = {ledger_postgres_send_lacking, ledger_postgres_receive_lacking, LANE_PEOPLE},

@@ -101,7 +101,7 @@ static void send_list_of(const struct ledger_request *request, enum ledger_of of
 int ledger_postgres_send_list(struct ledger_request *request, const char *owner, struct pg_batch *batch)
 {
 	size_t limit = ledger_page_size(request);
-	int64_t before;
+	int64_t before = INT64_MAX;
 	(void)owner;
 	int status = ledger_parse_cursor(request, &before);
 	if (status != 0)
@@ -200,9 +200,24 @@ int ledger_postgres_send_retry(struct ledger_request *request, const char *owner
 	(void)owner;
 	if (!request->all_dead)
 		return send_signed_change(request, batch, QUERY_RETRY);
+	int64_t after = 0;
+	int status = ledger_parse_cursor(request, &after);
+	if (status != 0)
+		return status;
 	pg_query(batch, QUERY_RETRY_DEAD);
 	pg_bind_i64(batch, (int64_t)ledger_page_size(request));
 	pg_bind_text(batch, ledger_by(request));
+	pg_bind_i64(batch, after);
+	return 0;
+}
+
+int ledger_postgres_receive_retry(struct ledger_request *request, const struct pg_result *const *results, size_t count)
+{
+	if (!request->all_dead)
+		return ledger_postgres_receive_changed(request, results, count);
+	request->changed = (size_t)pg_i64(results[0], 0, 0, 0);
+	if (request->changed == ledger_page_size(request))
+		snprintf(request->next_cursor, sizeof(request->next_cursor), "%" PRId64, pg_i64(results[0], 0, 1, 0));
 	return 0;
 }
 
@@ -222,7 +237,7 @@ int ledger_postgres_send_deleted_object(struct ledger_request *request, const ch
 int ledger_postgres_receive_changed(struct ledger_request *request, const struct pg_result *const *results, size_t count)
 {
 	(void)count;
-	if (pg_rows(results[0]) == 0 && !request->all_dead)
+	if (pg_rows(results[0]) == 0)
 		return error_set(&request->error, ERR_NOT_FOUND, "no recording %s in the ledger", request->recording_sid.text);
 	for (size_t row = 0; row < pg_rows(results[0]); row++)
 		request->changed += pg_bool(results[0], row, 0);

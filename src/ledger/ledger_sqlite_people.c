@@ -87,7 +87,7 @@ int ledger_sqlite_list(struct ledger_run *run)
 {
 	struct ledger_request *request = run->request;
 	size_t limit = ledger_page_size(request);
-	int64_t before;
+	int64_t before = INT64_MAX;
 	int status = ledger_parse_cursor(request, &before);
 	if (status != 0)
 		return status;
@@ -167,12 +167,18 @@ static int retry_one(struct ledger_run *run, int64_t id)
 
 static int retry_dead(struct ledger_run *run)
 {
-	size_t limit = ledger_page_size(run->request);
-	int64_t *ids = ledger_arena_alloc(run->request, limit, sizeof(*ids));
+	struct ledger_request *request = run->request;
+	size_t limit = ledger_page_size(request);
+	int64_t after = 0;
+	int status = ledger_parse_cursor(request, &after);
+	if (status != 0)
+		return status;
+	int64_t *ids = ledger_arena_alloc(request, limit, sizeof(*ids));
 	if (ids == NULL)
-		return error_set(&run->request->error, ERR_NOMEM, "out of memory for %zu rows", limit);
+		return error_set(&request->error, ERR_NOMEM, "out of memory for %zu rows", limit);
 	size_t count = 0;
 	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, STMT_DEAD);
+	sqlite_bind_i64(stmt, after);
 	sqlite_bind_i64(stmt, (int64_t)limit);
 	int row;
 	while ((row = sqlite_stmt_step(stmt)) == 1)
@@ -180,6 +186,8 @@ static int retry_dead(struct ledger_run *run)
 	sqlite_stmt_end(stmt);
 	for (size_t i = 0; row == 0 && i < count; i++)
 		row = retry_one(run, ids[i]);
+	if (row == 0 && count == limit)
+		snprintf(request->next_cursor, sizeof(request->next_cursor), "%" PRId64, ids[count - 1]);
 	return row;
 }
 

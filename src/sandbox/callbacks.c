@@ -1,24 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A cursor names the next event; a slot carries one event from its first try to its end. The pump moves events from the cursor into free slots as the rate
- * allows and repeats what waits for a retry; it runs from the timer and after each answer, never inside callbacks_start.
- *
- * Parameters, their order and the headers: as captured from Twilio (docs/sandbox.md names what was captured and what is a guess).
+ * allows and repeats what waits for a retry; it runs from the timer and after each answer, never inside callbacks_start. With whole calls a slot carries a call:
+ * each webhook of its script follows when the one before has ended.
  */
 #include "sandbox/callbacks.h"
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "sandbox/call_script.h"
+#include "sandbox/callback_cursor.h"
+#include "sandbox/callback_form.h"
+#include "sandbox/callback_url.h"
 #include "sandbox/random.h"
+#include "sandbox/twiml_read.h"
 
 #include <inttypes.h>
-#include <reeld/signature.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define WINDOW 32 /* recordings whose callbacks are mixed with each other */
 #define MAX_BODY 4096
-#define MAX_FIELDS 13
 #define DEFAULT_CONCURRENCY 64
 #define CONNECT_TIMEOUT_MS 5000
 #define TOTAL_TIMEOUT_MS 15000
@@ -26,27 +27,7 @@
 #define NS_PER_MS UINT64_C(1000000)
 #define BURST_SECONDS 0.05
 
-enum { TOKEN_SALT = 77, ORDER_SALT = 78 };
-
-struct callback_event {
-	uint64_t index;
-	unsigned copy; /* 0: the first of its recording */
-	bool in_progress;
-};
-
-/*
- * Goes through the recordings in windows, each twice: first the callbacks and the duplicates that come at the same time, then the late duplicates and
- * the in-progress events that should have come before.
- */
-struct callback_cursor {
-	uint64_t next; /* first recording behind the window */
-	uint64_t end;
-	uint64_t order[WINDOW];
-	size_t filled;
-	size_t position;
-	bool second_pass;
-	unsigned copy;
-};
+enum { TOKEN_SALT = 77 };
 
 struct callback_slot {
 	struct http_client_request request;
@@ -59,6 +40,11 @@ struct callback_slot {
 	uint64_t first_ns;
 	uint64_t due_ns;
 	struct buffer body;
+	/* of a call */
+	struct call_script script;
+	struct callback_url recording_url; /* as the TwiML named it; "" before, and when it named none */
+	bool wants_in_progress;
+	bool wants_completed;
 };
 
 struct callbacks {
@@ -67,7 +53,8 @@ struct callbacks {
 	struct callbacks_stats stats;
 	uv_timer_t timer;
 	struct callbacks_delivery delivery;
-	char target[1024];
+	struct callback_url target;
+	struct callback_url status_target; /* of calls */
 	bool running;
 	bool stopping;
 	struct callback_cursor cursor;
@@ -88,143 +75,21 @@ struct callbacks {
 
 static void pump(struct callbacks *callbacks);
 
-/* ---- which event comes next ---- */
-
-static void cursor_fill(struct callbacks *callbacks)
-{
-	struct callback_cursor *cursor = &callbacks->cursor;
-	bool shuffle = callbacks->options.faults->rate[FAULT_REORDER] > 0;
-	cursor->filled = 0;
-	cursor->position = 0;
-	cursor->copy = 0;
-	cursor->second_pass = false;
-	while (cursor->filled < WINDOW && cursor->next < cursor->end)
-		cursor->order[cursor->filled++] = cursor->next++;
-	for (size_t i = cursor->filled; shuffle && i > 1; i--) {
-		size_t j = (size_t)(scramble3(callbacks->options.seed, cursor->order[i - 1], ORDER_SALT) % i);
-		uint64_t swap = cursor->order[i - 1];
-		cursor->order[i - 1] = cursor->order[j];
-		cursor->order[j] = swap;
-	}
-}
-
-/* The next event of the recording at the cursor in this pass; false when it has none left. */
-static bool cursor_take_here(struct callbacks *callbacks, struct callback_event *event)
-{
-	struct callback_cursor *cursor = &callbacks->cursor;
-	const struct callbacks_options *options = &callbacks->options;
-	uint64_t index = cursor->order[cursor->position];
-	if (fault_trunk(options->faults, options->seed, index))
-		return false;
-	unsigned copies = fault_lost(options->faults, options->seed, index)
-				  ? 0
-				  : 1 + fault_duplicates(options->faults, options->seed, index);
-	while (cursor->copy < copies) {
-		unsigned copy = cursor->copy++;
-		bool late = copy > 0 && fault_duplicate_late(options->seed, index, copy - 1);
-		if (late == cursor->second_pass) {
-			*event = (struct callback_event){.index = index, .copy = copy};
-			return true;
-		}
-	}
-	if (cursor->second_pass && cursor->copy == copies) {
-		cursor->copy++;
-		*event = (struct callback_event){.index = index, .copy = copies, .in_progress = true};
-		return fault_reordered(options->faults, options->seed, index);
-	}
-	return false;
-}
-
-static bool cursor_next(struct callbacks *callbacks, struct callback_event *event)
-{
-	struct callback_cursor *cursor = &callbacks->cursor;
-	for (;;) {
-		while (cursor->position < cursor->filled) {
-			if (cursor_take_here(callbacks, event))
-				return true;
-			cursor->position++;
-			cursor->copy = 0;
-		}
-		if (!cursor->second_pass && cursor->filled > 0) {
-			cursor->second_pass = true;
-			cursor->position = 0;
-			continue;
-		}
-		if (cursor->next >= cursor->end)
-			return false;
-		cursor_fill(callbacks);
-	}
-}
-
 /* ---- one event ---- */
 
-static void add_field(struct reeld_form_field *fields, size_t *count, const char *name, const char *value)
+static const struct callback_url *slot_url(const struct callback_slot *slot)
 {
-	REQUIRE(*count < MAX_FIELDS);
-	fields[(*count)++] = (struct reeld_form_field){name, strlen(name), value, strlen(value)};
-}
-
-/* The body in Twilio's order, and its signature (which sorts the fields, so it comes last). */
-static int write_event(struct callback_slot *slot, char signature[REELD_SIGNATURE_SIZE])
-{
-	struct callbacks *callbacks = slot->owner;
-	const struct model_recording *recording = &slot->recording;
-	const char *account = callbacks->options.account_sid;
-	struct reeld_form_field fields[MAX_FIELDS];
-	size_t count = 0;
-	char url[160];
-	char start[CLOCK_RFC2822_SIZE];
-	char duration[24];
-	char encryption[TWILIO_ENCRYPTION_TEXT_SIZE];
-	const struct sealing *sealing = model_sealing(callbacks->options.model);
-
-	snprintf(url, sizeof(url), "https://api.twilio.com/2010-04-01/Accounts/%s/Recordings/%s", account,
-		 recording->recording_sid.text);
-	snprintf(duration, sizeof(duration), "%" PRIu64, recording->duration_s);
-	clock_format_rfc2822(recording->start_ms, start);
-	add_field(fields, &count, "RecordingSource", "StartCallRecordingAPI");
-	add_field(fields, &count, "RecordingTrack", "both");
-	add_field(fields, &count, "RecordingSid", recording->recording_sid.text);
-	add_field(fields, &count, "RecordingUrl", url);
-	add_field(fields, &count, "RecordingStatus", slot->event.in_progress ? "in-progress" : "completed");
-	add_field(fields, &count, "RecordingChannels", recording->channels == 2 ? "2" : "1");
-	add_field(fields, &count, "ErrorCode", "0");
-	add_field(fields, &count, "CallSid", recording->call_sid.text);
-	add_field(fields, &count, "RecordingStartTime", start);
-	add_field(fields, &count, "AccountSid", account);
-	if (!slot->event.in_progress)
-		add_field(fields, &count, "RecordingDuration", duration);
-	if (!slot->event.in_progress && sealing_applies(sealing, recording->index)) {
-		struct twilio_encryption details;
-		if (sealing_details(sealing, recording->index, &details) != 0)
-			return ERR_IO;
-		twilio_encryption_format(&details, encryption);
-		add_field(fields, &count, "EncryptionDetails", encryption);
-	}
-
-	buffer_clear(&slot->body);
-	for (size_t i = 0; i < count; i++) {
-		if (i > 0)
-			buffer_append_char(&slot->body, '&');
-		buffer_append(&slot->body, fields[i].name, fields[i].name_len);
-		buffer_append_char(&slot->body, '=');
-		buffer_append_percent(&slot->body, slice_make(fields[i].value, fields[i].value_len), false);
-	}
-	struct reeld_signature_request request = {
-		.base = callbacks->target,
-		.base_len = strlen(callbacks->target),
-		.fields = fields,
-		.field_count = count,
-	};
-	if (slot->body.failed || !reeld_signature_sign(callbacks->key, &request, signature))
-		return ERR_NOMEM;
-	return 0;
+	const struct callbacks *callbacks = slot->owner;
+	if (!callbacks->delivery.calls || slot->event.kind == CALLBACK_CALL_INCOMING)
+		return &callbacks->target;
+	return callback_is_of_recording(slot->event.kind) ? &slot->recording_url : &callbacks->status_target;
 }
 
 /* Looks like a UUID; the retries of an event repeat it. */
 static void write_token(const struct callback_slot *slot, char *out, size_t size)
 {
-	uint64_t a = scramble3(slot->owner->options.seed, slot->event.index, TOKEN_SALT + ((uint64_t)slot->event.copy << 8));
+	uint64_t a = scramble3(slot->owner->options.seed, slot->event.index,
+			       TOKEN_SALT + ((uint64_t)slot->event.copy << 8) + ((uint64_t)slot->event.kind << 16));
 	uint64_t b = scramble(a);
 	snprintf(out, size, "I-Twilio-Idempotency-Token: %08x-%04x-4%03x-a%03x-%012" PRIx64, (unsigned)(a >> 32),
 		 (unsigned)(a >> 16 & 0xffff), (unsigned)(a & 0xfff), (unsigned)(b >> 48 & 0xfff), b & UINT64_C(0xffffffffffff));
@@ -239,14 +104,16 @@ static int slot_send(struct callback_slot *slot)
 	char signature_line[sizeof("X-Twilio-Signature: ") + REELD_SIGNATURE_SIZE];
 	char token_line[80];
 	uint64_t spent_ms = (clock_mono_ns() - slot->first_ns) / NS_PER_MS;
-	int code = write_event(slot, signature);
+	const struct callback_url *url = slot_url(slot);
+	const struct callback_form form = {callbacks->options.model, callbacks->key, callbacks->options.account_sid};
+	int code = callback_form_write(&form, slot->event.kind, &slot->recording, url->text, &slot->body, signature);
 	if (code != 0)
 		return code;
 	snprintf(signature_line, sizeof(signature_line), "X-Twilio-Signature: %s", signature);
 	write_token(slot, token_line, sizeof(token_line));
 	slot->request = (struct http_client_request){
 		.method = HTTP_POST,
-		.url = callbacks->target,
+		.url = url->text,
 		.headers = {"Content-Type: application/x-www-form-urlencoded; charset=UTF-8", "Accept: */*", "X-Home-Region: us1",
 			    signature_line, token_line},
 		.connect_timeout_ms = CONNECT_TIMEOUT_MS,
@@ -263,7 +130,7 @@ static int slot_send(struct callback_slot *slot)
 	return code;
 }
 
-/* The event is over: count it, tell, free the slot. */
+/* The event is over: count it and tell. */
 static void slot_ended(struct callback_slot *slot, long status)
 {
 	struct callbacks *callbacks = slot->owner;
@@ -272,26 +139,28 @@ static void slot_ended(struct callback_slot *slot, long status)
 	if (ok) {
 		struct model_state *state = model_touch(callbacks->options.model, recording.index);
 		callbacks->stats.acknowledged++;
-		if (state != NULL && !slot->event.in_progress && state->callbacks_ok < UINT16_MAX)
+		if (state != NULL && slot->event.kind == CALLBACK_COMPLETED && state->callbacks_ok < UINT16_MAX)
 			state->callbacks_ok++;
 	} else if (status != 0) {
 		callbacks->stats.refused++;
 	} else {
 		callbacks->stats.failed++;
 	}
-	list_append(&callbacks->idle, &slot->link);
+	/* Nobody knows how to go on with a call that was not answered. */
+	if (!ok && slot->event.kind == CALLBACK_CALL_INCOMING && slot->event.copy == 0)
+		slot->script.count = 0;
 	if (callbacks->delivery.event_cb != NULL && !callbacks->closing)
 		callbacks->delivery.event_cb(callbacks->delivery.data, &recording, status);
 }
 
-/* Whether Twilio with #rc=5&rp=all would try again: a failure, a retry left, and time left of the 15 seconds for all tries. */
+/* Whether Twilio would try again: a failure that its URL names, a retry left, and time left of the 15 seconds for all tries. */
 static bool slot_retries(struct callback_slot *slot, long status)
 {
 	struct callbacks *callbacks = slot->owner;
 	uint64_t now = clock_mono_ns();
 	bool ok = status >= 200 && status <= 299;
 	uint64_t delay_ms = (uint64_t)FIRST_RETRY_MS << slot->tries;
-	if (ok || !callbacks->delivery.retry || callbacks->closing || slot->tries >= CALLBACKS_RETRIES)
+	if (ok || callbacks->closing || !callback_url_tries_again(slot_url(slot), slot->tries, status))
 		return false;
 	if ((now - slot->first_ns) / NS_PER_MS + delay_ms >= TOTAL_TIMEOUT_MS)
 		return false;
@@ -302,20 +171,8 @@ static bool slot_retries(struct callback_slot *slot, long status)
 	return true;
 }
 
-static void slot_answered(struct http_client_request *request, int status)
-{
-	struct callback_slot *slot = request->data;
-	struct callbacks *callbacks = slot->owner;
-	long http_status = status == 0 ? request->http_status : 0;
-	http_client_request_release(request);
-	slot->running = false;
-	callbacks->in_flight--;
-	if (!slot_retries(slot, http_status))
-		slot_ended(slot, http_status);
-	pump(callbacks);
-}
-
-static void slot_begin(struct callback_slot *slot, const struct callback_event *event)
+/* False when it could not be sent, and is over. */
+static bool slot_begin(struct callback_slot *slot, const struct callback_event *event)
 {
 	struct callbacks *callbacks = slot->owner;
 	struct model_state *state = model_touch(callbacks->options.model, event->index);
@@ -324,14 +181,102 @@ static void slot_begin(struct callback_slot *slot, const struct callback_event *
 	slot->first_ns = clock_mono_ns();
 	model_recording(callbacks->options.model, event->index, &slot->recording);
 	callbacks->stats.sent++;
-	if (event->in_progress)
-		callbacks->stats.in_progress++;
-	else if (event->copy > 0)
-		callbacks->stats.duplicates++;
-	if (state != NULL && !event->in_progress && state->callbacks_sent < UINT16_MAX)
+	/* Without a call an in-progress comes last of its recording, behind the copies of its end, because of reorder alone. */
+	bool late_begin = !callbacks->delivery.calls && event->kind == CALLBACK_IN_PROGRESS;
+	callbacks->stats.in_progress += event->kind == CALLBACK_IN_PROGRESS;
+	callbacks->stats.reordered += late_begin;
+	callbacks->stats.duplicates += event->copy > 0 && !late_begin;
+	callbacks->stats.calls += event->kind == CALLBACK_CALL_INCOMING && event->copy == 0;
+	if (state != NULL && event->kind == CALLBACK_COMPLETED && state->callbacks_sent < UINT16_MAX)
 		state->callbacks_sent++;
-	if (slot_send(slot) != 0)
-		slot_ended(slot, 0);
+	if (slot_send(slot) == 0)
+		return true;
+	slot_ended(slot, 0);
+	return false;
+}
+
+static bool slot_wants(const struct callback_slot *slot, enum callback_kind kind)
+{
+	if (!callback_is_of_recording(kind))
+		return true;
+	return slot->recording_url.text[0] != '\0' &&
+	       (kind == CALLBACK_COMPLETED ? slot->wants_completed : slot->wants_in_progress);
+}
+
+/* The next webhook of the slot's call; false when there is none. */
+static bool slot_step(struct callback_slot *slot, struct callback_event *event)
+{
+	const struct callbacks *callbacks = slot->owner;
+	struct call_script *script = &slot->script;
+	while (callbacks->delivery.calls && !callbacks->stopping && script->next < script->count) {
+		const struct call_step *step = &script->steps[script->next++];
+		*event = (struct callback_event){slot->recording.index, step->copy, step->kind};
+		if (slot_wants(slot, step->kind))
+			return true;
+	}
+	return false;
+}
+
+/* Goes on with the call, or frees the slot. */
+static void slot_continue(struct callback_slot *slot)
+{
+	struct callback_event event;
+	while (slot_step(slot, &event))
+		if (slot_begin(slot, &event))
+			return;
+	list_append(&slot->owner->idle, &slot->link);
+}
+
+static void slot_open(struct callback_slot *slot, const struct callback_event *event)
+{
+	struct callbacks *callbacks = slot->owner;
+	if (callbacks->delivery.calls) {
+		call_script_make(&slot->script, callbacks->options.faults, callbacks->options.seed, event->index);
+		slot->script.next = 1; /* the event at hand */
+		slot->recording_url.text[0] = '\0';
+		callbacks->stats.reordered += slot->script.reordered;
+	}
+	if (!slot_begin(slot, event))
+		slot_continue(slot);
+}
+
+/* What the answer to a call tells about its recording; false when Twilio would play "an application error has occurred". */
+static bool take_twiml(struct callback_slot *slot, const struct http_client_request *request)
+{
+	struct callbacks *callbacks = slot->owner;
+	struct twiml_recording twiml;
+	bool xml = strncmp(request->content_type, "text/xml", 8) == 0 ||
+		   strncmp(request->content_type, "application/xml", 15) == 0;
+	if (!xml || twiml_read(request->collected, &twiml) != 0)
+		return false;
+	slot->wants_in_progress = twiml.in_progress;
+	slot->wants_completed = twiml.completed;
+	slot->recording_url.text[0] = '\0';
+	if (twiml.callback[0] == '\0')
+		return true;
+	if (callback_url_resolve(&slot->recording_url, twiml.callback, &callbacks->target, NULL) != 0)
+		return false;
+	if (callbacks->delivery.retry)
+		callback_url_retry_all(&slot->recording_url);
+	return true;
+}
+
+static void slot_answered(struct http_client_request *request, int status)
+{
+	struct callback_slot *slot = request->data;
+	struct callbacks *callbacks = slot->owner;
+	long http_status = status == 0 ? request->http_status : 0;
+	bool call_answered = slot->event.kind == CALLBACK_CALL_INCOMING && http_status >= 200 && http_status <= 299;
+	bool twiml = call_answered && take_twiml(slot, request);
+	http_client_request_release(request);
+	slot->running = false;
+	callbacks->in_flight--;
+	callbacks->stats.bad_twiml += call_answered && !twiml;
+	if (call_answered || !slot_retries(slot, http_status)) {
+		slot_ended(slot, call_answered && !twiml ? 0 : http_status);
+		slot_continue(slot);
+	}
+	pump(callbacks);
 }
 
 /* ---- the pump ---- */
@@ -339,7 +284,7 @@ static void slot_begin(struct callback_slot *slot, const struct callback_event *
 static bool look_ahead(struct callbacks *callbacks)
 {
 	if (!callbacks->has_ahead && !callbacks->stopping)
-		callbacks->has_ahead = cursor_next(callbacks, &callbacks->ahead);
+		callbacks->has_ahead = callback_cursor_next(&callbacks->cursor, &callbacks->ahead);
 	return callbacks->has_ahead && !callbacks->stopping;
 }
 
@@ -362,12 +307,12 @@ static void send_retries(struct callbacks *callbacks)
 	list_move(&waiting, &callbacks->waiting);
 	while ((link = list_take(&waiting)) != NULL) {
 		struct callback_slot *slot = LIST_ENTRY(link, struct callback_slot, link);
-		if (callbacks->stopping)
-			slot_ended(slot, 0);
-		else if (slot->due_ns > now)
+		if (!callbacks->stopping && slot->due_ns > now) {
 			list_append(&callbacks->waiting, link);
-		else if (slot_send(slot) != 0)
+		} else if (callbacks->stopping || slot_send(slot) != 0) {
 			slot_ended(slot, 0);
+			slot_continue(slot);
+		}
 	}
 }
 
@@ -427,7 +372,7 @@ static void pump(struct callbacks *callbacks)
 			break;
 		callbacks->has_ahead = false;
 		callbacks->tokens -= limited ? 1 : 0;
-		slot_begin(LIST_ENTRY(link, struct callback_slot, link), &callbacks->ahead);
+		slot_open(LIST_ENTRY(link, struct callback_slot, link), &callbacks->ahead);
 	}
 	if (callbacks->in_flight == 0 && list_empty(&callbacks->waiting) && !look_ahead(callbacks)) {
 		finish(callbacks);
@@ -459,23 +404,27 @@ struct callbacks *callbacks_new(const struct callbacks_options *options)
 	return callbacks;
 }
 
-static int check_target(const char *target, struct error *error)
+static int take_targets(struct callbacks *callbacks, const struct callbacks_delivery *delivery, struct error *error)
 {
-	if (target == NULL || (strncmp(target, "http://", 7) != 0 && strncmp(target, "https://", 8) != 0))
-		return error_set(error, ERR_INVALID,
-				 "callbacks need a target URL, like http://127.0.0.1:8080/api/twilio/recording");
-	if (strcspn(target, "#") >= sizeof(((struct callbacks *)NULL)->target))
-		return error_set(error, ERR_LIMIT, "the target URL is longer than %zu bytes",
-				 sizeof(((struct callbacks *)NULL)->target) - 1);
+	struct callback_url target;
+	int code = callback_url_parse(&target, delivery->target, error);
+	if (code != 0)
+		return code;
+	if (delivery->retry)
+		callback_url_retry_all(&target);
+	struct callback_url status_target = target;
+	if (delivery->calls && !callback_url_replace_end(&status_target, SLICE("/incoming"), SLICE("/status")))
+		return error_set(
+			error, ERR_INVALID,
+			"calls need the URL that answers them as their target, like http://127.0.0.1:8080/api/twilio/incoming");
+	callbacks->target = target;
+	callbacks->status_target = status_target;
 	return 0;
 }
 
 int callbacks_start(struct callbacks *callbacks, const struct callbacks_delivery *delivery, struct error *error)
 {
 	unsigned slots = delivery->concurrency == 0 ? DEFAULT_CONCURRENCY : delivery->concurrency;
-	int code = check_target(delivery->target, error);
-	if (code != 0)
-		return code;
 	if (callbacks->running || callbacks->closing)
 		return error_set(error, ERR_LOCKED, "another delivery is running");
 	if (slots > CALLBACKS_MAX_CONCURRENCY)
@@ -484,6 +433,9 @@ int callbacks_start(struct callbacks *callbacks, const struct callbacks_delivery
 	    delivery->count > model_count(callbacks->options.model) - delivery->from)
 		return error_set(error, ERR_LIMIT, "there are only %" PRIu64 " recordings",
 				 model_count(callbacks->options.model));
+	int code = take_targets(callbacks, delivery, error);
+	if (code != 0)
+		return code;
 	callbacks->slots = calloc(slots, sizeof(*callbacks->slots));
 	if (callbacks->slots == NULL)
 		return error_set(error, ERR_NOMEM, "out of memory");
@@ -495,9 +447,13 @@ int callbacks_start(struct callbacks *callbacks, const struct callbacks_delivery
 		list_append(&callbacks->idle, &slot->link);
 	}
 	callbacks->delivery = *delivery;
-	/* The fragment holds Twilio's connection overrides; it is neither sent nor signed. */
-	snprintf(callbacks->target, sizeof(callbacks->target), "%.*s", (int)strcspn(delivery->target, "#"), delivery->target);
-	callbacks->cursor = (struct callback_cursor){.next = delivery->from, .end = delivery->from + delivery->count};
+	callbacks->cursor = (struct callback_cursor){
+		.faults = callbacks->options.faults,
+		.seed = callbacks->options.seed,
+		.calls = delivery->calls,
+		.next = delivery->from,
+		.end = delivery->from + delivery->count,
+	};
 	callbacks->has_ahead = false;
 	callbacks->stopping = false;
 	callbacks->running = true;

@@ -63,11 +63,12 @@ static void get_stats(struct sandbox *sandbox, struct connection *connection, co
 		      ",\"recordings\":%" PRIu64 ",\"deleted\":%" PRIu64 ",\"media_bytes\":%" PRIu64
 		      ",\"downloads_open\":%zu,\"callbacks\":{\"running\":%s,"
 		      "\"sent\":%" PRIu64 ",\"retried\":%" PRIu64 ",\"acknowledged\":%" PRIu64 ",\"refused\":%" PRIu64
-		      ",\"failed\":%" PRIu64 ",\"duplicates\":%" PRIu64 ",\"in_progress\":%" PRIu64 "}}",
+		      ",\"failed\":%" PRIu64 ",\"duplicates\":%" PRIu64 ",\"in_progress\":%" PRIu64 ",\"calls\":%" PRIu64
+		      ",\"bad_twiml\":%" PRIu64 "}}",
 		      model_count(sandbox->model), stats.deleted, stats.media_bytes, sandbox->open_streams,
 		      callbacks_running(sandbox->callbacks) ? "true" : "false", stats.callbacks.sent, stats.callbacks.retried,
 		      stats.callbacks.acknowledged, stats.callbacks.refused, stats.callbacks.failed, stats.callbacks.duplicates,
-		      stats.callbacks.in_progress);
+		      stats.callbacks.in_progress, stats.callbacks.calls, stats.callbacks.bad_twiml);
 	reply_json(sandbox, connection, 200, &body);
 	buffer_free(&body);
 }
@@ -93,14 +94,15 @@ static void post_deliver(struct sandbox *sandbox, struct connection *connection,
 	struct callbacks_delivery delivery = {0};
 	struct error error = {0};
 	struct buffer body;
-	uint64_t concurrency, retry;
+	uint64_t concurrency, retry, calls;
 	char target[1024];
 	struct slice url = query_get(query, "target");
 	if (!query_number(query, "count", 1, MODEL_MAX_RECORDINGS, &delivery.count) ||
 	    !query_number(query, "from", CALLBACKS_FROM_NEW, MODEL_MAX_RECORDINGS, &delivery.from) ||
 	    !query_number(query, "concurrency", 0, CALLBACKS_MAX_CONCURRENCY, &concurrency) ||
-	    !query_number(query, "retry", 0, 1, &retry) || !parse_rate(query, &delivery.rate) || url.len >= sizeof(target)) {
-		reply_error(connection, 400, "malformed parameter; known: count, from, rate, concurrency, retry, target");
+	    !query_number(query, "retry", 0, 1, &retry) || !query_number(query, "calls", 0, 1, &calls) ||
+	    !parse_rate(query, &delivery.rate) || url.len >= sizeof(target)) {
+		reply_error(connection, 400, "malformed parameter; known: count, from, rate, concurrency, retry, calls, target");
 		return;
 	}
 	if (url.len > 0) {
@@ -110,6 +112,7 @@ static void post_deliver(struct sandbox *sandbox, struct connection *connection,
 	}
 	delivery.concurrency = (unsigned)concurrency;
 	delivery.retry = retry != 0;
+	delivery.calls = calls != 0;
 	uint64_t first = delivery.from == CALLBACKS_FROM_NEW ? model_count(sandbox->model) : delivery.from;
 	int code = sandbox_start_callbacks(sandbox, &delivery, &error);
 	if (code != 0) {

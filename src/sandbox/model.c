@@ -12,6 +12,7 @@
 
 #include <endian.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define PAGE_RECORDINGS 4096
@@ -127,6 +128,14 @@ int64_t model_created_ms(const struct model_recording *recording)
 	return recording->start_ms + (int64_t)recording->duration_s * 1000;
 }
 
+void model_numbers(const struct model *model, uint64_t index, struct model_numbers *numbers)
+{
+	unsigned number = (unsigned)(draw(model, index, SALT_PHONE) % 10000);
+	/* 555-01xx are set aside for fiction (NANPA). */
+	snprintf(numbers->from, sizeof(numbers->from), "+1415555%04u", number);
+	snprintf(numbers->to, sizeof(numbers->to), "+15005550%03u", 100 + number % 100);
+}
+
 bool model_audio(const struct model *model, const struct model_recording *recording, enum audio_format format, int channels,
 		 struct audio *media)
 {
@@ -208,18 +217,17 @@ void model_write_call(const struct model *model, const struct model_recording *r
 	char end[CLOCK_RFC2822_SIZE];
 	const char *account = model->account_sid;
 	const char *sid = recording->call_sid.text;
-	unsigned number = (unsigned)(draw(model, recording->index, SALT_PHONE) % 10000);
+	struct model_numbers numbers;
 	clock_format_rfc2822(recording->start_ms, start);
-	clock_format_rfc2822(recording->start_ms + (int64_t)recording->duration_s * 1000, end);
-	/* 555-01xx are set aside for fiction (NANPA). */
+	clock_format_rfc2822(model_created_ms(recording), end);
+	model_numbers(model, recording->index, &numbers);
 	buffer_printf(
 		out,
 		"{\"sid\":\"%s\",\"date_created\":\"%s\",\"date_updated\":\"%s\",\"parent_call_sid\":null,\"account_sid\":\"%s\","
-		"\"to\":\"+15005550%03u\",\"to_formatted\":\"(500) "
-		"555-0%03u\",\"from\":\"+1415555%04u\",\"from_formatted\":\"(415) 555-%04u\","
+		"\"to\":\"%s\",\"to_formatted\":\"(500) 555-%s\",\"from\":\"%s\",\"from_formatted\":\"(415) 555-%s\","
 		"\"phone_number_sid\":null,\"status\":\"completed\",\"start_time\":\"%s\",\"end_time\":\"%s\",\"duration\":"
 		"\"%" PRIu64 "\",",
-		sid, start, end, account, 100 + number % 100, 100 + number % 100, number, number, start, end,
+		sid, start, end, account, numbers.to, numbers.to + 8, numbers.from, numbers.from + 8, start, end,
 		recording->duration_s);
 	buffer_printf(out,
 		      "\"price\":null,\"price_unit\":\"USD\",\"direction\":\"inbound\",\"answered_by\":null,\"api_version\":"

@@ -64,6 +64,12 @@ int model_grow(struct model *model, uint64_t extra);
 void model_recording(const struct model *model, uint64_t index, struct model_recording *recording);
 /* Its date_created. */
 int64_t model_created_ms(const struct model_recording *recording);
+/* Who calls whom in its call. */
+struct model_numbers {
+	char from[16];
+	char to[16];
+};
+void model_numbers(const struct model *model, uint64_t index, struct model_numbers *numbers);
 /* The number behind a SID ("RE…" or "CA…"); false when it is not one of ours. */
 bool model_find(const struct model *model, struct slice sid, const char prefix[2], uint64_t *index);
 

@@ -304,7 +304,7 @@ void sandbox_stats(const struct sandbox *sandbox, struct sandbox_stats *stats)
 	*stats = sandbox->stats;
 	stats->callbacks = callbacks_get_stats(sandbox->callbacks);
 	stats->faults[FAULT_DUP] = stats->callbacks.duplicates;
-	stats->faults[FAULT_REORDER] = stats->callbacks.in_progress;
+	stats->faults[FAULT_REORDER] = stats->callbacks.reordered;
 }
 
 enum fault sandbox_strike(struct sandbox *sandbox, uint64_t index, enum fault_request kind, unsigned *attempt)

@@ -5,7 +5,7 @@
  *
  * Served with Basic auth under /2010-04-01/Accounts/{AC}: the account, recordings (JSON, list with paging, media, DELETE) and calls. Served without
  * auth under /sandbox/, for tests and people, so listen where only they can reach it:
- *   POST /sandbox/deliver?count=&from=&rate=&concurrency=&retry=&target=   starts deliveries (409 while others run)
+ *   POST /sandbox/deliver?count=&from=&rate=&concurrency=&retry=&calls=&target=   starts deliveries (409 while others run)
  *   POST /sandbox/faults?fault=LIST&attempts=N                             changes the faults
  *   GET  /sandbox/stats                                                    counters
  *   GET  /sandbox/recordings?from=&limit=&format=&channels=&sha256=0|1     every recording with what it must become and what happened to it
@@ -67,7 +67,7 @@ struct sandbox_stats {
 	uint64_t requests[SANDBOX_REQUEST_KINDS];
 	uint64_t unauthorized;        /* of the above: answered 401 */
 	uint64_t not_found;           /* of the above: answered 404, faults not counted */
-	uint64_t faults[FAULT_COUNT]; /* dup and reorder: events sent because of it */
+	uint64_t faults[FAULT_COUNT]; /* dup, reorder: see callbacks_stats */
 	uint64_t media_bytes;
 	uint64_t deleted;
 	struct callbacks_stats callbacks;

@@ -49,7 +49,7 @@ static void call_fail_soon(struct s3_call *call, int status, const char *what)
 	if (call->error.code == 0)
 		error_set(&call->error, status, "%s: %s", what, err_text(status));
 	soon_item_init(&call->later, finish_later);
-	soon_add(&call->store->soon, &call->later);
+	soon_add(&call->store->store.soon, &call->later);
 }
 
 /* ---- Signing ---- */
@@ -415,10 +415,10 @@ static bool again(struct s3_call *call)
 {
 	unsigned tries = call->tries != 0 ? call->tries : S3_TRIES;
 	bool patient = call->answer.retry_after_ms <= BACKOFF_MAX_MS; /* else the job waits, not its transfer */
-	if (call->tried >= tries || !patient || call->store->closing || !can_send_again(call))
+	if (call->tried >= tries || !patient || call->store->store.closing || !can_send_again(call))
 		return false;
 	soon_item_init(&call->later, begin_later);
-	soon_add_after(&call->store->soon, &call->later, backoff_ms(call));
+	soon_add_after(&call->store->store.soon, &call->later, backoff_ms(call));
 	return true;
 }
 

@@ -69,23 +69,14 @@ struct s3_store {
 	uint64_t key_generation;
 	char *scratch; /* REELD_SIGV4_SCRATCH_SIZE bytes for one signature */
 
-	struct soon soon; /* refusals, answers, pauses */
-	size_t parts;     /* buffers in use */
+	size_t parts; /* buffers in use */
 	struct list part_waiters;
-	size_t busy; /* puts and requests that are not over, refused ones too */
-	bool closing;
-	bool soon_closed;
-	void (*closed)(void *data);
-	void *closed_data;
 };
 
 /* ---- store_s3.c ---- */
 
-/* Answers with the error of the put or request, 0 or not, from the loop. */
-void s3_refuse_put(struct s3_store *store, struct store_put *put);
-void s3_refuse_request(struct s3_store *store, struct store_request *request);
-/* One put or request is over. */
-void s3_store_release(struct s3_store *store);
+/* As store_may_begin; a key has at most S3_KEY_SIZE - 1 bytes. */
+int s3_may_begin(const struct s3_store *store, const char *key, struct error *error);
 /* What an operation's end says about the store. `detail` is for the log, once until it works again. */
 void s3_store_note(struct s3_store *store, int status, const char *detail);
 /* A new region; the address follows. */

@@ -68,13 +68,13 @@ static void put_answer(struct soon_item *item)
 	}
 	base->done(base, status); /* may free the base */
 	if (over)
-		s3_store_release(store);
+		store_release(&store->store);
 }
 
 void s3_put_answer(struct s3_put *put)
 {
 	REQUIRE(put->op != S3_PUT_IDLE);
-	soon_add(&put->store->soon, &put->answer);
+	soon_add(&put->store->store.soon, &put->answer);
 }
 
 static void put_fail_answer(struct s3_put *put, int status, const struct error *error, int64_t retry_after_ms)
@@ -155,13 +155,9 @@ void s3_put_object_headers(const struct s3_put *put, struct s3_call *call)
 /* True, and answered from the loop, when an operation on this key is not begun. */
 static bool refuse(struct s3_store *store, struct store_put *put, const char *key)
 {
-	if (store->closing)
-		error_set(&put->error, ERR_CANCELLED, "the store is closing");
-	else if (!store_key_is_valid(key) || strlen(key) >= S3_KEY_SIZE)
-		error_set(&put->error, ERR_INVALID, "object key \"%.100s\" is not a path below the store", key);
-	else
+	if (s3_may_begin(store, key, &put->error) == 0)
 		return false;
-	s3_refuse_put(store, put);
+	store_refuse_put(&store->store, put);
 	return true;
 }
 
@@ -174,7 +170,7 @@ void s3_put_open(struct store *base, struct store_put *put, const struct store_o
 	if (op == NULL || (op->key = strdup(object->key)) == NULL) {
 		free(op);
 		error_set(&put->error, ERR_NOMEM, "out of memory for %.100s", object->key);
-		s3_refuse_put(store, put);
+		store_refuse_put(base, put);
 		return;
 	}
 	op->store = store;
@@ -191,7 +187,7 @@ void s3_put_open(struct store *base, struct store_put *put, const struct store_o
 	op->replace = s3_store_replaces(store, op->key);
 	op->op = S3_PUT_OPEN;
 	put->impl = op;
-	store->busy++;
+	store_hold(base);
 	s3_put_answer(op);
 }
 
@@ -401,7 +397,7 @@ void s3_put_abort(struct store_put *base)
 	if (base->impl == NULL) {
 		/* The opening was refused: there is nothing to undo. */
 		base->error = (struct error){0};
-		s3_refuse_put(store_of(base->store), base);
+		store_refuse_put(base->store, base);
 		return;
 	}
 	struct s3_put *put = put_opened(base, S3_PUT_ABORT);

@@ -58,7 +58,7 @@ static void request_finish(struct s3_request *op, int status)
 	request->impl = NULL;
 	request_free(op);
 	request->done(request, status); /* may free it */
-	s3_store_release(store);
+	store_release(&store->store);
 }
 
 static int keep_failure(struct s3_request *op, int status, const struct error *error, int64_t retry_after_ms)
@@ -228,7 +228,7 @@ static void clean_removed(struct s3_call *call, int status)
 /* The next one found, the next page, the probes; or the end. */
 static void clean_next(struct s3_request *op)
 {
-	if (op->status != 0 || op->store->closing) {
+	if (op->status != 0 || op->store->store.closing) {
 		clean_end(op);
 	} else if (op->found_at < op->found.len) {
 		const char *key = op->found.data + op->found_at;
@@ -298,14 +298,8 @@ static struct s3_request *request_new(struct s3_store *store, struct store_reque
 {
 	bool keyed = request->op != STORE_PROBE && request->op != STORE_CLEAN;
 	uint64_t random;
-	if (store->closing) {
-		error_set(&request->error, ERR_CANCELLED, "the store is closing");
+	if (s3_may_begin(store, keyed ? request->key : NULL, &request->error) != 0)
 		return NULL;
-	}
-	if (keyed && (!store_key_is_valid(request->key) || strlen(request->key) >= S3_KEY_SIZE)) {
-		error_set(&request->error, ERR_INVALID, "object key \"%.100s\" is not a path below the store", request->key);
-		return NULL;
-	}
 	struct s3_request *op = calloc(1, sizeof(*op));
 	if (op == NULL) {
 		error_set(&request->error, ERR_NOMEM, "out of memory");
@@ -337,10 +331,10 @@ void s3_submit(struct store *base, struct store_request *request)
 		op = NULL;
 	}
 	if (op == NULL) {
-		s3_refuse_request(store, request);
+		store_refuse_request(base, request);
 		return;
 	}
-	store->busy++;
+	store_hold(base);
 	request->impl = op;
 	switch (request->op) {
 	case STORE_VERIFY:

@@ -130,7 +130,91 @@ bool store_up(const struct store *store)
 	return store->ops->up(store);
 }
 
+/* ---- What all stores share ---- */
+
+void store_init(struct store *store, const struct store_ops *ops, uv_loop_t *loop)
+{
+	*store = (struct store){.ops = ops};
+	soon_init(&store->soon, loop);
+	store->soon.idle.data = store;
+}
+
+int store_may_begin(const struct store *store, const char *key, struct error *error)
+{
+	if (store->closing)
+		return error_set(error, ERR_CANCELLED, "the store is closing");
+	if (key != NULL && !store_key_is_valid(key))
+		return error_set(error, ERR_INVALID, "object key \"%.100s\" is not a path below the store", key);
+	return 0;
+}
+
+static void soon_is_closed(uv_handle_t *handle)
+{
+	struct store *store = handle->data;
+	void (*closed)(void *data) = store->closed;
+	void *data = store->closed_data;
+	store->ops->free(store);
+	closed(data);
+}
+
+static void maybe_close(struct store *store)
+{
+	if (!store->closing || store->busy > 0 || store->soon_closed)
+		return;
+	store->soon_closed = true;
+	soon_close(&store->soon, soon_is_closed);
+}
+
+void store_hold(struct store *store)
+{
+	store->busy++;
+}
+
+void store_release(struct store *store)
+{
+	REQUIRE(store->busy > 0);
+	store->busy--;
+	maybe_close(store);
+}
+
+static void refuse(struct store *store, struct soon_item *item, void (*refused)(struct soon_item *item))
+{
+	store_hold(store);
+	soon_item_init(item, refused);
+	soon_add(&store->soon, item);
+}
+
+static void put_refused(struct soon_item *item)
+{
+	struct store_put *put = CONTAINER_OF(item, struct store_put, refusal);
+	struct store *store = put->store;
+	put->done(put, put->error.code); /* may free the put */
+	store_release(store);
+}
+
+void store_refuse_put(struct store *store, struct store_put *put)
+{
+	refuse(store, &put->refusal, put_refused);
+}
+
+static void request_refused(struct soon_item *item)
+{
+	struct store_request *request = CONTAINER_OF(item, struct store_request, refusal);
+	struct store *store = request->store;
+	request->done(request, request->error.code); /* may free the request */
+	store_release(store);
+}
+
+void store_refuse_request(struct store *store, struct store_request *request)
+{
+	refuse(store, &request->refusal, request_refused);
+}
+
 void store_close(struct store *store, void (*closed)(void *data), void *data)
 {
-	store->ops->close(store, closed, data);
+	REQUIRE(!store->closing);
+	store->closing = true;
+	store->closed = closed;
+	store->closed_data = data;
+	maybe_close(store);
 }

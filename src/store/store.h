@@ -173,11 +173,30 @@ struct store_ops {
 	int (*address)(const struct store *, const char *key, char *out, size_t size); /* NULL: as url */
 	int (*link)(const struct store *, const char *key, int64_t valid_s, char *out, size_t size);
 	bool (*up)(const struct store *);
-	void (*close)(struct store *, void (*closed)(void *data), void *data);
+	void (*free)(struct store *); /* the last call */
 };
 struct store {
 	const struct store_ops *ops;
+	/* store.c's */
+	struct soon soon; /* for the store's own items too */
+	size_t busy;
+	bool closing;
+	bool soon_closed;
+	void (*closed)(void *data);
+	void *closed_data;
 };
+
+/* ---- For those who make a store ---- */
+
+void store_init(struct store *store, const struct store_ops *ops, uv_loop_t *loop);
+/* A put, read or request has begun; it is over (after its last `done`). A store that closes is freed after the last of them, inside or after the release. */
+void store_hold(struct store *store);
+void store_release(struct store *store);
+/* 0, or with words why an operation is not begun: ERR_CANCELLED when the store closes, ERR_INVALID for a key (NULL: none) that is not valid. */
+int store_may_begin(const struct store *store, const char *key, struct error *error);
+/* Answers with the error that is in the put or request, 0 or not, from the loop. Holds the store until then. */
+void store_refuse_put(struct store *store, struct store_put *put);
+void store_refuse_request(struct store *store, struct store_request *request);
 
 /*
  * Recordings under `directory` (created, made absolute); 0 or an error with a message. Blocking; before the loop runs.

@@ -17,15 +17,7 @@ struct directory_store {
 	struct store store;
 	uv_loop_t *loop;
 	struct directory_files *files;
-	struct soon soon; /* refusals */
-	size_t open_puts;
-	size_t open_reads;
-	size_t running; /* pool visits and refusals */
 	bool up;
-	bool closing;
-	bool handle_closed;
-	void (*closed)(void *data);
-	void *closed_data;
 };
 
 enum put_step { PUT_OPEN, PUT_WRITE, PUT_COMMIT, PUT_ABORT };
@@ -57,80 +49,6 @@ struct directory_request {
 static struct directory_store *store_of(struct store *store)
 {
 	return CONTAINER_OF(store, struct directory_store, store);
-}
-
-/* ---- Close ---- */
-
-static void handle_closed(uv_handle_t *handle)
-{
-	struct directory_store *store = handle->data;
-	void (*closed)(void *) = store->closed;
-	void *data = store->closed_data;
-	directory_files_close(&store->files);
-	free(store);
-	closed(data);
-}
-
-static void store_maybe_close(struct directory_store *store)
-{
-	bool busy = store->open_puts > 0 || store->open_reads > 0 || store->running > 0;
-	if (!store->closing || busy || store->handle_closed)
-		return;
-	store->handle_closed = true;
-	soon_close(&store->soon, handle_closed);
-}
-
-static void directory_close(struct store *base, void (*closed)(void *data), void *data)
-{
-	struct directory_store *store = store_of(base);
-	REQUIRE(!store->closing);
-	store->closing = true;
-	store->closed = closed;
-	store->closed_data = data;
-	store_maybe_close(store);
-}
-
-/* 0, or why an operation on this key is not begun. */
-static int refuse(const struct directory_store *store, const char *key, struct error *error)
-{
-	if (store->closing)
-		return error_set(error, ERR_CANCELLED, "the store is closing");
-	if (key != NULL && !store_key_is_valid(key))
-		return error_set(error, ERR_INVALID, "object key \"%s\" is not a path below the store", key);
-	return 0;
-}
-
-static void put_refused(struct soon_item *item)
-{
-	struct store_put *put = CONTAINER_OF(item, struct store_put, refusal);
-	struct directory_store *store = store_of(put->store);
-	put->done(put, put->error.code); /* may free the put */
-	store->running--;
-	store_maybe_close(store);
-}
-
-/* Answers with the put's error from the loop. */
-static void refuse_put(struct directory_store *store, struct store_put *put)
-{
-	store->running++;
-	soon_item_init(&put->refusal, put_refused);
-	soon_add(&store->soon, &put->refusal);
-}
-
-static void request_refused(struct soon_item *item)
-{
-	struct store_request *request = CONTAINER_OF(item, struct store_request, refusal);
-	struct directory_store *store = store_of(request->store);
-	request->done(request, request->error.code); /* may free the request */
-	store->running--;
-	store_maybe_close(store);
-}
-
-static void refuse_request(struct directory_store *store, struct store_request *request)
-{
-	store->running++;
-	soon_item_init(&request->refusal, request_refused);
-	soon_add(&store->soon, &request->refusal);
 }
 
 /* Which failures are the store's and not the object's. */
@@ -203,26 +121,24 @@ static void put_worked(uv_work_t *work, int cancelled)
 	struct store_put *put = op->put;
 	int status = op->status;
 	(void)cancelled; /* we never do */
-	store->running--;
 	if (op->step != PUT_ABORT)
 		note_status(store, status);
 	if (status != 0)
 		put->error = op->error;
 	bool ended = op->step == PUT_ABORT || (op->step == PUT_COMMIT && status == 0);
 	if (ended) {
-		store->open_puts--;
 		put->impl = NULL;
 		free(op->encryption);
 		free(op);
 	}
 	put->done(put, status); /* may free the put */
-	store_maybe_close(store);
+	if (ended)
+		store_release(&store->store);
 }
 
 static void put_run(struct directory_put *op, enum put_step step)
 {
 	op->step = step;
-	op->owner->running++;
 	int status = uv_queue_work(op->owner->loop, &op->work, put_work, put_worked);
 	REQUIRE(status == 0); /* fails only without a function */
 }
@@ -245,8 +161,8 @@ static bool describe_encryption(struct directory_put *op, const struct store_obj
 static void directory_put_open(struct store *base, struct store_put *put, const struct store_object *object)
 {
 	struct directory_store *store = store_of(base);
-	if (refuse(store, object->key, &put->error) != 0) {
-		refuse_put(store, put);
+	if (store_may_begin(base, object->key, &put->error) != 0) {
+		store_refuse_put(base, put);
 		return;
 	}
 	size_t key_size = strlen(object->key) + 1;
@@ -254,7 +170,7 @@ static void directory_put_open(struct store *base, struct store_put *put, const 
 	if (op == NULL || !describe_encryption(op, object)) {
 		free(op);
 		error_set(&put->error, ERR_NOMEM, "out of memory for %s", object->key);
-		refuse_put(store, put);
+		store_refuse_put(base, put);
 		return;
 	}
 	memcpy(op->key, object->key, key_size);
@@ -263,7 +179,7 @@ static void directory_put_open(struct store *base, struct store_put *put, const 
 	op->put = put;
 	op->temporary.fd = -1;
 	put->impl = op;
-	store->open_puts++;
+	store_hold(base);
 	put_run(op, PUT_OPEN);
 }
 
@@ -296,7 +212,7 @@ static void directory_put_abort(struct store_put *put)
 	}
 	/* The opening was refused: there is nothing to undo. */
 	put->error = (struct error){0};
-	refuse_put(store_of(put->store), put);
+	store_refuse_put(put->store, put);
 }
 
 /* ---- Requests ---- */
@@ -331,7 +247,6 @@ static void request_worked(uv_work_t *work, int cancelled)
 	struct store_request *request = op->request;
 	int status = op->status;
 	(void)cancelled;
-	store->running--;
 	note_status(store, status);
 	if (status != 0)
 		request->error = op->error;
@@ -340,7 +255,7 @@ static void request_worked(uv_work_t *work, int cancelled)
 	request->impl = NULL;
 	free(op);
 	request->done(request, status); /* may free the request */
-	store_maybe_close(store);
+	store_release(&store->store);
 }
 
 static void directory_submit(struct store *base, struct store_request *request)
@@ -348,15 +263,15 @@ static void directory_submit(struct store *base, struct store_request *request)
 	struct directory_store *store = store_of(base);
 	bool keyed = request->op != STORE_PROBE && request->op != STORE_CLEAN;
 	const char *key = keyed ? request->key : NULL;
-	if (refuse(store, key, &request->error) != 0) {
-		refuse_request(store, request);
+	if (store_may_begin(base, key, &request->error) != 0) {
+		store_refuse_request(base, request);
 		return;
 	}
 	size_t key_len = key != NULL ? strlen(key) : 0;
 	struct directory_request *op = calloc(1, sizeof(*op) + key_len + 1);
 	if (op == NULL) {
 		error_set(&request->error, ERR_NOMEM, "out of memory");
-		refuse_request(store, request);
+		store_refuse_request(base, request);
 		return;
 	}
 	if (key != NULL)
@@ -365,7 +280,7 @@ static void directory_submit(struct store *base, struct store_request *request)
 	op->owner = store;
 	op->request = request;
 	request->impl = op;
-	store->running++;
+	store_hold(base);
 	int status = uv_queue_work(store->loop, &op->work, request_work, request_worked);
 	REQUIRE(status == 0);
 }
@@ -397,30 +312,26 @@ static void read_work(uv_work_t *work)
 static void read_worked(uv_work_t *work, int cancelled)
 {
 	struct store_read *read = CONTAINER_OF(work, struct store_read, work);
-	struct directory_store *store = store_of(read->store);
+	struct store *store = read->store;
+	bool ended = (read->step == READ_OPEN && read->status != 0) || read->step == READ_CLOSE;
 	(void)cancelled;
-	store->running--;
-	if ((read->step == READ_OPEN && read->status != 0) || read->step == READ_CLOSE)
-		store->open_reads--;
 	read->done(read, read->status); /* may free the read */
-	store_maybe_close(store);
+	if (ended)
+		store_release(store);
 }
 
 static void read_run(struct store_read *read, enum read_step step)
 {
-	struct directory_store *store = store_of(read->store);
 	read->step = step;
-	store->running++;
-	int status = uv_queue_work(store->loop, &read->work, read_work, read_worked);
+	int status = uv_queue_work(store_of(read->store)->loop, &read->work, read_work, read_worked);
 	REQUIRE(status == 0);
 }
 
 static void directory_read_open(struct store *base, struct store_read *read)
 {
-	struct directory_store *store = store_of(base);
-	store->open_reads++;
+	store_hold(base);
 	read->fd = -1;
-	read->status = refuse(store, read->key, &read->error);
+	read->status = store_may_begin(base, read->key, &read->error);
 	read_run(read, READ_OPEN);
 }
 
@@ -463,6 +374,13 @@ static int directory_link(const struct store *base, const char *key, int64_t val
 	return directory_url(base, key, out, size);
 }
 
+static void directory_free(struct store *base)
+{
+	struct directory_store *store = store_of(base);
+	directory_files_close(&store->files);
+	free(store);
+}
+
 static bool directory_up(const struct store *base)
 {
 	return CONTAINER_OF(base, struct directory_store, store)->up;
@@ -481,7 +399,7 @@ static const struct store_ops directory_ops = {
 	.url = directory_url,
 	.link = directory_link,
 	.up = directory_up,
-	.close = directory_close,
+	.free = directory_free,
 };
 
 int store_directory_open(struct store **ret, uv_loop_t *loop, const char *directory, struct error *error)
@@ -494,11 +412,9 @@ int store_directory_open(struct store **ret, uv_loop_t *loop, const char *direct
 		free(store);
 		return status;
 	}
-	store->store.ops = &directory_ops;
+	store_init(&store->store, &directory_ops, loop);
 	store->loop = loop;
 	store->up = true;
-	soon_init(&store->soon, loop);
-	store->soon.idle.data = store;
 	*ret = &store->store;
 	return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The S3 store itself: its configuration, what it learned about its server, its one timer, its names and its end. */
+/* The S3 store itself: its configuration, what it learned about its server, its names. */
 #include "store/s3_internal.h"
 
 #include "base/check.h"
@@ -62,6 +62,13 @@ bool s3_store_replaces(struct s3_store *store, const char *key)
 void s3_store_replace_next(struct s3_store *store, const char *key)
 {
 	store->replace[store->replace_next++ % S3_REPLACE_MAX] = hash_key(key);
+}
+
+int s3_may_begin(const struct s3_store *store, const char *key, struct error *error)
+{
+	if (key != NULL && strlen(key) >= S3_KEY_SIZE)
+		return error_set(error, ERR_INVALID, "object key \"%.100s\" is longer than S3 takes", key);
+	return store_may_begin(&store->store, key, error);
 }
 
 void s3_store_note(struct s3_store *store, int status, const char *detail)
@@ -186,8 +193,6 @@ static bool s3_up(const struct store *base)
 	return CONTAINER_OF(base, struct s3_store, store)->up;
 }
 
-/* ---- Close ---- */
-
 static void store_free(struct s3_store *store)
 {
 	reeld_sigv4_key_free(&store->key);
@@ -202,68 +207,9 @@ static void store_free(struct s3_store *store)
 	free(store);
 }
 
-static void handle_closed(uv_handle_t *handle)
+static void s3_free(struct store *base)
 {
-	struct s3_store *store = handle->data;
-	void (*closed)(void *) = store->closed;
-	void *data = store->closed_data;
-	store_free(store);
-	closed(data);
-}
-
-static void store_maybe_close(struct s3_store *store)
-{
-	if (!store->closing || store->busy > 0 || store->soon_closed)
-		return;
-	store->soon_closed = true;
-	soon_close(&store->soon, handle_closed);
-}
-
-void s3_store_release(struct s3_store *store)
-{
-	REQUIRE(store->busy > 0);
-	store->busy--;
-	store_maybe_close(store);
-}
-
-static void put_refused(struct soon_item *item)
-{
-	struct store_put *put = CONTAINER_OF(item, struct store_put, refusal);
-	struct s3_store *store = CONTAINER_OF(put->store, struct s3_store, store);
-	put->done(put, put->error.code); /* may free the put */
-	s3_store_release(store);
-}
-
-void s3_refuse_put(struct s3_store *store, struct store_put *put)
-{
-	store->busy++;
-	soon_item_init(&put->refusal, put_refused);
-	soon_add(&store->soon, &put->refusal);
-}
-
-static void request_refused(struct soon_item *item)
-{
-	struct store_request *request = CONTAINER_OF(item, struct store_request, refusal);
-	struct s3_store *store = CONTAINER_OF(request->store, struct s3_store, store);
-	request->done(request, request->error.code); /* may free the request */
-	s3_store_release(store);
-}
-
-void s3_refuse_request(struct s3_store *store, struct store_request *request)
-{
-	store->busy++;
-	soon_item_init(&request->refusal, request_refused);
-	soon_add(&store->soon, &request->refusal);
-}
-
-static void s3_close(struct store *base, void (*closed)(void *data), void *data)
-{
-	struct s3_store *store = CONTAINER_OF(base, struct s3_store, store);
-	REQUIRE(!store->closing);
-	store->closing = true;
-	store->closed = closed;
-	store->closed_data = data;
-	store_maybe_close(store);
+	store_free(CONTAINER_OF(base, struct s3_store, store));
 }
 
 /* ---- Open ---- */
@@ -279,7 +225,7 @@ static const struct store_ops s3_ops = {
 	.address = s3_address,
 	.link = s3_link,
 	.up = s3_up,
-	.close = s3_close,
+	.free = s3_free,
 };
 
 static bool is_set(const char *text)
@@ -380,7 +326,7 @@ int store_s3_open(struct store **ret, uv_loop_t *loop, const struct store_s3_opt
 		store_free(store);
 		return status;
 	}
-	store->store.ops = &s3_ops;
+	store_init(&store->store, &s3_ops, loop);
 	store->loop = loop;
 	store->http = options->http;
 	store->credentials = options->credentials;
@@ -389,8 +335,6 @@ int store_s3_open(struct store **ret, uv_loop_t *loop, const struct store_s3_opt
 	store->etag_is_md5 = true;
 	store->up = true;
 	list_init(&store->part_waiters);
-	soon_init(&store->soon, loop);
-	store->soon.idle.data = store;
 	*ret = &store->store;
 	return 0;
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The commands: what they print, what they change, how they exit."""
 import os
+import sqlite3
 import subprocess
 
 import pytest
@@ -51,6 +52,14 @@ def test_output_that_cannot_be_written_is_a_failure():
         for arguments in (["--version"], ["--help"], ["sign", "--url", "https://x.example/", "--token", TOKEN]):
             result = subprocess.run([BINARY, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, timeout=DEADLINE, check=False)
             assert result.returncode == 1 and len(result.stderr.splitlines()) == 1, (arguments, result)
+
+
+def test_demo_of_whole_calls_leaves_their_rows(tmp_path):
+    result = run("demo", "--calls", "--count", "4", "--size", "2KB", "--data-dir", str(tmp_path / "demo"))
+    assert result.returncode == 0 and "4 recordings archived and verified" in result.stdout, result
+    with sqlite3.connect(tmp_path / "demo" / "ledger.db") as ledger:
+        rows = ledger.execute("SELECT status, duration, recording_url IS NOT NULL FROM calls").fetchall()
+    assert rows == [("COMPLETED", 1, 1)] * 4
 
 
 def test_closed_standard_streams_do_no_harm(tmp_path):

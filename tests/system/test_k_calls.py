@@ -7,7 +7,7 @@ import urllib.parse
 import xml.etree.ElementTree
 
 import pytest
-from reeldlib import ACCOUNT, PATH, TOKEN, Oracle, callback_params, sign, wait_until
+from reeldlib import ACCOUNT, PATH, TOKEN, Oracle, callback_params, free_port, sign, wait_until
 
 INCOMING = "/api/twilio/incoming"
 STATUS = "/api/twilio/status"
@@ -177,6 +177,70 @@ def test_a_status_that_comes_after_the_recording(sandbox, made):
     wait_until(lambda: rows("SELECT 1 FROM calls WHERE status = 'NO_ANSWER'"), "the other call")
     after = rows("SELECT status, duration, from_number, to_number, recording_url FROM calls WHERE status <> 'NO_ANSWER'")
     assert after == [dict(before, duration=4321)]
+    assert reeld.stop() == 0
+
+
+def calls_of(peer):
+    """What the ledger must say of the sandbox's calls once they are over."""
+    expected = {}
+    for recording in peer.recordings():
+        call = peer.get(f"/2010-04-01/Accounts/{ACCOUNT}/Calls/{recording['call_sid']}.json").json
+        expected[call["sid"]] = ("COMPLETED", int(recording["duration"]), call["from"], call["to"], recording["sid"])
+    return expected
+
+
+def calls_in(rows):
+    found = rows("SELECT c.*, r.recording_sid FROM calls c LEFT JOIN recordings r ON r.call_sid = c.twilio_sid AND r.url = c.recording_url")
+    return {row["twilio_sid"]: (row["status"], row["duration"], row["from_number"], row["to_number"], row["recording_sid"]) for row in found}
+
+
+def delivered(peer):
+    return not peer.stats()["callbacks"]["running"]
+
+
+def test_whole_calls_of_the_sandbox(sandbox, made):
+    """`reeld sandbox --calls`: incoming, status and recording callbacks, to where the TwiML says; nothing is asked at Twilio that a webhook told."""
+    port = free_port()
+    reeld, rows = made(TWILIO_API_BASE=f"http://127.0.0.1:{port}", GREETING="Hello", STREAM_URL="wss://bridge.example.com/media")
+    reeld.start()
+    peer = sandbox(port=port, count=20, size="1KB-300KB", calls=True, target=reeld.url + INCOMING)
+    wait_until(lambda: delivered(peer), lambda: f"the calls to end: {peer.stats()}")
+    callbacks = peer.stats()["callbacks"]
+    assert (callbacks["calls"], callbacks["sent"], callbacks["acknowledged"], callbacks["bad_twiml"]) == (20, 120, 120, 0), callbacks
+    wait_until(lambda: len(rows("SELECT 1 FROM recordings WHERE status = 'stored'")) == 20, "the recordings to be stored")
+    asked = peer.stats()["requests"]["call"]
+    assert asked == 0, "each call was known before its recording came"
+    expected = calls_of(peer)
+    wait_until(lambda: calls_in(rows) == expected, lambda: f"all calls: {set(calls_in(rows).items()) ^ set(expected.items())}")
+    metrics = reeld.metrics()
+    counts = {endpoint: metrics[f'reeld_webhooks_total{{endpoint="{endpoint}",status="200",outcome="accepted"}}']
+              for endpoint in ("incoming", "status", "recording")}
+    assert counts == {"incoming": 20, "status": 60, "recording": 40}
+    assert reeld.stop() == 0
+
+
+def test_whole_calls_in_any_order_and_more_than_once_end_the_same(sandbox, made):
+    peer = sandbox(count=40, size="1KB-300KB", fault="reorder,dup")
+    reeld, rows = made(peer)
+    reeld.start()
+    callbacks = peer.deliver_all(reeld, target=reeld.url + INCOMING, calls=1)
+    assert callbacks["acknowledged"] == callbacks["sent"] and callbacks["duplicates"] > 40, callbacks
+    assert peer.stats()["faults"]["reorder"] == 40
+    expected = calls_of(peer)
+    wait_until(lambda: calls_in(rows) == expected, lambda: f"all calls: {set(calls_in(rows).items()) ^ set(expected.items())}")
+    assert [tuple(row.values()) for row in rows("SELECT status, count(*) AS n FROM recordings GROUP BY status")] == [("stored", 40)]
+    stored = rows("SELECT count(*) AS n FROM recording_events WHERE what = 'stored'")
+    assert stored[0]["n"] == 40, "each recording is stored once"
+    assert reeld.stop() == 0
+
+
+def test_a_call_that_cannot_be_answered_ends_there(sandbox, daemon):
+    """What Twilio would do: the caller hears an application error, and no recording begins."""
+    peer = sandbox(count=5)
+    reeld = daemon(peer, TWILIO_AUTH_TOKEN="another0token0another0token0anot").start()
+    callbacks = peer.deliver_all(reeld, target=reeld.url + INCOMING, calls=1, retry=0)
+    assert (callbacks["sent"], callbacks["refused"]) == (5, 5), callbacks
+    assert reeld.query("SELECT 1 FROM calls") == [] and reeld.query("SELECT 1 FROM recordings") == []
     assert reeld.stop() == 0
 
 

@@ -135,7 +135,7 @@ def test_paths_and_methods(stored):
                        f"/api/recordings/{sid}/nonsense", "/api/recordings/../stats", f"/api/recordings/CA{sid[2:]}"):
             assert stored.request(method, target).status == 404, (method, target)
     for target, allow in (("/api/stats", "GET, HEAD"), ("/api/recordings", "GET, HEAD"), (f"/api/recordings/{sid}", "GET, HEAD, DELETE"),
-                          (f"/api/recordings/{sid}/retry", "POST"), (f"/api/recordings/{sid}/audio", "GET, HEAD")):
+                          (f"/api/recordings/{sid}/retry", "POST"), ("/api/recordings/retry", "POST"), (f"/api/recordings/{sid}/audio", "GET, HEAD")):
         reply = stored.request("PUT", target)
         assert reply.status == 405 and reply.headers["Allow"] == allow, (target, reply.headers)
     unknown = "/api/recordings/RE" + "0" * 32
@@ -300,6 +300,45 @@ def test_retry_puts_a_dead_one_back_to_work(sandbox, daemon):
     assert [event["detail"] for event in events if event["what"] == "requeued"] == ["by api"]
     assert api.request("POST", f"/api/recordings/{sid}/retry").status == 409
     assert any(line["event"] == "api.retried" and line["recording_sid"] == sid for line in reeld.logs())
+    assert reeld.stop() == 0
+
+
+def test_all_dead_ones_are_put_back_step_by_step(sandbox, daemon):
+    peer = sandbox(count=7, fault="xml-body", fault_attempts=0)
+    reeld = daemon(peer, MAX_ATTEMPTS=1, RETRY_MAX="100ms", ADMIN_TOKEN=TOKEN).start()
+    api, stranger = Api(reeld, TOKEN), Api(reeld)
+    peer.deliver_all(reeld)
+    wait_until(lambda: len(api.sids("status=dead")) == 7, lambda: api.sids("status=dead"))
+    target = "/api/recordings/retry"
+    assert stranger.request("POST", target + "?status=dead").status == 401
+    for headers in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+        assert api.request("POST", target + "?status=dead", **headers).status == 403, headers
+    for method in ("GET", "HEAD", "DELETE", "PUT"):
+        reply = api.request(method, target + "?status=dead")
+        assert reply.status == 405 and reply.headers["Allow"] == "POST", (method, reply)
+    for query, word in (("", "status"), ("?status=", "status"), ("?status=failed", "status"), ("?status=deadly", "status"), ("?status=dead&status=dead", "status"),
+                        ("?status=dead&limit=0", "limit"), ("?status=dead&limit=1001", "limit"), ("?status=dead&limit=-1", "limit"),
+                        ("?status=dead&limit=x", "limit"), ("?status=dead&cursor=x", "cursor"), ("?status=dead&cursor=" + "9" * 70, "cursor")):
+        reply = api.request("POST", target + query)
+        assert reply.status == 400 and word in reply.json["error"], (query, reply)
+    assert len(api.sids("status=dead")) == 7, "a refused request has changed something"
+    # They still fail: what was put back dies again, and is not put back twice.
+    steps, cursor = [], ""
+    while cursor is not None and len(steps) < 9:
+        reply = api.request("POST", f"{target}?status=dead&limit=3&cursor={cursor}", Origin=f"http://127.0.0.1:{reeld.admin_port}")
+        assert reply.status == 200 and set(reply.json) == {"retried", "nextCursor"}, reply
+        steps.append(reply.json["retried"])
+        cursor = reply.json["nextCursor"]
+        wait_until(lambda: len(api.sids("status=dead")) == 7, lambda: api.sids("status=dead"))
+    assert steps == [3, 3, 1]
+    for sid in api.sids():
+        details = [event["detail"] for event in api.get(f"/api/recordings/{sid}").json["events"] if event["what"] == "requeued"]
+        assert details == ["by api"], (sid, details)
+    peer.set_faults("")
+    assert api.request("POST", target + "?status=dead").json == {"retried": 7, "nextCursor": None}
+    wait_until(lambda: len(api.sids("status=stored")) == 7, lambda: api.sids("status=stored"))
+    assert api.request("POST", target + "?status=dead").json == {"retried": 0, "nextCursor": None}
+    assert [line["count"] for line in reeld.logs() if line["event"] == "api.retried_dead"] == [3, 3, 1, 7]
     assert reeld.stop() == 0
 
 

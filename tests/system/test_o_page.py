@@ -259,6 +259,49 @@ def test_deleting_asks_first(world, page):
     assert page.log() == []
 
 
+def test_all_dead_ones_are_put_back_after_asking_by_keyboard_alone(world, page):
+    world.sandbox.set_faults("xml-body", fault_attempts=1000)
+    assert world.sandbox.deliver(f"?count=5&target={world.daemon.url}/api/twilio/recording").status == 202
+    wait_until(lambda: len(world.dead()) >= 5 and not world.daemon.query("SELECT 1 FROM recordings WHERE status IN ('pending', 'running')"),
+               lambda: f"five dead ones: {world.dead()}")
+    dead = world.dead()
+    page.js("poll.lists()")
+    page.wait(f"document.getElementById('dead-rows').rows.length === {len(dead)} && !document.getElementById('retry-all').hidden")
+    page.js("document.getElementById('dead-title').focus()")
+    page.press(Keys.TAB)
+    assert page.value("document.activeElement.id") == "retry-all"
+    for leave in ([Keys.ESCAPE], [Keys.ENTER]):  # Cancel has the focus
+        page.press(Keys.ENTER)
+        page.wait("document.getElementById('retry-dialog').open && document.activeElement.id === 'retry-cancel'")
+        page.press(*leave)
+        page.wait("!document.getElementById('retry-dialog').open && document.activeElement.id === 'retry-all'")
+    assert world.dead() == dead, "asking has changed something"
+    page.press(Keys.ENTER)
+    page.wait("document.getElementById('retry-dialog').open")
+    assert page.nameless() == []
+    dialog = [name for role, name in page.accessibility() if role == "dialog"]
+    assert dialog == ["Retry all dead recordings?"], dialog
+    for theme in ("light", "dark"):
+        page.theme(theme)
+        page.wait("document.getAnimations().length === 0")
+        assert page.js(CONTRAST)[1] == []
+        page.shot("retry-all-" + theme)
+    # In steps of two, so that there are several.
+    page.js("window.said = []; const line = document.getElementById('notice'); "
+            "new MutationObserver(() => window.said.push(line.textContent)).observe(line, {childList: true})")
+    page.js("window.steps = []; const real = window.fetch; window.fetch = (path, options) => { "
+            "if (path.includes('/recordings/retry?')) { path += '&limit=2'; window.steps.push(path); } return real(path, options); }")
+    world.sandbox.set_faults("")
+    page.press(Keys.TAB, Keys.ENTER)
+    page.wait(f"window.said.includes('Put back: {len(dead)} recordings')")  # the next may be that all is healthy
+    assert page.value("window.steps.length") == len(dead) // 2 + 1
+    wait_until(lambda: world.dead() == [], lambda: f"none to be dead: {world.dead()}")
+    page.wait("document.getElementById('retry-all').hidden && document.activeElement.id === 'dead-title'")
+    trails = world.daemon.query("SELECT r.recording_sid FROM recordings r JOIN recording_events e ON e.recording_id = r.id WHERE e.what = 'requeued' AND e.detail = 'by api'")
+    assert {row["recording_sid"] for row in trails} >= set(dead)
+    assert page.log() == []
+
+
 def test_it_rests_while_nobody_looks_or_it_is_paused(page):
     page.js("""window.planned = 0; const real = window.setTimeout;
         window.setTimeout = (what, ms) => { if (ms === POLL_MS) window.planned++; return real(what, ms); };

@@ -719,6 +719,43 @@ function retryButton(item, label) {
 	return button;
 }
 
+// A step is a request of its own: the ledger serves others in between, and what was put back stays so when the next step fails.
+async function retryAll() {
+	const button = $("retry-all");
+	let done = 0, cursor = "";
+	if (button.getAttribute("aria-disabled") === "true")
+		return;
+	button.setAttribute("aria-disabled", "true");
+	try {
+		do {
+			const step = await ask("/api/recordings/retry?" + new URLSearchParams({status: "dead", cursor}), "POST");
+			done += step.retried;
+			cursor = step.nextCursor;
+			setText(button, "Putting back … " + count(done));
+		} while (cursor !== null);
+		notice("Put back: " + plural(done, "recording", "recordings"));
+	} catch (error) {
+		notice("Put back: " + count(done) + ", then: " + error.message);
+	}
+	setText(button, "Retry all");
+	button.removeAttribute("aria-disabled");
+	poll.lists();
+}
+
+function startRetryAll() {
+	$("retry-all").addEventListener("click", () => {
+		if ($("retry-all").getAttribute("aria-disabled") === "true")
+			return;
+		$("retry-dialog").showModal();
+		$("retry-cancel").focus();
+	});
+	$("retry-cancel").addEventListener("click", () => $("retry-dialog").close());
+	$("retry-confirm").addEventListener("click", () => {
+		$("retry-dialog").close(); // which gives the focus back to the button
+		retryAll();
+	});
+}
+
 let deleting = null;
 
 function confirmDelete(item, opener) {
@@ -844,11 +881,14 @@ async function loadDead(total) {
 	const page = await ask("/api/recordings?" + new URLSearchParams({status: "dead", limit: DEAD_SIZE}));
 	const items = page.recordings;
 	deadRows.show(items);
+	if (items.length < 2 && document.activeElement === $("retry-all"))
+		$("dead-title").focus();
+	$("retry-all").hidden = items.length < 2;
 	setText($("dead-count"), items.length === 0 ? "" : "(" + (page.nextCursor ? total > items.length ? count(total) : items.length + " or more" : count(items.length)) + ")");
 	$("dead-table").hidden = items.length === 0;
 	$("dead-none").hidden = items.length > 0;
 	$("dead-more").hidden = !page.nextCursor;
-	setText($("dead-more"), "The newest " + DEAD_SIZE + " are shown; the list below, with status dead, has all of them. reeld jobs retry --all-dead puts them all back.");
+	setText($("dead-more"), "The newest " + DEAD_SIZE + " are shown; the list below, with status dead, has all of them.");
 }
 
 // ---- Calls ----
@@ -996,6 +1036,7 @@ document.addEventListener("DOMContentLoaded", () => {
 	setText($("zone"), Intl.DateTimeFormat().resolvedOptions().timeZone || "this machine's zone");
 	startToken();
 	startDelete();
+	startRetryAll();
 	startCharts();
 	startLists();
 	startPolling();

@@ -343,6 +343,34 @@ Test(api, retry_wakes_the_pipeline_only_when_something_changed)
 	cr_expect_eq(requeued, 1);
 }
 
+Test(api, retry_of_all_dead_asks_for_one_bounded_step_and_wakes_the_pipeline_when_it_did_something)
+{
+	open_admin(store);
+	ask("POST", "/api/recordings/retry?status=dead&limit=3&cursor=7", NULL);
+	struct ledger_request *request = next_asked(LEDGER_RETRY);
+	cr_expect(request->all_dead);
+	cr_expect_eq(request->limit, 3);
+	cr_expect_str_eq(request->by, "api");
+	cr_expect_str_eq(request->cursor, "7");
+	request->changed = 3;
+	snprintf(request->next_cursor, sizeof(request->next_cursor), "12");
+	request->done(request, 0);
+	TURN_UNTIL(raw_has(&client, "{\"retried\":3,\"nextCursor\":\"12\"}"));
+	cr_expect_eq(requeued, 1);
+	ask("POST", "/api/recordings/retry?status=dead", NULL);
+	request = next_asked(LEDGER_RETRY);
+	cr_expect_eq(request->limit, 500);
+	request->done(request, 0);
+	TURN_UNTIL(raw_has(&client, "{\"retried\":0,\"nextCursor\":null}"));
+	cr_expect_eq(requeued, 1);
+	ask("POST", "/api/recordings/retry?status=dead", NULL);
+	answer(LEDGER_RETRY, ERR_LEDGER);
+	expect_status(503, 1);
+	ask("POST", "/api/recordings/retry", NULL);
+	expect_status(400, 1);
+	cr_expect_eq(submitted[LEDGER_RETRY], 3, "what does not say which ones reaches no ledger");
+}
+
 static void answer_get(enum ledger_status status, const char *url)
 {
 	struct ledger_request *request = next_asked(LEDGER_GET);

@@ -985,9 +985,40 @@ Test(ledger, retry_of_all_dead_comes_in_bounded_steps)
 		struct ledger_request retry = {.op = LEDGER_RETRY, .all_dead = true, .limit = 3};
 		cr_expect_eq(wait_for(ledger, &retry), 0);
 		cr_expect_eq(retry.changed, steps[i]);
+		cr_expect_eq(retry.next_cursor[0] != '\0', steps[i] == 3);
 		ledger_request_release(&retry);
 	}
 	cr_expect_eq(claim_by(ledger, 100, NULL, NULL), 7);
+}
+
+Test(ledger, retry_of_all_dead_ends_though_they_die_again_at_once)
+{
+	struct event events[5];
+	char cursor[64] = "";
+	for (unsigned i = 0; i < 5; i++)
+		events[i] = recording_event(i, RECORDING_COMPLETED);
+	struct ledger_request request = {.op = LEDGER_FORWARD, .events = events, .count = 5, .lease_max = 5};
+	cr_assert_eq(wait_for(ledger, &request), 0);
+	for (unsigned i = 0; i < 5; i++)
+		finish(&request.leased[i], LEDGER_OUTCOME_DEAD, 0, "x");
+	ledger_request_release(&request);
+	static const size_t steps[] = {2, 2, 1};
+	for (size_t i = 0; i < 3; i++) {
+		struct ledger_request retry = {.op = LEDGER_RETRY, .all_dead = true, .limit = 2, .cursor = cursor};
+		struct ledger_job jobs[2];
+		cr_assert_eq(wait_for(ledger, &retry), 0);
+		cr_expect_eq(retry.changed, steps[i]);
+		snprintf(cursor, sizeof(cursor), "%s", retry.next_cursor);
+		cr_expect_eq(cursor[0] != '\0', steps[i] == 2);
+		ledger_request_release(&retry);
+		for (size_t job = 0; job < steps[i]; job++) {
+			cr_assert_eq(claim_by(ledger, 1, &jobs[job], NULL), 1);
+			finish(&jobs[job], LEDGER_OUTCOME_DEAD, 0, "again");
+		}
+	}
+	struct ledger_request wrong = {.op = LEDGER_RETRY, .all_dead = true, .cursor = "x"};
+	cr_expect_eq(wait_for(ledger, &wrong), ERR_INVALID);
+	ledger_request_release(&wrong);
 }
 
 Test(ledger, drop_ends_work_also_under_a_running_job)

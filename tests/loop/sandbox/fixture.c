@@ -33,9 +33,15 @@ static void target_request(struct connection *connection, struct request *reques
 		     REELD_FORM_OK);
 	copy_field(event->recording_sid, sizeof(event->recording_sid), fields, count, "RecordingSid");
 	copy_field(event->status, sizeof(event->status), fields, count, "RecordingStatus");
+	copy_field(event->call_sid, sizeof(event->call_sid), fields, count, "CallSid");
+	copy_field(event->call_status, sizeof(event->call_status), fields, count, "CallStatus");
+	copy_field(event->call_duration, sizeof(event->call_duration), fields, count, "CallDuration");
+	snprintf(event->path, sizeof(event->path), "%.*s", SLICE_FMT(request->path));
 	snprintf(event->token, sizeof(event->token), "%.*s", SLICE_FMT(token));
+	char url[256];
+	int url_len = snprintf(url, sizeof(url), "http://127.0.0.1:%d%s", server_port(fixture->target), event->path);
 	struct reeld_signature_request signed_request = {
-		.base = fixture->target_url, .base_len = strlen(fixture->target_url), .fields = fields, .field_count = count};
+		.base = url, .base_len = (size_t)url_len, .fields = fields, .field_count = count};
 	event->signed_right = reeld_signature_verify(key, &signed_request, signature.ptr, signature.len);
 	reeld_signature_key_free(&key);
 
@@ -46,7 +52,14 @@ static void target_request(struct connection *connection, struct request *reques
 		reply_abort(connection);
 		return;
 	}
-	const struct reply reply = {.status = status, .content_type = "text/plain", .body = SLICE("ok")};
+	bool twiml = fixture->twiml != NULL && slice_equal(request->path, SLICE("/api/twilio/incoming"));
+	const struct reply reply = {
+		.status = status,
+		.content_type = !twiml                        ? "text/plain"
+				: fixture->twiml_type == NULL ? "text/xml"
+							      : fixture->twiml_type,
+		.body = twiml ? slice_from_cstr(fixture->twiml) : SLICE("ok"),
+	};
 	reply_send(connection, &reply);
 }
 

@@ -14,6 +14,10 @@
 struct target_event {
 	char recording_sid[35];
 	char status[16];
+	char path[64];
+	char call_sid[35];
+	char call_status[16];
+	char call_duration[16];
 	char token[64];
 	bool signed_right;
 };
@@ -27,6 +31,8 @@ struct fixture {
 	char target_url[128];
 	int target_status;      /* what it answers; 0: cuts the connection */
 	unsigned target_refuse; /* so many events get a 500 first */
+	const char *twiml;      /* what /api/twilio/incoming answers */
+	const char *twiml_type; /* NULL: text/xml */
 	struct target_event events[TARGET_MAX];
 	unsigned event_count;
 	/* deliveries */

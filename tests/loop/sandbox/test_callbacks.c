@@ -234,3 +234,151 @@ Test(callbacks, the_control_endpoint_starts_a_delivery_and_refuses_a_second)
 	free(wrong.body);
 	fixture_stop(&fixture);
 }
+
+/* ---- whole calls ---- */
+
+#define RECORDS                                                                                                           \
+	"<Response><Start><Recording recordingStatusCallback=\"/api/twilio/recording%s\" recordingStatusCallbackEvent=\"" \
+	"in-progress completed\"/></Start></Response>"
+
+static int call(uint64_t count, const char *fragment, bool retry)
+{
+	char target[256];
+	snprintf(target, sizeof(target), "http://127.0.0.1:%d/api/twilio/incoming%s", server_port(fixture.target), fragment);
+	return deliver(&fixture, (struct callbacks_delivery){.from = CALLBACKS_FROM_NEW,
+							     .count = count,
+							     .target = target,
+							     .calls = true,
+							     .retry = retry,
+							     .concurrency = 2});
+}
+
+static const char *const call_paths[] = {"/api/twilio/incoming",  "/api/twilio/status", "/api/twilio/status",
+					 "/api/twilio/recording", "/api/twilio/status", "/api/twilio/recording"};
+
+Test(calls, come_with_all_their_webhooks_in_twilios_order_each_signed)
+{
+	static const char *const call_statuses[] = {"ringing", "ringing", "in-progress", "", "completed", ""};
+	static const char *const recording_statuses[] = {"", "", "", "in-progress", "", "completed"};
+	char twiml[256];
+	start("");
+	snprintf(twiml, sizeof(twiml), RECORDS, "");
+	fixture.twiml = twiml;
+	cr_assert_eq(call(20, "", false), 0);
+	run_until_done(&fixture);
+	cr_assert_eq(fixture.event_count, 120);
+	for (uint64_t index = 0; index < 20; index++) {
+		struct model_recording recording;
+		unsigned seen = 0;
+		model_recording(sandbox_model(fixture.sandbox), index, &recording);
+		for (unsigned i = 0; i < fixture.event_count; i++) {
+			const struct target_event *event = &fixture.events[i];
+			if (strcmp(event->call_sid, recording.call_sid.text) != 0)
+				continue;
+			cr_assert(event->signed_right);
+			cr_assert_str_eq(event->path, call_paths[seen]);
+			cr_assert_str_eq(event->call_status, call_statuses[seen]);
+			cr_assert_str_eq(event->status, recording_statuses[seen]);
+			cr_assert_eq(strtoull(event->call_duration, NULL, 10), seen == 4 ? recording.duration_s : 0);
+			seen++;
+		}
+		cr_assert_eq(seen, 6);
+	}
+	cr_assert_eq(stats().sent, 120);
+	cr_assert_eq(stats().acknowledged, 120);
+	cr_assert_eq(stats().calls, 20);
+	cr_assert_eq(stats().in_progress, 20);
+	cr_assert_eq(stats().reordered, 0);
+	fixture_stop(&fixture);
+}
+
+Test(calls, end_where_twilio_would_hang_up)
+{
+	static const struct {
+		const char *twiml, *type;
+	} cases[] = {{"<Hello/>", NULL}, {"", NULL}, {"<Response/>", "application/json"}, {NULL, NULL}};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		start("");
+		fixture.twiml = cases[i].twiml;
+		fixture.twiml_type = cases[i].type;
+		cr_assert_eq(call(3, "", true), 0);
+		run_until_done(&fixture);
+		cr_assert_eq(fixture.event_count, 3, "case %zu: %u", i, fixture.event_count);
+		cr_assert_eq(stats().bad_twiml, 3);
+		cr_assert_eq(stats().failed, 3);
+		fixture_stop(&fixture);
+	}
+	start("");
+	fixture.twiml = "<Response/>";
+	fixture.target_status = 403;
+	cr_assert_eq(call(3, "", false), 0);
+	run_until_done(&fixture);
+	cr_assert_eq(fixture.event_count, 3);
+	cr_assert_eq(stats().refused, 3);
+	cr_assert_eq(stats().bad_twiml, 0);
+	fixture_stop(&fixture);
+}
+
+Test(calls, without_a_recording_in_the_twiml_have_no_callback_of_one)
+{
+	start("");
+	fixture.twiml = "<Response><Say>Hello</Say></Response>";
+	cr_assert_eq(call(1, "", false), 0);
+	run_until_done(&fixture);
+	cr_assert_eq(fixture.event_count, 4);
+	for (unsigned i = 0; i < 4; i++)
+		cr_assert_str_empty(fixture.events[i].status);
+	fixture_stop(&fixture);
+}
+
+Test(calls, are_tried_again_as_the_fragment_of_each_url_says)
+{
+	char twiml[256];
+	start("");
+	snprintf(twiml, sizeof(twiml), RECORDS, "#rc=1&amp;rp=5xx");
+	fixture.twiml = twiml;
+	fixture.target_refuse = 2;
+	cr_assert_eq(call(1, "#rc=2&rp=all", false), 0);
+	run_until_done(&fixture);
+	cr_assert_eq(fixture.event_count, 8);
+	cr_assert_eq(stats().retried, 2);
+	cr_assert_eq(stats().acknowledged, 6);
+	fixture_stop(&fixture);
+	start("");
+	fixture.twiml = twiml;
+	fixture.target_refuse = 2;
+	cr_assert_eq(call(1, "#rc=1&rp=all", false), 0);
+	run_until_done(&fixture);
+	cr_assert_eq(fixture.event_count, 2, "an unanswered call is over");
+	cr_assert_eq(stats().refused, 1);
+	fixture_stop(&fixture);
+}
+
+Test(calls, need_a_target_that_answers_them)
+{
+	struct error error = {0};
+	start("");
+	cr_assert_eq(sandbox_start_callbacks(
+			     fixture.sandbox,
+			     &(struct callbacks_delivery){.from = 0, .count = 0, .target = fixture.target_url, .calls = true},
+			     &error),
+		     ERR_INVALID);
+	cr_assert(strstr(error.detail, "/api/twilio/incoming") != NULL, "%s", error.detail);
+	fixture_stop(&fixture);
+}
+
+Test(calls, closing_at_every_turn_ends_the_delivery_exactly_once)
+{
+	char twiml[256];
+	snprintf(twiml, sizeof(twiml), RECORDS, "#rc=5&amp;rp=all");
+	for (unsigned turns = 0; turns < 60; turns++) {
+		start("dup,reorder");
+		fixture.twiml = twiml;
+		fixture.target_refuse = turns % 3 * 5;
+		cr_assert_eq(call(10, "#rc=5&rp=all", false), 0);
+		for (unsigned i = 0; i < turns; i++)
+			uv_run(&fixture.loop, UV_RUN_NOWAIT);
+		fixture_stop(&fixture);
+		cr_assert_eq(fixture.done, 1, "after %u turns: %u", turns, fixture.done);
+	}
+}
