@@ -64,6 +64,7 @@ struct journal {
 	char *directory;
 	int directory_fd;
 	int lock_fd;
+	bool drain;
 	uint64_t max_bytes;
 	uint64_t segment_bytes;
 	size_t max_pending;
