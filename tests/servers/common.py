@@ -9,16 +9,22 @@ import threading
 import time
 
 
-def free_port():
-    """Below the range from which outgoing connections take theirs (32768 on): one of those could have it by the time a server listens."""
+def is_free(port):
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+            return True
+        except OSError:
+            return False
+
+
+def free_port(count=1):
+    """The first of `count` neighbours. Below the range from which outgoing connections take theirs (32768 on): one of those could have it by the time a
+    server listens."""
     while True:
         port = random.randrange(15000, 32000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
+        if all(is_free(port + n) for n in range(count)):
+            return port
 
 
 def wait_until(condition, what, seconds=60, every=0.05):
