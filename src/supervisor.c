@@ -156,8 +156,6 @@ static void settle(struct worker *worker)
 	struct supervisor *supervisor = worker->supervisor;
 	worker->state = WORKER_WAITING;
 	if (supervisor->stopping) {
-		if (!ended_in_order(worker))
-			supervisor->failed = true;
 		close_when_ended(supervisor);
 	} else if (!supervisor->started && worker->signal == 0) {
 		/* It has said why. */
@@ -181,6 +179,8 @@ static void on_exit_of(uv_process_t *process, int64_t status, int signum)
 	worker->state = WORKER_ENDED;
 	worker->status = status;
 	worker->signal = signum;
+	if (worker->supervisor->stopping && !ended_in_order(worker))
+		worker->supervisor->failed = true;
 	uv_close((uv_handle_t *)&worker->process, worker_handle_closed);
 	uv_close((uv_handle_t *)&worker->socket, worker_handle_closed);
 }

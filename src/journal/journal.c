@@ -20,7 +20,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define LOCK_NAME "lock"
 #define DEFAULT_MAX_BYTES ((uint64_t)4 << 30)
 #define DEFAULT_SEGMENT_BYTES ((uint64_t)64 << 20)
 #define DEFAULT_MAX_PENDING ((uint64_t)16 << 20)
@@ -121,55 +120,6 @@ static struct journal *journal_new(uv_loop_t *loop, const struct journal_options
 	return journal;
 }
 
-static int lock_directory(int directory_fd, const char *directory, int *lock_fd, struct error *error)
-{
-	char text[32];
-	int r = file_open(directory_fd, LOCK_NAME, O_RDWR | O_CREAT, lock_fd);
-	if (r != 0)
-		return error_set(error, err_from_errno(-r), "cannot open the journal's lock %s/" LOCK_NAME ": %s", directory,
-				 strerror(-r));
-	r = file_lock(*lock_fd);
-	if (r == -EWOULDBLOCK) {
-		size_t got = 0;
-		file_read(*lock_fd, text, sizeof(text) - 1, 0, &got);
-		text[got] = '\0';
-		text[strcspn(text, " \n")] = '\0';
-		return error_set(error, ERR_LOCKED,
-				 "the journal in %s is in use by process %s: stop it, or give this one another DATA_DIR",
-				 directory, got > 0 ? text : "(unknown)");
-	}
-	if (r != 0)
-		return error_set(error, err_from_errno(-r), "cannot lock the journal in %s: %s", directory, strerror(-r));
-	/* For the message above only, so a full disk does not matter. The blanks cover a longer number that was there before. */
-	int len = snprintf(text, sizeof(text), "%-20ld\n", (long)getpid());
-	file_write(*lock_fd, text, (size_t)len, 0);
-	return 0;
-}
-
-static int open_directory(const char *directory, int *directory_fd, struct error *error)
-{
-	int r = file_make_directories(directory, 0700);
-	if (r == 0)
-		r = file_open(AT_FDCWD, directory, O_RDONLY | O_DIRECTORY, directory_fd);
-	if (r != 0)
-		return error_set(error, err_from_errno(-r), "cannot open the journal's directory %s: %s", directory,
-				 strerror(-r));
-	return 0;
-}
-
-int journal_lock(const char *directory, int *fd, struct error *error)
-{
-	int directory_fd = -1;
-	*fd = -1;
-	int r = open_directory(directory, &directory_fd, error);
-	if (r == 0)
-		r = lock_directory(directory_fd, directory, fd, error);
-	if (r != 0)
-		file_close(fd);
-	file_close(&directory_fd);
-	return r;
-}
-
 /* So that the first append need not wait for the janitor. */
 static int make_first_segment(struct journal *journal, struct error *error)
 {
@@ -227,9 +177,9 @@ int journal_open(struct journal **ret, uv_loop_t *loop, const struct journal_opt
 	struct journal *journal = journal_new(loop, options);
 	if (journal == NULL)
 		return error_set(error, ERR_NOMEM, "out of memory");
-	int r = open_directory(journal->directory, &journal->directory_fd, error);
+	int r = journal_open_directory(journal->directory, &journal->directory_fd, error);
 	if (r == 0 && journal->lock_fd < 0)
-		r = lock_directory(journal->directory_fd, journal->directory, &journal->lock_fd, error);
+		r = journal_lock_directory(journal->directory_fd, journal->directory, &journal->lock_fd, error);
 	if (r == 0)
 		r = journal_recover(journal, error);
 	if (r == 0 && !journal->drain)

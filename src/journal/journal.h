@@ -35,7 +35,8 @@ struct journal_options {
 };
 
 /*
- * The lock of a journal's directory (created when missing), for processes that share the descriptor: it is held until the last of them has closed it.
+ * The lock of a journal's directory (created when missing), for processes that share the descriptor: it is held until the last of them has closed it. When who took it
+ * has ended, the others are waited for, at most 5 s.
  * *fd closes on exec. Blocking. 0 or the errors of journal_open.
  */
 int journal_lock(const char *directory, int *fd, struct error *error);

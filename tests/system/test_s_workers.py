@@ -292,6 +292,7 @@ def test_one_supervisor_or_process_per_data_directory(sandbox, daemon):
     third = reeld.command("serve", env={"LISTEN": "127.0.0.1:0", "ADMIN_LISTEN": "off", "WORKERS": "1"})
     os.kill(reeld.process.child.pid, signal.SIGCONT)
     assert third.returncode == 1 and "in use by process" in third.stderr, third.stderr
+    wait_until(lambda: len(log_events(reeld, "reeld.started")) == 3, "worker 0 to be there again")
     assert reeld.stop() == 0
 
 
@@ -344,10 +345,10 @@ def test_what_is_wrong_is_told_once_and_ends_it(daemon, env, message):
 
 
 def test_a_worker_that_cannot_start_at_first_ends_all_of_them(daemon):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        reeld = daemon(WORKERS=3, ADMIN_LISTEN=f"127.0.0.1:{port - 2}").spawn()
-        assert reeld.process.wait(30) == 1
+    reeld = daemon(WORKERS=3)
+    port = reeld.admin_port + 2
+    with socket.create_server(("127.0.0.1", port)):
+        assert reeld.spawn().process.wait(30) == 1
     told = [line for line in reeld.process.output().splitlines() if line.startswith("reeld: ")]
     assert len(told) == 1 and f"ADMIN_LISTEN: cannot listen on \"127.0.0.1:{port}\"" in told[0], reeld.process.output()
     assert not any(alive(pid) for pid in pids(reeld).values())

@@ -2,6 +2,9 @@
 /* A journal that is only to be emptied and then removed, and the lock that several processes share. */
 #include "fixture.h"
 
+#include <poll.h>
+#include <sys/wait.h>
+
 static struct fixture f;
 
 static void setup(void)
@@ -121,4 +124,27 @@ Test(journal_drain, a_shared_lock_keeps_others_out_until_the_last_one_has_closed
 	close(fd);
 	OPEN(&f);
 	cr_expect_eq(stats_of(&f).events, 3);
+}
+
+/* A supervisor is killed, and its workers end a moment later. */
+Test(journal_drain, who_was_handed_a_dead_process_s_lock_is_waited_for)
+{
+	int alive[2];
+	char byte;
+	cr_assert_eq(pipe(alive), 0);
+	pid_t holder = fork();
+	if (holder == 0) {
+		int fd;
+		if (journal_lock(f.directory, &fd, &f.error) != 0 || fork() != 0)
+			_exit(0);
+		usleep(300000);
+		_exit(0);
+	}
+	close(alive[1]);
+	cr_assert_eq(waitpid(holder, NULL, 0), holder);
+	struct pollfd heir = {.fd = alive[0]};
+	cr_assert_eq(poll(&heir, 1, 0), 0, "the heir lives");
+	OPEN(&f);
+	cr_expect_eq(read(alive[0], &byte, 1), 0, "it had ended before");
+	close(alive[0]);
 }
