@@ -280,6 +280,24 @@ def test_left_journals_survive_kills_of_who_forwards_them(sandbox, daemon):
     assert reeld.stop() == 0
 
 
+def test_a_left_journal_that_cannot_be_opened_is_told_and_holds_up_nothing(sandbox, daemon):
+    peer = sandbox(count=3)
+    reeld = daemon(peer)
+    os.makedirs(os.path.join(reeld.data, "worker-2"))
+    Path(reeld.data, "worker-1").write_text("no directory", encoding="utf-8")
+    Path(reeld.data, "worker-2", "mine").write_text("somebody's", encoding="utf-8")
+    reeld.start()
+    oracle = Oracle(reeld, peer)
+    acknowledge(oracle, oracle.recordings)
+    oracle.settle()
+    oracle.check()
+    wait_until(lambda: log_events(reeld, "stray.not_removed"), "the other one to be looked at")
+    told = log_events(reeld, "stray.failed")
+    assert len(told) == 1 and told[0]["level"] == "error" and "worker-1/journal" in told[0]["detail"], told
+    assert journals(reeld) == ["worker-1", "worker-2"] and os.listdir(os.path.join(reeld.data, "worker-2")) == ["mine"]
+    assert reeld.stop() == 0
+
+
 def test_one_supervisor_or_process_per_data_directory(sandbox, daemon):
     reeld = start(daemon(sandbox(count=1), WORKERS=2))
     for workers in ("1", "2"):

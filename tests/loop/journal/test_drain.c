@@ -52,8 +52,7 @@ Test(journal_drain, an_empty_one_makes_no_segment)
 {
 	f.options.drain = true;
 	OPEN(&f);
-	for (unsigned i = 0; i < 5; i++)
-		uv_run(&f.loop, UV_RUN_NOWAIT);
+	RUN_UNTIL(&f, !f.journal->janitor.busy);
 	cr_expect_eq(stats_of(&f).bytes, 0);
 	cr_expect_eq(stats_of(&f).checkpoint, stats_of(&f).durable);
 }
