@@ -47,6 +47,19 @@ struct strays {
 
 static void strays_step(struct strays *strays);
 
+/* What is damaged is not ours to delete. */
+static bool may_be_removed(const struct stray *stray)
+{
+	struct journal_stats stats;
+	journal_stats(stray->journal, &stats);
+	if (stats.damaged == 0)
+		return true;
+	log_event(LOG_WARN, "stray.not_removed", LOG_STR("journal", stray->path),
+		  LOG_STR("detail", "what could be read was forwarded, but some segments are damaged"),
+		  LOG_STR("advice", "keep them for as long as somebody may want to look at them, then remove the directory"));
+	return false;
+}
+
 static bool is_empty(const struct journal *journal)
 {
 	struct journal_stats stats;
@@ -194,7 +207,7 @@ static bool start_next(struct strays *strays)
 		forwarder_close(strays->forwarder, on_forwarder_closed, strays);
 		strays->forwarder = NULL;
 	} else if (stray->journal != NULL) {
-		stray->emptied = is_empty(stray->journal);
+		stray->emptied = is_empty(stray->journal) && may_be_removed(stray);
 		journal_close(stray->journal, on_journal_closed, strays);
 	} else if (stray->emptied) {
 		strays->work.data = strays;

@@ -88,6 +88,7 @@ struct journal {
 	uint64_t held_bytes;  /* of `segments` */
 	uint64_t spare_bytes; /* of `spares` and `doomed` */
 	uint64_t events;
+	unsigned damaged; /* files that recovery left as they are */
 	struct age age;
 
 	/* commit */

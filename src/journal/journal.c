@@ -278,6 +278,7 @@ void journal_stats(const struct journal *journal, struct journal_stats *stats)
 		.events = journal->events,
 		.oldest_ms = journal->events > 0 ? age_of_next(&journal->age, journal->checkpoint) : -1,
 		.bytes = journal->held_bytes + journal->spare_bytes,
+		.damaged = journal->damaged,
 		.pending_bytes = journal->pending,
 		.accepting = reason == 0,
 		.last_error = reason,

@@ -116,6 +116,7 @@ struct journal_stats {
 	uint64_t events;     /* durable events after the checkpoint */
 	int64_t oldest_ms;   /* wall time the oldest of them was appended, approximately (per segment or better); -1: none */
 	uint64_t bytes;      /* segments on disk */
+	unsigned damaged;    /* files that were found damaged at the start; they stay for whoever can read them */
 	uint64_t pending_bytes;
 	bool accepting; /* an append now would be taken */
 	int last_error; /* why not */

@@ -298,6 +298,20 @@ def test_a_left_journal_that_cannot_be_opened_is_told_and_holds_up_nothing(sandb
     assert reeld.stop() == 0
 
 
+def test_damaged_segments_of_a_left_journal_are_not_removed(sandbox, daemon):
+    reeld = start(daemon(sandbox(count=1), WORKERS=2))
+    assert reeld.stop() == 0
+    segment = max(Path(reeld.data, "worker-1", "journal").glob("*-*"), key=lambda path: path.stat().st_size)
+    with segment.open("r+b") as file:
+        file.write(b"\xff" * 64)
+    damaged = segment.read_bytes()
+    reeld.env["WORKERS"] = "1"
+    reeld.start()
+    wait_until(lambda: log_events(reeld, "stray.not_removed"), "the left journal to be looked at")
+    assert reeld.stop() == 0
+    assert segment.read_bytes() == damaged
+
+
 def test_one_supervisor_or_process_per_data_directory(sandbox, daemon):
     reeld = start(daemon(sandbox(count=1), WORKERS=2))
     for workers in ("1", "2"):
