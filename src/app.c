@@ -23,9 +23,11 @@
 #include "pipeline/pipeline.h"
 #include "reconcile/schedule.h"
 #include "store/store.h"
+#include "strays.h"
 #include "twilio/accounts.h"
 #include "twilio/client.h"
 #include "twilio/private_keys.h"
+#include "workers.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -97,33 +99,51 @@ static int name_variable(struct error *error, const char *variable)
 	return error_set(error, why.code, "%s: %s", variable, why.detail);
 }
 
+void app_make_owner(char owner[LEDGER_OWNER_SIZE])
+{
+	char host[32] = "localhost";
+	uint32_t nonce;
+	(void)gethostname(host, sizeof(host) - 1);
+	random_bytes(&nonce, sizeof(nonce));
+	snprintf(owner, LEDGER_OWNER_SIZE, "%s:%ld:%08x", host, (long)getpid(), nonce);
+}
+
+static int app_open_ledger(struct app *app, struct error *error)
+{
+	char owner[LEDGER_OWNER_SIZE];
+	if (app->worker != NULL)
+		return engines_open_ledger(&app->ledger, app->loop, app->config, app->worker->owner, ENGINES_WORKER, error);
+	app_make_owner(owner);
+	return engines_open_ledger(&app->ledger, app->loop, app->config, owner, ENGINES_DAEMON, error);
+}
+
 static int app_open_data(struct app *app, struct error *error)
 {
 	const struct config *config = app->config;
+	const struct app_worker *worker = app->worker;
+	unsigned number = worker == NULL ? 0 : worker->number;
 	char path[4096];
-	char owner[LEDGER_OWNER_SIZE];
-	char host[32] = "localhost";
-	uint32_t nonce;
 
 	if (mkdir(config->data_dir, 0700) != 0 && errno != EEXIST)
 		return error_set(error, err_from_errno(errno), "DATA_DIR: cannot create %s: %s", config->data_dir,
 				 strerror(errno));
-	if (snprintf(path, sizeof(path), "%s/journal", config->data_dir) >= (int)sizeof(path))
+	if (workers_journal_path(config->data_dir, number, path, sizeof(path)) != 0)
 		return error_set(error, ERR_CONFIG, "DATA_DIR: path is too long");
 	struct journal_options journal_options = {
 		.directory = path,
 		.max_bytes = config->journal_max,
 		.segment_bytes = config->journal_segment,
 		.metrics = app->metrics,
+		.lock_fd = worker != NULL && number == 0 ? worker->lock_fd : 0,
 	};
 	int err = journal_open(&app->journal, app->loop, &journal_options, error);
 	if (err != 0)
 		return name_variable(error, "DATA_DIR");
 
-	(void)gethostname(host, sizeof(host) - 1);
-	random_bytes(&nonce, sizeof(nonce));
-	snprintf(owner, sizeof(owner), "%s:%ld:%08x", host, (long)getpid(), nonce);
-	err = engines_open_ledger(&app->ledger, app->loop, config, owner, true, error);
+	if (number == 0)
+		err = strays_open(&app->strays, app->loop, config, worker == NULL ? 1 : worker->count, app->metrics, error);
+	if (err == 0)
+		err = app_open_ledger(app, error);
 	if (err == 0)
 		err = engines_open_filter(&app->filter, app->loop, config, error);
 	if (err == 0)
@@ -204,6 +224,11 @@ static int app_open_pipeline(struct app *app, struct error *error)
 	app->forwarder = forwarder_new(app->loop, &forwarder_options);
 	if (app->forwarder == NULL)
 		return error_set(error, ERR_NOMEM, "forwarder: out of memory");
+	if (app->strays != NULL)
+		strays_start(app->strays, &forwarder_options);
+	/* What the worker's life before this one had leased. */
+	if (app->worker != NULL)
+		pipeline_reclaim(app->pipeline);
 	return 0;
 }
 
@@ -233,6 +258,8 @@ static int app_open_reconcile(struct app *app, struct error *error)
 static int app_open_listeners(struct app *app, struct error *error)
 {
 	const struct config *config = app->config;
+	unsigned number = app->worker == NULL ? 0 : app->worker->number;
+	char admin_listen[256];
 	if (config->tls_cert != NULL) {
 		app->tls = tls_context_new(config->tls_cert, config->tls_key, error);
 		if (app->tls == NULL)
@@ -240,6 +267,7 @@ static int app_open_listeners(struct app *app, struct error *error)
 	}
 	struct webhook_options webhook_options = {
 		.listen = config->listen,
+		.listen_fd = app->worker == NULL ? 0 : app->worker->listen_fd,
 		.journal = app->journal,
 		.filter = app->filter,
 		.accounts = app->accounts,
@@ -266,8 +294,11 @@ static int app_open_listeners(struct app *app, struct error *error)
 		return name_variable(error, "LISTEN");
 	if (config->admin_listen == NULL)
 		return 0;
+	if (number > 0 && workers_admin_address(config->admin_listen, number, admin_listen, sizeof(admin_listen)) != 0)
+		return error_set(error, ERR_CONFIG, "ADMIN_LISTEN: worker %u has no port behind %s", number,
+				 config->admin_listen);
 	struct admin_options admin_options = {
-		.listen = config->admin_listen,
+		.listen = number > 0 ? admin_listen : config->admin_listen,
 		.metrics = app->metrics,
 		.ledger = app->ledger,
 		.store = storage_store(app->storage),
@@ -315,7 +346,7 @@ static void app_ignore_stopped(void *data)
 	(void)data;
 }
 
-int app_new(struct app **ret, uv_loop_t *loop, const struct config *config, struct error *error)
+int app_new(struct app **ret, uv_loop_t *loop, const struct config *config, const struct app_worker *worker, struct error *error)
 {
 	struct app *app = calloc(1, sizeof(*app));
 	*ret = NULL;
@@ -323,6 +354,7 @@ int app_new(struct app **ret, uv_loop_t *loop, const struct config *config, stru
 		return error_set(error, ERR_NOMEM, "out of memory");
 	app->loop = loop;
 	app->config = config;
+	app->worker = worker;
 	REQUIRE(uv_timer_init(loop, &app->lag_timer) == 0);
 	REQUIRE(uv_timer_init(loop, &app->drain_timer) == 0);
 	app->lag_timer.data = app;
@@ -345,8 +377,9 @@ int app_new(struct app **ret, uv_loop_t *loop, const struct config *config, stru
 			  LOG_STR("advice", "VALIDATE_TWILIO_SIGNATURE=false lets anybody post events: for local work only"));
 	log_event(LOG_INFO, "reeld.started", LOG_STR("version", REELD_VERSION), LOG_STR("listen", config->listen),
 		  LOG_I64("port", app_public_port(app)), LOG_STR("admin_listen", config->admin_listen),
-		  LOG_STR("data_dir", config->data_dir), LOG_STR("ledger", ledger_kind(app->ledger)),
-		  LOG_STR("filter", idempotency_kind(app->filter)), LOG_STR("store", storage));
+		  LOG_I64("admin_port", app_admin_port(app)), LOG_STR("data_dir", config->data_dir),
+		  LOG_STR("ledger", ledger_kind(app->ledger)), LOG_STR("filter", idempotency_kind(app->filter)),
+		  LOG_STR("store", storage));
 	*ret = app;
 	return 0;
 }
@@ -402,6 +435,7 @@ static void app_close_timers(struct app *app)
 APP_STAGE(webhook, webhook, webhook_close)
 APP_STAGE(reconcile, reconcile, reconcile_schedule_close)
 APP_STAGE(forwarder, forwarder, forwarder_close)
+APP_STAGE(strays, strays, strays_close)
 APP_STAGE(pipeline, pipeline, pipeline_close)
 APP_STAGE(http, http, http_client_close)
 APP_STAGE(store, storage, storage_close)
@@ -417,8 +451,8 @@ static bool app_stop_timers(struct app *app)
 }
 
 static bool (*const stop_stages[])(struct app *app) = {
-	app_stop_webhook, app_stop_admin,  app_stop_reconcile, app_stop_forwarder, app_stop_pipeline, app_stop_http,
-	app_stop_store,   app_stop_filter, app_stop_ledger,    app_stop_journal,   app_stop_timers,
+	app_stop_webhook, app_stop_admin, app_stop_reconcile, app_stop_forwarder, app_stop_strays,  app_stop_pipeline,
+	app_stop_http,    app_stop_store, app_stop_filter,    app_stop_ledger,    app_stop_journal, app_stop_timers,
 };
 #define STOP_STAGES (sizeof(stop_stages) / sizeof(stop_stages[0]))
 

@@ -17,11 +17,23 @@
 
 struct app;
 
+/* Which one of the processes on a DATA_DIR this is, and what the supervisor gave it (docs/architecture.md, "Workers"). */
+struct app_worker {
+	unsigned number; /* from 0 */
+	unsigned count;
+	int listen_fd;                 /* bound to LISTEN; the app's from the call on */
+	int lock_fd;                   /* of DATA_DIR's journal, locked; worker 0's app takes it, the others only keep it open */
+	char owner[LEDGER_OWNER_SIZE]; /* its name in leases, the same in each of its lives */
+};
+
+/* A name for leases that nobody else has: host, process and a random number. */
+void app_make_owner(char owner[LEDGER_OWNER_SIZE]);
+
 /*
- * Opens everything and listens. `config` is borrowed until the app is freed. On an error *ret stays NULL and what was opened is closing: run the loop until
+ * Opens everything and listens. `config` and `worker` (NULL: the only process) are borrowed until the app is freed. On an error *ret stays NULL and what was opened is closing: run the loop until
  * nothing is left.
  */
-int app_new(struct app **ret, uv_loop_t *loop, const struct config *config, struct error *error);
+int app_new(struct app **ret, uv_loop_t *loop, const struct config *config, const struct app_worker *worker, struct error *error);
 
 int app_public_port(const struct app *app);
 int app_admin_port(const struct app *app); /* 0 when off */

@@ -8,6 +8,7 @@
 #include "ledger/idempotency.h"
 #include "pipeline/pipeline.h"
 #include "store/store.h"
+#include "strays.h"
 
 static void append_dependency(struct buffer *body, const char *name, const char *kind, bool up, bool last)
 {
@@ -26,6 +27,7 @@ bool app_health(void *data, struct buffer *body)
 	struct app *app = data;
 	struct journal_stats journal;
 	journal_stats(app->journal, &journal);
+	strays_add_stats(app->strays, &journal);
 	bool ready = journal.accepting && !app->stopping;
 	buffer_printf(body, "{\"ready\":%s,\"stopping\":%s,\"inbox\":{\"writable\":%s,\"events\":%llu", ready ? "true" : "false",
 		      app->stopping ? "true" : "false", journal.accepting ? "true" : "false", (unsigned long long)journal.events);
@@ -46,6 +48,7 @@ void app_collect(void *data)
 	struct app *app = data;
 	struct journal_stats journal;
 	journal_stats(app->journal, &journal);
+	strays_add_stats(app->strays, &journal);
 	metrics_get(app->metrics, METRIC_INBOX_EVENTS)->value = (double)journal.events;
 	metrics_get(app->metrics, METRIC_INBOX_OLDEST)->value = inbox_age_s(&journal);
 	metrics_get(app->metrics, METRIC_LOG_DROPPED)->value = (double)log_dropped();

@@ -16,7 +16,8 @@
 struct app {
 	uv_loop_t *loop;
 	const struct config *config;
-	struct config reloaded; /* of the last SIGHUP: secrets are looked up in it */
+	const struct app_worker *worker; /* NULL: the only process */
+	struct config reloaded;          /* of the last SIGHUP: secrets are looked up in it */
 	struct metrics *metrics;
 	struct twilio_accounts *accounts;
 	struct private_keys *keys; /* NULL: encrypted recordings are not decrypted */
@@ -28,6 +29,7 @@ struct app {
 	struct storage *storage;
 	struct pipeline *pipeline;
 	struct forwarder *forwarder;
+	struct strays *strays;                /* NULL: none were left */
 	struct reconcile_schedule *reconcile; /* NULL: off */
 	struct tls_context *tls;
 	struct webhook *webhook;

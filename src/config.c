@@ -9,6 +9,7 @@
 #include "base/sid.h"
 #include "config_value.h"
 #include "env_file.h"
+#include "workers.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -446,8 +447,14 @@ int config_require_serve(const struct config *config, struct error *error)
 			error, ERR_CONFIG,
 			"TWILIO_AUTH_TOKEN: is unset although TWILIO_API_KEY is set; set the token of that account too, since "
 			"an API key verifies no signatures");
-	if (config->workers != 1)
-		return error_set(error, ERR_CONFIG, "WORKERS: this build has one process; example: WORKERS=1");
+	char last[256];
+	if (config->workers > 1 && config->admin_listen != NULL &&
+	    workers_admin_address(config->admin_listen, (unsigned)config->workers - 1, last, sizeof(last)) != 0)
+		return error_set(
+			error, ERR_CONFIG,
+			"WORKERS: each worker has a port of its own from that of ADMIN_LISTEN on, and there are not so many "
+			"behind %s; example: ADMIN_LISTEN=127.0.0.1:9464",
+			config->admin_listen);
 	return 0;
 }
 

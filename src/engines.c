@@ -28,26 +28,37 @@ bool engines_use_postgres(const struct config *config)
 	return config->database_url != NULL && !config->embedded;
 }
 
-static int open_sqlite(struct ledger **ret, uv_loop_t *loop, const struct config *config, const char *owner, bool daemon,
-		       struct error *error)
+int engines_take_over_ledger(const struct config *config, struct error *error)
+{
+	char path[4096];
+	if (engines_use_postgres(config))
+		return 0;
+	if (ledger_sqlite_path(config->data_dir, path, sizeof(path)) != 0)
+		return error_set(error, ERR_CONFIG, "DATA_DIR: path is too long");
+	return ledger_sqlite_take_over(path, config->migrate, error);
+}
+
+static int open_sqlite(struct ledger **ret, uv_loop_t *loop, const struct config *config, const char *owner,
+		       enum engines_user user, struct error *error)
 {
 	char path[4096];
 	if (ledger_sqlite_path(config->data_dir, path, sizeof(path)) != 0)
 		return error_set(error, ERR_CONFIG, "DATA_DIR: path is too long");
-	return ledger_sqlite_open(ret, loop, path, owner, daemon && config->migrate, daemon, error);
+	return ledger_sqlite_open(ret, loop, path, owner, user != ENGINES_COMMAND && config->migrate, user == ENGINES_DAEMON,
+				  error);
 }
 
-int engines_open_ledger(struct ledger **ret, uv_loop_t *loop, const struct config *config, const char *owner, bool daemon,
-			struct error *error)
+int engines_open_ledger(struct ledger **ret, uv_loop_t *loop, const struct config *config, const char *owner,
+			enum engines_user user, struct error *error)
 {
 	if (!engines_use_postgres(config))
-		return open_sqlite(ret, loop, config, owner, daemon, error);
+		return open_sqlite(ret, loop, config, owner, user, error);
 	const struct ledger_postgres_options options = {
 		.url = config->database_url,
 		.owner = owner,
-		.migrate = daemon && config->migrate,
+		.migrate = user != ENGINES_COMMAND && config->migrate,
 		.prepared = config->database_prepared,
-		.connections = daemon ? 0 : 1,
+		.connections = user == ENGINES_COMMAND ? 1 : 0,
 	};
 	return ledger_postgres_open(ret, loop, &options, error);
 }

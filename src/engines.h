@@ -18,12 +18,16 @@
 /* Postgres with a DATABASE_URL, else SQLite in DATA_DIR. */
 bool engines_use_postgres(const struct config *config);
 
+/* Who opens the ledger: a command changes no schema; one of several workers migrates as configured; the only daemon also ends the leases that it finds. */
+enum engines_user { ENGINES_COMMAND, ENGINES_WORKER, ENGINES_DAEMON };
+
+/* For who starts workers and holds the data directory's lock: what ENGINES_DAEMON does beyond ENGINES_WORKER. Blocking. 0 or an error with a message. */
+int engines_take_over_ledger(const struct config *config, struct error *error);
 /*
- * `owner` names this process in leases. `daemon`: migrates as configured and holds the data directory's lock; a command changes no
- * schema. 0 or an error with a message. A Postgres that is away is no error: it is connected to in the background. Blocking; before the loop runs.
+ * `owner` names this process in leases. 0 or an error with a message. A Postgres that is away is no error: it is connected to in the background. Blocking; before the loop runs.
  */
-int engines_open_ledger(struct ledger **ret, uv_loop_t *loop, const struct config *config, const char *owner, bool daemon,
-			struct error *error);
+int engines_open_ledger(struct ledger **ret, uv_loop_t *loop, const struct config *config, const char *owner,
+			enum engines_user user, struct error *error);
 /* Redis with a REDIS_URL (away is no error), else a table in this process. The same errors. */
 int engines_open_filter(struct idempotency **ret, uv_loop_t *loop, const struct config *config, struct error *error);
 

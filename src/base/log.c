@@ -24,6 +24,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <reeld/phone.h>
+#include <string.h>
 #include <unistd.h>
 
 #define LOG_HALF_SIZE (256 * 1024)
@@ -37,6 +38,7 @@ enum log_level log_threshold = LOG_INFO;
 static struct {
 	pthread_mutex_t mutex;
 	enum log_format format;
+	int worker; /* negative: none */
 	struct buffer halves[2];
 	int active;
 	uint64_t dropped;
@@ -54,6 +56,7 @@ static struct {
 	int open_handles;
 } logger = {
 	.mutex = PTHREAD_MUTEX_INITIALIZER,
+	.worker = -1,
 	.halves = {{.max = LOG_HALF_SIZE}, {.max = LOG_HALF_SIZE}},
 };
 
@@ -119,6 +122,8 @@ static void put_json(struct buffer *line, const char *time, enum log_level level
 	buffer_printf(line, "{\"time\":\"%s\",\"level\":\"%s\",\"event\":\"", time, level_names[level]);
 	buffer_append_json(line, slice_from_cstr(event));
 	buffer_append_char(line, '"');
+	if (logger.worker >= 0)
+		buffer_printf(line, ",\"worker\":%d", logger.worker);
 	for (const struct log_field *field = fields; field->type != LOG_TYPE_END; field++) {
 		if (field_is_left_out(field))
 			continue;
@@ -151,6 +156,8 @@ static void put_text(struct buffer *line, const char *time, enum log_level level
 		     const struct log_field *fields)
 {
 	buffer_printf(line, "%s %-5s %s", time, level_names_upper[level], event);
+	if (logger.worker >= 0)
+		buffer_printf(line, " worker=%d", logger.worker);
 	for (const struct log_field *field = fields; field->type != LOG_TYPE_END; field++) {
 		if (field_is_left_out(field))
 			continue;
@@ -192,6 +199,15 @@ static bool put_line(struct buffer *half, enum log_level level, const char *even
 
 /* ---- Writing ---- */
 
+/* Whole lines where they fit into PIPE_BUF: what other processes write to the same pipe then comes between lines only. */
+static size_t piece_of(const char *data, size_t len)
+{
+	if (len <= PIPE_BUF)
+		return len;
+	const char *end = memrchr(data, '\n', PIPE_BUF);
+	return end == NULL ? PIPE_BUF : (size_t)(end + 1 - data);
+}
+
 /*
  * Writes to stderr until the reader took nothing for patience_ms; returns how much was taken. In pieces of at most PIPE_BUF,
  * each after poll said that there is room: a pipe then takes the piece whole and the write does not block. A closed stderr
@@ -205,8 +221,7 @@ static size_t write_out(const char *data, size_t len, int patience_ms)
 		int ready = poll(&out, 1, patience_ms);
 		if (ready == 0)
 			return written;
-		size_t piece = len - written < PIPE_BUF ? len - written : PIPE_BUF;
-		ssize_t got = ready < 0 ? -1 : write(STDERR_FILENO, data + written, piece);
+		ssize_t got = ready < 0 ? -1 : write(STDERR_FILENO, data + written, piece_of(data + written, len - written));
 		if (got >= 0)
 			written += (size_t)got;
 		else if (errno != EINTR && errno != EAGAIN)
@@ -309,6 +324,11 @@ void log_configure(enum log_level level, enum log_format format)
 {
 	log_threshold = level;
 	logger.format = format;
+}
+
+void log_set_worker(int number)
+{
+	logger.worker = number;
 }
 
 void log_attach(uv_loop_t *loop)

@@ -77,6 +77,9 @@ void log_write(enum log_level level, const char *event, const struct log_field *
 /* Level and format; call before threads start. The defaults are LOG_INFO and JSON. */
 void log_configure(enum log_level level, enum log_format format);
 
+/* Every line from now on says that it is of worker `number`; negative: none. Call before threads start. */
+void log_set_worker(int number);
+
 /* From now on lines are written by the pool of `loop` instead of the caller. */
 void log_attach(uv_loop_t *loop);
 /*

@@ -68,7 +68,7 @@ static void check_open_ledger(struct check_run *run, const char *where)
 	struct ledger *ledger = NULL;
 	struct error error = {0};
 	char detail[4608];
-	if (engines_open_ledger(&ledger, &run->loop, run->config, "check", false, &error) != 0) {
+	if (engines_open_ledger(&ledger, &run->loop, run->config, "check", ENGINES_COMMAND, &error) != 0) {
 		check_report(run, "ledger", error.code, error.detail);
 		return;
 	}

@@ -350,7 +350,7 @@ static int start_services(struct demo *demo)
 	}
 	snprintf(demo->api_base, sizeof(demo->api_base), "http://127.0.0.1:%d", sandbox_port(demo->sandbox));
 	set_config(demo);
-	if (app_new(&demo->app, &demo->loop, &demo->config, &error) != 0) {
+	if (app_new(&demo->app, &demo->loop, &demo->config, NULL, &error) != 0) {
 		fprintf(stderr, "reeld demo: %s\n", error.detail);
 		sandbox_close(demo->sandbox, NULL, NULL);
 		return -1;

@@ -36,7 +36,7 @@ int cmd_ledger_open(struct cmd_ledger *session, const struct config *config, con
 				  strerror(errno));
 	snprintf(owner, sizeof(owner), "cli:%ld", (long)getpid());
 	REQUIRE(uv_loop_init(&session->loop) == 0);
-	if (engines_open_ledger(&session->ledger, &session->loop, config, owner, false, &error) != 0) {
+	if (engines_open_ledger(&session->ledger, &session->loop, config, owner, ENGINES_COMMAND, &error) != 0) {
 		REQUIRE(uv_loop_close(&session->loop) == 0);
 		return cmd_failed(command, "%s", error.detail);
 	}

@@ -54,6 +54,12 @@ struct server *server_new(uv_loop_t *loop, const struct server_options *options)
  * address, not looked up. 0 or an error with a message. May be called several times, at most 8.
  */
 int server_listen(struct server *server, const char *address, struct error *error);
+/*
+ * For processes that share a socket: binds as server_listen would, without listening. *fd closes on exec. 0 or an error with a message.
+ * server_listen_bound listens on such a socket, which is the server's from then on; `address` is for messages.
+ */
+int server_bind(const char *address, int *fd, struct error *error);
+int server_listen_bound(struct server *server, const char *address, int fd, struct error *error);
 /* The port of the first listener. */
 int server_port(const struct server *server);
 /* Stop accepting and reading new requests; idle connections are closed, busy ones after their reply ("Connection: close"). */

@@ -11,9 +11,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #define SWEEP_MS 250
 #define LINGER_MS 2000
@@ -350,10 +352,40 @@ static int port_of(const struct sockaddr_storage *address)
 	return ntohs(((const struct sockaddr_in *)address)->sin_port);
 }
 
-int server_listen(struct server *server, const char *address, struct error *error)
+/* `status` is libuv's or a negative errno, which are the same. */
+static int listen_failed(struct error *error, const char *address, int status)
+{
+	const char *advice = status == UV_EADDRINUSE ? "; is another reeld running, or another program on this port?" : "";
+	return error_set(error, status == UV_EACCES ? ERR_DENIED : ERR_IO, "cannot listen on \"%.100s\": %s%s", address,
+			 uv_strerror(status), advice);
+}
+
+int server_bind(const char *address, int *fd, struct error *error)
 {
 	struct sockaddr_storage bound = {0};
+	const int on = 1;
+	*fd = -1;
 	int failed = parse_address(address, &bound, error);
+	if (failed != 0)
+		return failed;
+	socklen_t size = bound.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+	int s = socket(bound.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (s < 0 || setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
+	    bind(s, (const struct sockaddr *)&bound, size) != 0) {
+		failed = listen_failed(error, address, -errno);
+		if (s >= 0)
+			close(s);
+		return failed;
+	}
+	*fd = s;
+	return 0;
+}
+
+/* `fd`: bound already, or -1. */
+static int listen_at(struct server *server, const char *address, int fd, struct error *error)
+{
+	struct sockaddr_storage bound = {0};
+	int failed = fd < 0 ? parse_address(address, &bound, error) : 0;
 	if (failed != 0)
 		return failed;
 	if (server->listener_count == SERVER_MAX_LISTENERS)
@@ -367,7 +399,7 @@ int server_listen(struct server *server, const char *address, struct error *erro
 	listener->tcp.data = listener;
 	server->listener_count++;
 	server->handles++;
-	status = uv_tcp_bind(&listener->tcp, (const struct sockaddr *)&bound, 0);
+	status = fd < 0 ? uv_tcp_bind(&listener->tcp, (const struct sockaddr *)&bound, 0) : uv_tcp_open(&listener->tcp, fd);
 	/* Accepted sockets inherit it: one system call less for each connection. */
 	if (status == 0)
 		status = uv_tcp_nodelay(&listener->tcp, 1);
@@ -376,15 +408,21 @@ int server_listen(struct server *server, const char *address, struct error *erro
 	int size = sizeof(bound);
 	if (status == 0)
 		status = uv_tcp_getsockname(&listener->tcp, (struct sockaddr *)&bound, &size);
-	if (status != 0) {
-		const char *advice = status == UV_EADDRINUSE ? "; is another reeld running, or another program on this port?"
-							     : "";
-		return error_set(error, status == UV_EACCES ? ERR_DENIED : ERR_IO, "cannot listen on \"%.100s\": %s%s", address,
-				 uv_strerror(status), advice);
-	}
+	if (status != 0)
+		return listen_failed(error, address, status);
 	if (server->port == 0)
 		server->port = port_of(&bound);
 	return 0;
+}
+
+int server_listen(struct server *server, const char *address, struct error *error)
+{
+	return listen_at(server, address, -1, error);
+}
+
+int server_listen_bound(struct server *server, const char *address, int fd, struct error *error)
+{
+	return listen_at(server, address, fd, error);
 }
 
 int server_port(const struct server *server)

@@ -474,7 +474,8 @@ int webhook_new(struct webhook **ret, uv_loop_t *loop, const struct webhook_opti
 	webhook->commits.timer.data = webhook;
 	webhook->open_timers = 2;
 	*ret = webhook;
-	return server_listen(webhook->server, options->listen, error);
+	return options->listen_fd > 0 ? server_listen_bound(webhook->server, options->listen, options->listen_fd, error)
+				      : server_listen(webhook->server, options->listen, error);
 }
 
 int webhook_port(const struct webhook *webhook)

@@ -29,6 +29,7 @@ struct webhook;
 /* Everything named here is borrowed and outlives the webhook, but `listen` and `trusted_proxies`. */
 struct webhook_options {
 	const char *listen;
+	int listen_fd; /* of server_bind, the webhook's from the call on; 0: binds `listen` itself */
 	struct journal *journal;
 	struct idempotency *filter;
 	struct twilio_accounts *accounts;

@@ -44,7 +44,7 @@ static int next_segment(const struct journal *journal, size_t need, struct segme
 
 int commit_admit(const struct journal *journal, size_t need)
 {
-	if (journal->closing)
+	if (journal->closing || journal->drain)
 		return ERR_CANCELLED;
 	if (need > journal->segment_bytes - HEADER_BLOCK_SIZE)
 		return ERR_TOO_LARGE;

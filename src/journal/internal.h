@@ -8,6 +8,7 @@
  *   janitor.c   spares made ahead, segments reused or deleted, the checkpoint saved; on the pool
  *   reader.c    records for the forwarder; on the pool
  *   recovery.c  what a restart finds
+ *   lock.c      the directory and its lock; remove.c its end
  */
 #ifndef REELD_JOURNAL_INTERNAL_H
 #define REELD_JOURNAL_INTERNAL_H
@@ -64,6 +65,7 @@ struct journal {
 	char *directory;
 	int directory_fd;
 	int lock_fd;
+	bool drain;
 	uint64_t max_bytes;
 	uint64_t segment_bytes;
 	size_t max_pending;
@@ -86,6 +88,7 @@ struct journal {
 	uint64_t held_bytes;  /* of `segments` */
 	uint64_t spare_bytes; /* of `spares` and `doomed` */
 	uint64_t events;
+	unsigned damaged; /* files that recovery left as they are */
 	struct age age;
 
 	/* commit */
@@ -131,6 +134,10 @@ struct journal {
 	void (*closed)(void *data);
 	void *closed_data;
 };
+
+/* lock.c: blocking. The descriptors stay -1, or are to be closed, on an error. */
+int journal_open_directory(const char *directory, int *directory_fd, struct error *error);
+int journal_lock_directory(int directory_fd, const char *directory, int *lock_fd, struct error *error);
 
 /* recovery.c: fills segments, spares and counters from the directory. Blocking. */
 int journal_recover(struct journal *journal, struct error *error);

@@ -185,7 +185,7 @@ static void start_round(struct journal *journal, bool make, bool save)
 
 static bool wants_spare(const struct journal *journal)
 {
-	if (journal->closing && journal->pending == 0)
+	if (journal->drain || (journal->closing && journal->pending == 0))
 		return false;
 	unsigned ready = full_size_spares(journal);
 	return ready < spares_wanted(journal) && journal->held_bytes + (ready + 1) * journal->segment_bytes <= journal->max_bytes;

@@ -20,7 +20,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define LOCK_NAME "lock"
 #define DEFAULT_MAX_BYTES ((uint64_t)4 << 30)
 #define DEFAULT_SEGMENT_BYTES ((uint64_t)64 << 20)
 #define DEFAULT_MAX_PENDING ((uint64_t)16 << 20)
@@ -88,7 +87,8 @@ static struct journal *journal_new(uv_loop_t *loop, const struct journal_options
 		return NULL;
 	journal->loop = loop;
 	journal->directory_fd = -1;
-	journal->lock_fd = -1;
+	journal->lock_fd = options->lock_fd > 0 ? options->lock_fd : -1;
+	journal->drain = options->drain;
 	journal->stale_fd = -1;
 	journal->max_bytes = options->max_bytes > 0 ? options->max_bytes : DEFAULT_MAX_BYTES;
 	/* Two segments at least must go into max_bytes: one may only be reused when another was begun. */
@@ -118,43 +118,6 @@ static struct journal *journal_new(uv_loop_t *loop, const struct journal_options
 		return NULL;
 	}
 	return journal;
-}
-
-static int lock_directory(struct journal *journal, struct error *error)
-{
-	char text[32];
-	int r = file_open(journal->directory_fd, LOCK_NAME, O_RDWR | O_CREAT, &journal->lock_fd);
-	if (r != 0)
-		return error_set(error, err_from_errno(-r), "cannot open the journal's lock %s/" LOCK_NAME ": %s",
-				 journal->directory, strerror(-r));
-	r = file_lock(journal->lock_fd);
-	if (r == -EWOULDBLOCK) {
-		size_t got = 0;
-		file_read(journal->lock_fd, text, sizeof(text) - 1, 0, &got);
-		text[got] = '\0';
-		text[strcspn(text, " \n")] = '\0';
-		return error_set(error, ERR_LOCKED,
-				 "the journal in %s is in use by process %s: stop it, or give this one another DATA_DIR",
-				 journal->directory, got > 0 ? text : "(unknown)");
-	}
-	if (r != 0)
-		return error_set(error, err_from_errno(-r), "cannot lock the journal in %s: %s", journal->directory,
-				 strerror(-r));
-	/* For the message above only, so a full disk does not matter. The blanks cover a longer number that was there before. */
-	int len = snprintf(text, sizeof(text), "%-20ld\n", (long)getpid());
-	file_write(journal->lock_fd, text, (size_t)len, 0);
-	return 0;
-}
-
-static int open_directory(struct journal *journal, struct error *error)
-{
-	int r = file_make_directories(journal->directory, 0700);
-	if (r == 0)
-		r = file_open(AT_FDCWD, journal->directory, O_RDONLY | O_DIRECTORY, &journal->directory_fd);
-	if (r != 0)
-		return error_set(error, err_from_errno(-r), "cannot open the journal's directory %s: %s", journal->directory,
-				 strerror(-r));
-	return lock_directory(journal, error);
 }
 
 /* So that the first append need not wait for the janitor. */
@@ -214,10 +177,12 @@ int journal_open(struct journal **ret, uv_loop_t *loop, const struct journal_opt
 	struct journal *journal = journal_new(loop, options);
 	if (journal == NULL)
 		return error_set(error, ERR_NOMEM, "out of memory");
-	int r = open_directory(journal, error);
+	int r = journal_open_directory(journal->directory, &journal->directory_fd, error);
+	if (r == 0 && journal->lock_fd < 0)
+		r = journal_lock_directory(journal->directory_fd, journal->directory, &journal->lock_fd, error);
 	if (r == 0)
 		r = journal_recover(journal, error);
-	if (r == 0)
+	if (r == 0 && !journal->drain)
 		r = make_first_segment(journal, error);
 	if (r == 0 && writer_start(&journal->writer, loop, on_wakeup, journal) != 0)
 		r = error_set(error, ERR_NOMEM, "cannot start the journal's writer thread");
@@ -313,6 +278,7 @@ void journal_stats(const struct journal *journal, struct journal_stats *stats)
 		.events = journal->events,
 		.oldest_ms = journal->events > 0 ? age_of_next(&journal->age, journal->checkpoint) : -1,
 		.bytes = journal->held_bytes + journal->spare_bytes,
+		.damaged = journal->damaged,
 		.pending_bytes = journal->pending,
 		.accepting = reason == 0,
 		.last_error = reason,

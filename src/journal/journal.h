@@ -30,7 +30,16 @@ struct journal_options {
 	uint64_t segment_bytes;     /* JOURNAL_SEGMENT; smaller ones are used when the disk has no room for that */
 	uint64_t max_pending_bytes; /* appended but not yet on disk; beyond it appends are refused. 0: 16 MiB */
 	struct metrics *metrics;    /* borrowed */
+	int lock_fd;                /* of journal_lock, the journal's from the call on; 0: takes the lock itself */
+	bool drain;                 /* only to be emptied: takes no event (ERR_CANCELLED) and makes no segment */
 };
+
+/*
+ * The lock of a journal's directory (created when missing), for processes that share the descriptor: it is held until the last of them has closed it. When who took it
+ * has ended, the others are waited for, at most 5 s.
+ * *fd closes on exec. Blocking. 0 or the errors of journal_open.
+ */
+int journal_lock(const char *directory, int *fd, struct error *error);
 
 /*
  * Opens or creates the journal and replays it: finds the events after the checkpoint, steps over bad records (logged with
@@ -107,11 +116,18 @@ struct journal_stats {
 	uint64_t events;     /* durable events after the checkpoint */
 	int64_t oldest_ms;   /* wall time the oldest of them was appended, approximately (per segment or better); -1: none */
 	uint64_t bytes;      /* segments on disk */
+	unsigned damaged;    /* files that were found damaged at the start; they stay for whoever can read them */
 	uint64_t pending_bytes;
 	bool accepting; /* an append now would be taken */
 	int last_error; /* why not */
 };
 void journal_stats(const struct journal *journal, struct journal_stats *stats);
+
+/*
+ * Deletes the files of a closed journal and its directory. What is in it must be in the ledger, and nobody may open it meanwhile. May be repeated
+ * after a failure. Blocking, on any thread. 0 or an error with a message.
+ */
+int journal_remove(const char *directory, struct error *error);
 
 /* Syncs what was appended, stops the thread, saves the checkpoint, unlocks. Then `closed`, which may free its own data. */
 void journal_close(struct journal *journal, void (*closed)(void *data), void *data);

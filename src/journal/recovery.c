@@ -59,8 +59,9 @@ static int add_segment(struct recovery *recovery, struct segment *segment)
 	return 0;
 }
 
-static void keep_away(const char *name, const char *why)
+static void keep_away(struct recovery *recovery, const char *name, const char *why)
 {
+	recovery->journal->damaged++;
 	log_event(LOG_ERROR, "journal.segment_damaged", LOG_STR("file", name), LOG_STR("problem", why),
 		  LOG_STR("action", "left as it is; its events cannot be forwarded"));
 }
@@ -94,7 +95,7 @@ static int look_at_segment(struct recovery *recovery, const char *name, uint64_t
 	if (r != 0)
 		return r;
 	if (got < sizeof(head)) {
-		keep_away(name, "cannot be read, or is too short");
+		keep_away(recovery, name, "cannot be read, or is too short");
 		return 0;
 	}
 	size -= size % RECORD_ALIGN;
@@ -106,11 +107,11 @@ static int look_at_segment(struct recovery *recovery, const char *name, uint64_t
 				 recovery->journal->directory, name, version, HEADER_VERSION);
 	/* The header is durable before the first record: no header, but something behind it, is damage and not a crash. */
 	if (verdict == HEADER_DAMAGED || (verdict == HEADER_BLANK && !is_zero(head + HEADER_BLOCK_SIZE, HEADER_BLOCK_SIZE))) {
-		keep_away(name, "its header does not verify");
+		keep_away(recovery, name, "its header does not verify");
 		return 0;
 	}
 	if (verdict == HEADER_OK && header.size > size)
-		keep_away(name, "shorter than it was");
+		keep_away(recovery, name, "shorter than it was");
 	struct segment *segment = segment_new(id, verdict == HEADER_OK && header.size < size ? header.size : size);
 	if (segment == NULL)
 		return ERR_NOMEM;

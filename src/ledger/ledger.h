@@ -326,6 +326,11 @@ int ledger_sqlite_path(const char *data_dir, char *out, size_t size);
  */
 int ledger_sqlite_open(struct ledger **ret, uv_loop_t *loop, const char *path, const char *owner, bool migrate, bool sole,
 		       struct error *error);
+/*
+ * What ledger_sqlite_open does when `sole`, for the one who starts several processes on it and holds that lock: creates or migrates the file, or only verifies it,
+ * and ends the leases. Blocking.
+ */
+int ledger_sqlite_take_over(const char *path, bool migrate, struct error *error);
 /* `reeld migrate`: creates and migrates the file at `path`; *applied is how many migrations were missing. Blocking. */
 int ledger_sqlite_migrate(const char *path, size_t *applied, struct error *error);
 

@@ -173,6 +173,35 @@ static int end_leases(struct sqlite_db *db, struct error *error)
 	return 0;
 }
 
+static int open_file(struct sqlite_db **ret, const char *path, bool migrate, bool sole, struct error *error)
+{
+	struct sqlite_db *db;
+	size_t applied = 0;
+	*ret = NULL;
+	int status = sqlite_db_open(&db, &(struct sqlite_db_options){path, true, ledger_sqlite_sql, STMT_COUNT, BUSY_TIMEOUT_MS},
+				    error);
+	if (status != 0)
+		return status;
+	status = migrate ? migrations_apply_sqlite(db, &migrations_sqlite, &applied, error)
+			 : migrations_verify_sqlite(db, &migrations_sqlite, error);
+	if (status == 0 && applied > 0)
+		log_event(LOG_INFO, "ledger.migrated", LOG_STR("path", path), LOG_U64("migrations", applied));
+	if (status == 0 && sole)
+		status = end_leases(db, error);
+	if (status != 0)
+		sqlite_db_close(&db);
+	*ret = db;
+	return status;
+}
+
+int ledger_sqlite_take_over(const char *path, bool migrate, struct error *error)
+{
+	struct sqlite_db *db;
+	int status = open_file(&db, path, migrate, true, error);
+	sqlite_db_close(&db);
+	return status;
+}
+
 int ledger_sqlite_open(struct ledger **ret, uv_loop_t *loop, const char *path, const char *owner, bool migrate, bool sole,
 		       struct error *error)
 {
@@ -184,20 +213,10 @@ int ledger_sqlite_open(struct ledger **ret, uv_loop_t *loop, const char *path, c
 	self->up = true;
 	snprintf(self->owner, sizeof(self->owner), "%s", owner);
 
-	struct sqlite_db *db = NULL;
-	int status = sqlite_db_open(&db, &(struct sqlite_db_options){path, true, ledger_sqlite_sql, STMT_COUNT, BUSY_TIMEOUT_MS},
-				    error);
+	struct sqlite_db *db;
+	int status = open_file(&db, path, migrate, sole, error);
 	if (status != 0)
 		goto err_free;
-	size_t applied = 0;
-	status = migrate ? migrations_apply_sqlite(db, &migrations_sqlite, &applied, error)
-			 : migrations_verify_sqlite(db, &migrations_sqlite, error);
-	if (status == 0 && applied > 0)
-		log_event(LOG_INFO, "ledger.migrated", LOG_STR("path", path), LOG_U64("migrations", applied));
-	if (status == 0 && sole)
-		status = end_leases(db, error);
-	if (status != 0)
-		goto err_db;
 	status = sqlite_thread_start(&self->thread,
 				     &(struct sqlite_thread_options){
 					     .loop = loop, .db = db, .ops = &thread_ops, .context = self, .max_queue = MAX_QUEUE},

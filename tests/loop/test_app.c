@@ -121,7 +121,7 @@ TestSuite(app, .init = setup, .fini = teardown, .timeout = 60);
 static void start(void)
 {
 	struct error error = {0};
-	cr_assert_eq(app_new(&app, &fixture.loop, &config, &error), 0, "%s", error.detail);
+	cr_assert_eq(app_new(&app, &fixture.loop, &config, NULL, &error), 0, "%s", error.detail);
 	cr_assert_not_null(app);
 }
 
@@ -198,7 +198,7 @@ static void expect_no_start(int code, const char *word)
 	struct app *none = NULL;
 	fds_before = count_fds();
 	handles_before = fixture.loop.active_handles;
-	int status = app_new(&none, &fixture.loop, &config, &error);
+	int status = app_new(&none, &fixture.loop, &config, NULL, &error);
 	cr_assert_lt(status, 0);
 	cr_assert(code == 0 || status == code, "%s: %s", err_name(status), error.detail);
 	cr_assert_null(none);
@@ -316,13 +316,13 @@ Test(app, a_public_address_in_use_stops_the_start)
 	load_config();
 	struct error error = {0};
 	fds_before = count_fds();
-	cr_assert_lt(app_new(&app, &fixture.loop, &config, &error), 0);
+	cr_assert_lt(app_new(&app, &fixture.loop, &config, NULL, &error), 0);
 	cr_assert_not_null(strstr(error.detail, address), "%s", error.detail);
 	TURN_UNTIL(count_fds() == fds_before);
 	set("LISTEN", "127.0.0.1:0");
 	set("ADMIN_LISTEN", address);
 	load_config();
-	cr_assert_lt(app_new(&app, &fixture.loop, &config, &error), 0);
+	cr_assert_lt(app_new(&app, &fixture.loop, &config, NULL, &error), 0);
 	cr_assert_not_null(strstr(error.detail, address), "%s", error.detail);
 	TURN_UNTIL(count_fds() == fds_before);
 	set("ADMIN_LISTEN", "127.0.0.1:0");

@@ -59,7 +59,8 @@ static void open_all(const char *ledger, const char *filter, const char *store, 
 	struct idempotency *opened_filter;
 	struct storage *storage;
 	char text[512];
-	cr_assert_eq(engines_open_ledger(&opened_ledger, &f.loop, &f.config, "test", true, &f.error), 0, "%s", f.error.detail);
+	cr_assert_eq(engines_open_ledger(&opened_ledger, &f.loop, &f.config, "test", ENGINES_DAEMON, &f.error), 0, "%s",
+		     f.error.detail);
 	cr_assert_eq(engines_open_filter(&opened_filter, &f.loop, &f.config, &f.error), 0, "%s", f.error.detail);
 	cr_assert_eq(storage_open(&storage, &f.loop, &f.config, &f.error), 0, "%s", f.error.detail);
 	cr_expect_str_eq(ledger_kind(opened_ledger), ledger);
@@ -144,7 +145,7 @@ Test(engines, what_cannot_be_opened_is_one_line_without_secrets_and_leaves_nothi
 		load();
 		int status = 0;
 		if (i == 0)
-			status = engines_open_ledger(&ledger, &f.loop, &f.config, "test", true, &f.error);
+			status = engines_open_ledger(&ledger, &f.loop, &f.config, "test", ENGINES_DAEMON, &f.error);
 		else if (i == 1)
 			status = engines_open_filter(&filter, &f.loop, &f.config, &f.error);
 		else

@@ -26,14 +26,14 @@ def reserve(port):
     return True
 
 
-def free_port():
-    """One that nobody else gets from here, also while nothing listens on it. Below the range from which outgoing connections take theirs
-    (32768 on): one of those could have it by the time a server listens."""
+def free_port(count=1):
+    """The first of `count` neighbours that nobody else gets from here, also while nothing listens on them. Below the range from which outgoing
+    connections take theirs (32768 on): one of those could have it by the time a server listens."""
     while True:
-        port = random.randrange(15000, 32000)
-        if port not in taken and reserve(port):
-            taken.add(port)
-            return port
+        ports = range(start := random.randrange(15000, 32000), start + count)
+        if taken.isdisjoint(ports) and all(reserve(port) for port in ports):
+            taken.update(ports)
+            return start
 
 
 def wait_until(condition, what, seconds=60, every=0.05):

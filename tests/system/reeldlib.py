@@ -199,7 +199,8 @@ class Daemon:
     def __init__(self, directory, twilio_url="http://127.0.0.1:9", **env):
         self.directory = str(directory)
         self.data = os.path.join(self.directory, "data")
-        self.port, self.admin_port = free_port(), free_port()
+        workers = env.get("WORKERS", 1)
+        self.port, self.admin_port = free_port(), free_port(workers if isinstance(workers, int) else 1)
         self.url = f"http://127.0.0.1:{self.port}"
         self.process = None
         self.starts = 0

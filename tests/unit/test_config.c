@@ -374,24 +374,40 @@ Test(config, serve_fails_closed_without_a_token)
 	cr_expect_eq(strncmp(error.detail, "TWILIO_AUTH_TOKEN: ", 19), 0, "%s", error.detail);
 }
 
-Test(config, serve_refuses_what_this_build_does_not_have)
+Test(config, workers_are_some_and_each_has_a_private_port)
 {
-	static const char *const refused[][2] = {
-		{"WORKERS", "2"},
-	};
-	static const char *const harmless[][2] = {
-		{"RECONCILE_EVERY", "off"},  {"S3_SSE", "AES256"},       {"S3_ADDRESSING", "path"},
-		{"ACK", "archived"},         {"ACK", "ledger"},          {"GREETING", "hi"},
-		{"STREAM_URL", "wss://h/p"}, {"AWS_ACCESS_KEY_ID", "x"}, {"DATABASE_URL", "postgres://h/d"},
-		{"REDIS_URL", "redis://h"},  {"S3_BUCKET", "b"},         {"S3_ENDPOINT", "http://h"}};
-	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
-		clearenv();
-		setenv("TWILIO_AUTH_TOKEN", "t", 1);
-		setenv(refused[i][0], refused[i][1], 1);
-		load(NULL);
-		cr_expect_eq(config_require_serve(&config, &error), ERR_CONFIG, "%s", refused[i][0]);
-		cr_expect_eq(strncmp(error.detail, refused[i][0], strlen(refused[i][0])), 0, "%s", error.detail);
-	}
+	refuse("WORKERS", "0", "1..64");
+	refuse("WORKERS", "65", "1..64");
+	refuse("WORKERS", "two", "not a number");
+	setenv("WORKERS", "64", 1);
+	setenv("TWILIO_AUTH_TOKEN", "t", 1);
+	setenv("ADMIN_LISTEN", "127.0.0.1:65472", 1);
+	load(NULL);
+	cr_expect_eq(config_require_serve(&config, &error), 0, "%s", error.detail);
+	setenv("ADMIN_LISTEN", "127.0.0.1:65473", 1);
+	load(NULL);
+	cr_expect_eq(config_require_serve(&config, &error), ERR_CONFIG);
+	cr_expect_eq(strncmp(error.detail, "WORKERS: ", 9), 0, "%s", error.detail);
+	setenv("ADMIN_LISTEN", "off", 1);
+	load(NULL);
+	cr_expect_eq(config_require_serve(&config, &error), 0, "%s", error.detail);
+}
+
+Test(config, serve_takes_what_this_build_has)
+{
+	static const char *const harmless[][2] = {{"RECONCILE_EVERY", "off"},
+						  {"S3_SSE", "AES256"},
+						  {"S3_ADDRESSING", "path"},
+						  {"ACK", "archived"},
+						  {"ACK", "ledger"},
+						  {"GREETING", "hi"},
+						  {"STREAM_URL", "wss://h/p"},
+						  {"AWS_ACCESS_KEY_ID", "x"},
+						  {"DATABASE_URL", "postgres://h/d"},
+						  {"REDIS_URL", "redis://h"},
+						  {"S3_BUCKET", "b"},
+						  {"S3_ENDPOINT", "http://h"},
+						  {"WORKERS", "2"}};
 	for (size_t i = 0; i < sizeof(harmless) / sizeof(harmless[0]); i++) {
 		clearenv();
 		setenv("TWILIO_AUTH_TOKEN", "t", 1);

@@ -84,6 +84,46 @@ Test(log, a_text_line_quotes_what_could_be_misread)
 		" DEBUG x.y a=plain b=\"two words\" c=\"\" d=\"k=v\" e=\"line\\nINFO forged\" n=7 t=true esc=\"\\u001b[2J\"\n");
 }
 
+Test(log, lines_of_a_worker_say_so)
+{
+	log_set_worker(3);
+	log_event(LOG_INFO, "a.b");
+	log_configure(LOG_INFO, LOG_FORMAT_TEXT);
+	log_event(LOG_INFO, "a.b");
+	log_set_worker(-1);
+	log_event(LOG_INFO, "a.b");
+	const char *text = read_output();
+	cr_expect_not_null(strstr(text, "\"event\":\"a.b\",\"worker\":3}\n"), "%s", text);
+	cr_expect_not_null(strstr(text, "INFO  a.b worker=3\n"), "%s", text);
+	cr_expect_not_null(strstr(text, "INFO  a.b\n"), "%s", text);
+}
+
+/* Other processes write to the same pipe, which takes up to PIPE_BUF without a break. */
+Test(log, each_write_ends_with_a_line_where_lines_fit)
+{
+	int ends[2];
+	char piece[8192];
+	uv_loop_t loop;
+	cr_assert_eq(pipe2(ends, O_DIRECT), 0); /* keeps the borders between writes */
+	cr_assert_eq(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
+	fcntl(ends[0], F_SETFL, O_NONBLOCK | O_DIRECT);
+	cr_assert_eq(uv_loop_init(&loop), 0);
+	log_attach(&loop);
+	memset(piece, 'x', 3000);
+	for (int i = 0; i < 20; i++)
+		log_event(LOG_INFO, "a.b", LOG_SLICE("text", slice_make(piece, (size_t)(1 + 150 * i))));
+	log_detach();
+	cr_assert_eq(uv_loop_close(&loop), 0);
+	int lines = 0;
+	for (ssize_t got; (got = read(ends[0], piece, sizeof(piece) - 1)) > 0;) {
+		piece[got] = '\0';
+		cr_expect_eq(piece[0], '{');
+		cr_expect_eq(piece[got - 1], '\n');
+		lines += count_lines(piece);
+	}
+	cr_expect_eq(lines, 20);
+}
+
 Test(log, levels_below_the_threshold_are_not_written)
 {
 	log_configure(LOG_WARN, LOG_FORMAT_JSON);

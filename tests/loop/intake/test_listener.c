@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "loop/intake/fixture.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +50,43 @@ Test(listener, address_in_use_is_named)
 	cr_assert_lt(server_listen(other, address, &error), 0);
 	cr_assert_not_null(strstr(error.detail, "another program"), "%s", error.detail);
 	server_close(other, NULL, NULL);
+}
+
+/* As workers do: the socket is bound once, and each has a descriptor of it. */
+Test(listener, two_servers_on_one_bound_socket_take_its_connections_and_one_goes_on_alone)
+{
+	struct error error = {0};
+	int fd;
+	cr_assert_eq(server_bind("127.0.0.1:0", &fd, &error), 0, "%s", error.detail);
+	cr_expect_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
+	struct server *other = server_new(&fixture.loop, &fixture.options);
+	fixture.server = server_new(&fixture.loop, &fixture.options);
+	cr_assert_eq(server_listen_bound(other, "127.0.0.1:0", dup(fd), &error), 0, "%s", error.detail);
+	cr_assert_eq(server_listen_bound(fixture.server, "127.0.0.1:0", fd, &error), 0, "%s", error.detail);
+	cr_assert_neq(server_port(fixture.server), 0);
+	cr_expect_eq(server_port(other), server_port(fixture.server));
+	server_close(other, NULL, NULL);
+	for (int i = 0; i < 10; i++) {
+		struct raw_client client;
+		raw_connect(&client);
+		raw_expect(&client, GET("/now"), "now");
+		raw_close(&client);
+	}
+}
+
+Test(listener, an_address_that_cannot_be_bound_is_named)
+{
+	struct error error = {0};
+	char address[64];
+	int fd;
+	cr_expect_lt(server_bind("here:80", &fd, &error), 0);
+	cr_expect_not_null(strstr(error.detail, "here"), "%s", error.detail);
+	fixture_start();
+	snprintf(address, sizeof(address), "127.0.0.1:%d", server_port(fixture.server));
+	cr_expect_lt(server_bind(address, &fd, &error), 0);
+	cr_expect_eq(fd, -1);
+	cr_expect_not_null(strstr(error.detail, address), "%s", error.detail);
+	cr_expect_not_null(strstr(error.detail, "another program"), "%s", error.detail);
 }
 
 static bool has_ipv6(void)

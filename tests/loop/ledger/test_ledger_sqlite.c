@@ -78,6 +78,24 @@ Test(ledger_sqlite, who_restarts_alone_takes_over_at_once_and_who_does_not_waits
 	close_ledger(ledger);
 }
 
+Test(ledger_sqlite, who_starts_several_takes_over_for_them_and_they_leave_each_other_alone)
+{
+	int64_t epoch = 0;
+	struct error error = {0};
+	struct ledger *ledger = open_ledger("before", true);
+	forward_leased(ledger, 1);
+	close_ledger(ledger);
+	cr_assert_eq(ledger_sqlite_take_over(path, true, &error), 0, "%s", error.detail);
+	ledger = open_ledger("worker-0", false);
+	cr_expect_eq(claim(ledger, &epoch), 1, "the lease of the one before has ended");
+	struct ledger *beside = open_ledger("worker-1", false);
+	cr_expect_eq(claim(beside, &epoch), 0, "that of worker 0 has not");
+	close_ledger(beside);
+	close_ledger(ledger);
+	cr_expect_neq(ledger_sqlite_take_over("/nonexistent/directory/ledger.db", true, &error), 0);
+	cr_expect_not_null(strstr(error.detail, "/nonexistent"), "%s", error.detail);
+}
+
 Test(ledger_sqlite, a_damaged_file_is_an_error_with_words_and_not_a_new_ledger)
 {
 	struct ledger *ledger;
