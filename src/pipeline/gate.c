@@ -155,7 +155,7 @@ int gates_set_accounts(struct gates *gates, const struct twilio_accounts *accoun
 	for (size_t i = 0; i < count; i++)
 		renew(gates, built[i], true, now_ms);
 	/* Recordings of accounts that nothing is known of end as what they are: they say nothing about the others. */
-	renew(gates, &gates->others, twilio_accounts_count(accounts) > count, now_ms);
+	renew(gates, &gates->others, count == 0 || twilio_accounts_count(accounts) > count, now_ms);
 	struct gate *first = find(built, count, twilio_accounts_first(accounts));
 	gates->first = first != NULL ? first : &gates->others;
 	return 0;

@@ -192,6 +192,9 @@ Test(gate, only_when_every_account_is_restricted_less_is_claimed)
 	b->running = 0;
 	SET_ACCOUNTS(0, A, B, "");
 	cr_assert_eq(gates_room(&gates, 0), SIZE_MAX, "whatever other account may come");
+	set_accounts(0, (const char *const[]){NULL});
+	cr_assert_eq(gates_room(&gates, 0), SIZE_MAX, "without a token, too");
+	cr_assert_eq(gates.held, 0);
 }
 
 Test(gate, a_reload_tries_at_once_and_looks_for_what_waits)
