@@ -288,21 +288,24 @@ Test(encrypted, the_key_ends_the_pause)
 	cr_assert_eq(row(0)->leases, 2);
 }
 
+static bool key_given, asked_for_it;
+/* FINISH takes effect only after what waits for the new key was asked for. */
+static int late_finish(struct fake_ledger *fake, const struct ledger_request *request, bool *after)
+{
+	asked_for_it = asked_for_it || (request->op == LEDGER_CLAIM_WAITING && key_given);
+	return request->op == LEDGER_FINISH && !asked_for_it ? ERR_LEDGER : 0;
+}
+
 Test(encrypted, the_key_may_come_while_the_recording_is_on_its_way_back)
 {
 	struct private_keys *right = keys;
 	fx.options.keys = keys = load_keys(OTHER_SID);
 	fx.options.retry_max_ms = 3600000;
+	fx.ledger.fault = late_finish;
 	fixture_start();
-	RUN_UNTIL(fx.ledger.submitted[LEDGER_FINISH] == 1);
-	fx.ledger.hold = true;
-	for (int i = 0; i < 5; i++)
-		uv_run(&fx.loop, UV_RUN_NOWAIT);
-	pipeline_set_keys(fx.pipeline, right);
-	for (int i = 0; i < 5; i++)
-		uv_run(&fx.loop, UV_RUN_NOWAIT);
-	fx.ledger.hold = false;
-	fake_ledger_go(&fx.ledger);
+	RUN_UNTIL(fx.ledger.submitted[LEDGER_FINISH] > 0 && fx.ledger.submitted[LEDGER_CLAIM_WAITING] == 2 &&
+		  !fx.pipeline->claiming);
+	key_given = true;
 	give_the_key(right);
 }
 
