@@ -47,10 +47,14 @@ class Site:
 
     def post(self, account):
         self.sent[account] += 1
-        tail = f"{account[2:10]}{self.sent[account]:024x}"
+        return self.post_by(self.reeld, account, self.sent[account])
+
+    @staticmethod
+    def post_by(reeld, account, number):
+        tail = f"{account[2:10]}{number:024x}"
         recording = {"sid": "RE" + tail, "call_sid": "CA" + tail, "channels": 1, "source": "DialVerb", "duration": "1",
                      "start_time": "Wed, 20 Apr 2022 23:45:25 +0000"}
-        return self.reeld.post(callback_params(recording, AccountSid=account), token=TOKENS[account])
+        return reeld.post(callback_params(recording, AccountSid=account), token=TOKENS[account])
 
     def rows(self, account):
         return self.reeld.query("SELECT * FROM recordings WHERE account_sid = ?", account)
@@ -125,3 +129,30 @@ def test_a_token_that_was_changed_and_a_reload_end_the_wait(site):
     assert time.monotonic() - begun < 20
     assert {row["attempts"] for row in here.rows(BAD)} == {0}
     assert here.reeld.stop() == 0
+
+
+def test_replicas_on_postgres_hold_an_account_back_each_for_itself(peers, replica, space, tmp_path):
+    twilio = TwoAccounts((401, 20003))
+    peer = peers(twilio)
+    accounts = tmp_path / "accounts"
+    accounts.write_text(f"{GOOD} {TOKENS[GOOD]}\n{BAD} {TOKENS[BAD]}\n")
+    here = [replica(space, peer, name=name, TWILIO_ACCOUNTS_FILE=str(accounts), TWILIO_ACCOUNT_SID="", TWILIO_AUTH_TOKEN="", UNKNOWN_CALL="archive",
+                    RETRY_MAX="1h", MAX_TRANSFERS="4", MAX_ATTEMPTS="1").start() for name in ("first", "second")]
+
+    def statuses(account):
+        return [row["status"] for row in space.rows("SELECT status FROM recordings WHERE account_sid = ?", account)]
+
+    for number in range(20):
+        for account in (BAD, GOOD):
+            assert Site.post_by(here[number % 2], account, number).status == 200
+    wait_until(lambda: statuses(GOOD) == ["stored"] * 20, lambda: f"those of the good account: {statuses(GOOD)}")
+    wait_until(lambda: sum(reeld.metrics()["reeld_accounts_held"] for reeld in here) >= 1, "the bad one to be held back")
+    assert set(statuses(BAD)) <= {"pending", "running"}
+    # One of them dies with what it put back; the other's gate, or its own after the restart, fetches it.
+    here[0].kill()
+    twilio.refusal = None
+    here[0].start()
+    wait_until(lambda: statuses(BAD) == ["stored"] * 20, lambda: f"those of the bad account: {statuses(BAD)}", 120)
+    assert {row["attempts"] for row in space.rows("SELECT attempts FROM recordings")} == {0}
+    for reeld in here:
+        assert reeld.stop() == 0
