@@ -75,11 +75,12 @@ enum gate_verdict {
 enum gate_verdict gate_verdict(const struct gate *gate, int64_t now_ms);
 
 enum gate_change { GATE_AS_BEFORE, GATE_HELD, GATE_RELEASED, GATE_THROTTLED };
-/* Twilio refused the account: 429 halves its limit; refused credentials, and 429 at a limit of one, several times in a row hold it back. */
+
 struct gate_refusal {
 	int code;               /* enum err */
 	int64_t retry_after_ms; /* what Twilio asked for; -1: nothing. The next probe is not before, as far as a breaker's interval may be */
 };
+/* Twilio refused the account: 429 halves its limit; refused credentials, and 429 at a limit of one, several times in a row hold it back. */
 enum gate_change gates_refused(struct gates *gates, struct gate *gate, struct gate_refusal refusal, int64_t now_ms,
 			       uint64_t random);
 /* Twilio answered a request with its credentials. */
