@@ -202,7 +202,7 @@ static int app_open_pipeline(struct app *app, struct error *error)
 		.data = app,
 	};
 	app->pipeline = pipeline_new(app->loop, &pipeline_options);
-	if (app->pipeline == NULL)
+	if (app->pipeline == NULL || pipeline_set_accounts(app->pipeline, app->accounts) != 0)
 		return error_set(error, ERR_NOMEM, "pipeline: out of memory");
 	struct forwarder_options forwarder_options = {
 		.journal = app->journal,

@@ -98,6 +98,9 @@ void app_reload(struct app *app)
 	if (app_build_accounts(&fresh, &accounts, &error) == 0) {
 		webhook_set_accounts(app->webhook, accounts);
 		twilio_client_set_accounts(app->twilio, accounts);
+		if (pipeline_set_accounts(app->pipeline, accounts) != 0)
+			log_event(LOG_ERROR, "reload.failed", LOG_STR("detail", "out of memory"),
+				  LOG_STR("advice", "accounts that are new are held back together"));
 		twilio_accounts_free(&app->accounts);
 		app->accounts = accounts;
 		log_event(LOG_INFO, "reload.accounts", LOG_U64("accounts", twilio_accounts_count(accounts)));

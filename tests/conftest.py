@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+import contextlib
 import os
 import sys
 
@@ -34,6 +35,17 @@ def sandbox(tmp_path, started):
     def start(**options):
         return started(reeldlib.Sandbox(str(tmp_path), **options))
     return start
+
+
+@pytest.fixture
+def peers():
+    """Scripted servers in place of Twilio."""
+    with contextlib.ExitStack() as stack:
+        def start(answer):
+            peer = reeldlib.Peer(answer)
+            stack.callback(peer.close)
+            return peer
+        yield start
 
 
 @pytest.fixture

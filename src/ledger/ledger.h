@@ -46,6 +46,7 @@ bool ledger_status_parse(struct slice text, enum ledger_status *status);
 #define LEDGER_KEY_SIZE 512
 #define LEDGER_URL_SIZE 768
 #define LEDGER_OWNER_SIZE 64
+#define LEDGER_WAITS_FOR_SIZE 40 /* a SID, or a word */
 
 struct ledger;
 
@@ -133,10 +134,11 @@ struct ledger_stats {
 };
 
 enum ledger_op {
-	LEDGER_FORWARD,   /* events in, some come back leased */
-	LEDGER_CLAIM,     /* due pending recordings and expired leases */
-	LEDGER_HEARTBEAT, /* prolong leases */
-	LEDGER_RECLAIM,   /* leases of this owner that the caller does not hold: their answer was lost */
+	LEDGER_FORWARD,       /* events in, some come back leased */
+	LEDGER_CLAIM,         /* due pending recordings and expired leases */
+	LEDGER_CLAIM_WAITING, /* pending recordings that wait for `waiting_for`, due or not, the longest due or soonest first */
+	LEDGER_HEARTBEAT,     /* prolong leases */
+	LEDGER_RECLAIM,       /* leases of this owner that the caller does not hold: their answer was lost */
 	LEDGER_LOOKUP_CALL,
 	LEDGER_CREATE_CALL,
 	LEDGER_STORED_OBJECT, /* the step RECORD */
@@ -173,6 +175,8 @@ struct ledger_finish {
 	int64_t delay_ms;
 	const char *error;      /* last_error and note text; NULL: none */
 	bool deleted_at_twilio; /* DONE: the recording was deleted at Twilio */
+	/* WAIT: what must come before another try is worth it (at most LEDGER_WAITS_FOR_SIZE), for CLAIM_WAITING; NULL: only time. A lease ends it. */
+	const char *waits_for;
 };
 
 /* What RECORD writes: recordings → stored and calls.recording_url (and duration if it was null), one transaction. */
@@ -240,7 +244,8 @@ struct ledger_request {
 	/* in (by op) */
 	const struct event *events; /* FORWARD: `count` of them */
 	size_t count;
-	size_t lease_max;              /* FORWARD, CLAIM, RECLAIM: lease at most so many to this replica */
+	size_t lease_max;              /* FORWARD, CLAIM, CLAIM_WAITING, RECLAIM: lease at most so many to this replica */
+	const char *waiting_for;       /* CLAIM_WAITING: a former finish.waits_for */
 	const struct ledger_job *jobs; /* HEARTBEAT, RECLAIM: `count` of them (sid, epoch), those that are held */
 	struct sid recording_sid; /* STORED_OBJECT, FINISH, GET, RETRY, DROP, DELETED_OBJECT, LOOKUP_CALL (event's recording) */
 	int64_t epoch;            /* STORED_OBJECT, FINISH */
@@ -264,7 +269,7 @@ struct ledger_request {
 	const char *by; /* RETRY, DELETED_OBJECT: who asked, for the trail ("api"); NULL: "request" */
 
 	/* out (by op) */
-	struct ledger_job *leased; /* FORWARD, CLAIM, RECLAIM */
+	struct ledger_job *leased; /* FORWARD, CLAIM, CLAIM_WAITING, RECLAIM */
 	size_t leased_count;
 	bool *lost;        /* HEARTBEAT: per job, true when the lease is not ours any more */
 	size_t duplicates; /* FORWARD: events that changed nothing */
@@ -281,8 +286,8 @@ struct ledger_request {
 	struct ledger_stats *stats; /* STATS */
 	int64_t next_due_ms; /* CLAIM: delay until the next pending one is due or a lease runs out; 0: more are due now; -1: none */
 	enum ledger_standing *standings; /* LACKING: per SID */
-	int64_t waiting; /* LACKING: recordings that wait for their turn or their next attempt, counted up to `limit` */
-	bool working;    /* LACKING: somebody holds the lease of a recording */
+	int64_t waiting; /* LACKING: recordings that wait for their turn or their next attempt (and nothing else), counted up to `limit` */
+	bool working; /* LACKING: somebody holds the lease of a recording */
 	struct error error;
 
 	/* private to the implementation */

@@ -58,6 +58,7 @@ static const struct {
 } operations[] = {
 	[LEDGER_FORWARD] = {ledger_postgres_send_forward, ledger_postgres_receive_forward, LANE_FORWARD},
 	[LEDGER_CLAIM] = {ledger_postgres_send_claim, ledger_postgres_receive_claim, LANE_JOBS},
+	[LEDGER_CLAIM_WAITING] = {ledger_postgres_send_claim_waiting, ledger_postgres_receive_reclaim, LANE_JOBS},
 	[LEDGER_HEARTBEAT] = {ledger_postgres_send_heartbeat, ledger_postgres_receive_heartbeat, LANE_JOBS},
 	[LEDGER_RECLAIM] = {ledger_postgres_send_reclaim, ledger_postgres_receive_reclaim, LANE_JOBS},
 	[LEDGER_LOOKUP_CALL] = {ledger_postgres_send_lookup_call, ledger_postgres_receive_lookup_call, LANE_JOBS},

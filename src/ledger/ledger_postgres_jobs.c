@@ -60,6 +60,14 @@ int ledger_postgres_send_claim(struct ledger_request *request, const char *owner
 	return status;
 }
 
+int ledger_postgres_send_claim_waiting(struct ledger_request *request, const char *owner, struct pg_batch *batch)
+{
+	int status = send_lease(request, QUERY_CLAIM_WAITING, owner, batch);
+	if (status == 0)
+		pg_bind_text(batch, request->waiting_for);
+	return status;
+}
+
 int ledger_postgres_send_reclaim(struct ledger_request *request, const char *owner, struct pg_batch *batch)
 {
 	int status = check_jobs(request);
@@ -271,6 +279,7 @@ int ledger_postgres_send_finish(struct ledger_request *request, const char *owne
 	pg_bind_text(batch, ending.what);
 	pg_bind_text(batch, detail);
 	pg_bind_text(batch, request->call_sid.text);
+	pg_bind_text(batch, ending.due ? finish->waits_for : NULL);
 	return 0;
 }
 

@@ -49,6 +49,7 @@ static const struct {
 } operations[] = {
 	[LEDGER_FORWARD] = {ledger_sqlite_forward, true},
 	[LEDGER_CLAIM] = {ledger_sqlite_claim, true},
+	[LEDGER_CLAIM_WAITING] = {ledger_sqlite_claim_waiting, true},
 	[LEDGER_HEARTBEAT] = {ledger_sqlite_heartbeat, true},
 	[LEDGER_RECLAIM] = {ledger_sqlite_reclaim, true},
 	[LEDGER_LOOKUP_CALL] = {ledger_sqlite_lookup_call, false},

@@ -42,6 +42,7 @@ struct ledger_found {
 
 int ledger_sqlite_forward(struct ledger_run *run);
 int ledger_sqlite_claim(struct ledger_run *run);
+int ledger_sqlite_claim_waiting(struct ledger_run *run);
 int ledger_sqlite_heartbeat(struct ledger_run *run);
 int ledger_sqlite_reclaim(struct ledger_run *run);
 int ledger_sqlite_stored_object(struct ledger_run *run);

@@ -26,14 +26,10 @@ static int lease(struct ledger_run *run, int64_t id)
 	return ledger_sqlite_audit(run, id, "leased", "%s, epoch %" PRId64, run->owner, job->epoch);
 }
 
-/* Leases what `slot` selects, oldest first, as far as there is room. */
-static int claim_from(struct ledger_run *run, enum ledger_stmt slot, int64_t *ids, size_t room)
+/* Leases what `stmt` selects, whose last parameter is the room there is. */
+static int lease_selected(struct ledger_run *run, struct sqlite_stmt *stmt, int64_t *ids, size_t room)
 {
-	if (room == 0)
-		return 0;
 	size_t count = 0;
-	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, slot);
-	sqlite_bind_i64(stmt, run->now);
 	sqlite_bind_i64(stmt, (int64_t)room);
 	int row;
 	while ((row = sqlite_stmt_step(stmt)) == 1)
@@ -42,6 +38,16 @@ static int claim_from(struct ledger_run *run, enum ledger_stmt slot, int64_t *id
 	for (size_t i = 0; row == 0 && i < count; i++)
 		row = lease(run, ids[i]);
 	return row;
+}
+
+/* Leases what `slot` selects, oldest first, as far as there is room. */
+static int claim_from(struct ledger_run *run, enum ledger_stmt slot, int64_t *ids, size_t room)
+{
+	if (room == 0)
+		return 0;
+	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, slot);
+	sqlite_bind_i64(stmt, run->now);
+	return lease_selected(run, stmt, ids, room);
 }
 
 static int earliest(struct ledger_run *run, enum ledger_stmt slot, int64_t *at)
@@ -79,6 +85,19 @@ int ledger_sqlite_claim(struct ledger_run *run)
 		status = earliest(run, STMT_NEXT_EXPIRY, &next);
 	request->next_due_ms = next == -1 ? -1 : next > run->now ? next - run->now : 0;
 	return status;
+}
+
+int ledger_sqlite_claim_waiting(struct ledger_run *run)
+{
+	struct ledger_request *request = run->request;
+	size_t room = request->lease_max < LEDGER_LEASE_LIMIT ? request->lease_max : LEDGER_LEASE_LIMIT;
+	request->leased = ledger_arena_alloc(request, room, sizeof(*request->leased));
+	int64_t *ids = ledger_arena_alloc(request, room, sizeof(*ids));
+	if (request->leased == NULL || ids == NULL)
+		return error_set(&request->error, ERR_NOMEM, "out of memory for %zu jobs", room);
+	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, STMT_WAITING_FOR);
+	sqlite_bind_text(stmt, request->waiting_for);
+	return lease_selected(run, stmt, ids, room);
 }
 
 /* One job's lease, prolonged. */
@@ -206,6 +225,7 @@ static int write_ending(struct ledger_run *run, const struct ledger_found *found
 	sqlite_bind_text(stmt, ledger_status_name(ending->status));
 	sqlite_bind_i64(stmt, ending->charged);
 	sqlite_bind_i64_or_null(stmt, ending->due ? run->now + delay : -1, -1);
+	sqlite_bind_text(stmt, ending->due ? finish->waits_for : NULL);
 	sqlite_bind_i64(stmt, ending->error);
 	sqlite_bind_text(stmt, finish->error);
 	sqlite_bind_i64_or_null(stmt, finish->deleted_at_twilio ? run->now : -1, -1);

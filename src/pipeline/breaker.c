@@ -101,6 +101,13 @@ void breaker_probe_abandoned(struct breaker *breaker, int64_t now_ms)
 	breaker->probe_at_ms = now_ms;
 }
 
+void breaker_hurry(struct breaker *breaker, int64_t now_ms)
+{
+	breaker->opened = 0;
+	if (breaker->state == BREAKER_OPEN && breaker->probe_at_ms > now_ms)
+		breaker->probe_at_ms = now_ms;
+}
+
 int64_t breaker_delay_ms(const struct breaker *breaker, int64_t now_ms)
 {
 	if (breaker->state == BREAKER_CLOSED)

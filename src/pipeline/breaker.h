@@ -5,8 +5,8 @@
  * its success closes the breaker, its failure opens it for twice as long. Pure: the caller brings clock and chance.
  *
  * One recording that Twilio cannot serve (a timeout, a 5xx) also looks like an outage, but must not hold up all others. So such
- * failures must come from at least `min_recordings` different recordings. Failures of class WAIT (nobody there, credentials
- * refused) are nobody's fault and need no second witness.
+ * failures must come from at least `min_recordings` different recordings. Failures of class WAIT (nobody there, access
+ * refused) are nobody's fault and need no second witness. What Twilio refuses one of several accounts goes to that account's breaker (gate.h).
  */
 #ifndef REELD_PIPELINE_BREAKER_H
 #define REELD_PIPELINE_BREAKER_H
@@ -52,6 +52,9 @@ size_t breaker_permits(const struct breaker *breaker, int64_t now_ms);
 bool breaker_start(struct breaker *breaker, int64_t now_ms);
 /* The probe ended without having learned anything: another may try at once. */
 void breaker_probe_abandoned(struct breaker *breaker, int64_t now_ms);
+
+/* There is a new reason to hope: when it is open somebody may try at once, and should that fail the intervals begin anew. */
+void breaker_hurry(struct breaker *breaker, int64_t now_ms);
 
 /* Milliseconds until somebody may try: 0 when closed or due. While a probe runs: the base interval. */
 int64_t breaker_delay_ms(const struct breaker *breaker, int64_t now_ms);

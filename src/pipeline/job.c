@@ -90,9 +90,9 @@ static void job_end(struct job *job)
 	struct job_env *env = job->env;
 	if (ended_for_good(job->outcome))
 		witness_forget(&env->witness, job->trial.subject);
-	for (int i = 0; i < DEPENDENCY_COUNT; i++) {
+	for (int i = 0; i <= DEPENDENCY_ACCOUNT; i++) {
 		if ((job->probes & (1u << i)) != 0)
-			breaker_probe_abandoned(&env->breakers[i], (int64_t)uv_now(env->loop));
+			breaker_probe_abandoned(job_breaker(job, (enum dependency)i), (int64_t)uv_now(env->loop));
 	}
 	env->ended(job); /* may free it */
 }
@@ -123,6 +123,7 @@ void job_init(struct job *job, struct job_env *env, const struct ledger_job *wor
 	list_init(&job->patient);
 	job->env = env;
 	job->work = *work;
+	job->gate = gates_find(&env->gates, &work->account_sid);
 	job->step = STEP_QUEUE;
 	job->failed_at = DEPENDENCY_NONE;
 	job->retry_after_ms = -1;
@@ -262,8 +263,6 @@ void job_env_learned(struct job_env *env, enum dependency dependency, uint64_t s
 {
 	struct breaker *breaker = &env->breakers[dependency];
 	int64_t now = (int64_t)uv_now(env->loop);
-	if (dependency == DEPENDENCY_TWILIO && code == ERR_HTTP_THROTTLED && limit_throttled(&env->limit, now))
-		log_event(LOG_WARN, "pipeline.throttled", LOG_U64("limit", env->limit.current), LOG_U64("max", env->limit.max));
 	bool changed = false;
 	if (breaker_counts(code)) {
 		uint64_t random;
@@ -281,6 +280,67 @@ void job_learned(struct job *job, enum dependency dependency, int code, bool ans
 	if (code == 0 || answered || breaker_counts(code))
 		job->probes &= ~(1u << dependency);
 	job_env_learned(job->env, dependency, job_subject(job), code, answered, NULL);
+}
+
+struct breaker *job_breaker(const struct job *job, enum dependency dependency)
+{
+	REQUIRE(dependency != DEPENDENCY_NONE);
+	return dependency == DEPENDENCY_ACCOUNT ? &job->gate->breaker : &job->env->breakers[dependency];
+}
+
+void job_set_place(struct job *job, enum job_place place)
+{
+	struct gate *gate = job->gate;
+	gate->queued += place == PLACE_QUEUED;
+	gate->queued -= job->place == PLACE_QUEUED;
+	gate->running += place == PLACE_RUNNING;
+	gate->running -= job->place == PLACE_RUNNING;
+	job->place = place;
+}
+
+static void account_changed(struct job_env *env, const struct gate *gate, enum gate_change change)
+{
+	const char *account = gate_name(gate);
+	switch (change) {
+	case GATE_AS_BEFORE:
+		return;
+	case GATE_THROTTLED:
+		log_event(LOG_WARN, "account.throttled", LOG_STR("account_sid", account), LOG_U64("limit", gate->limit.current),
+			  LOG_U64("max", gate->limit.max));
+		return;
+	case GATE_HELD:
+		log_event(LOG_WARN, "account.held", LOG_STR("account_sid", account), LOG_STR("reason", err_name(gate->reason)),
+			  LOG_STR("detail",
+				  "its recordings wait, uncharged, until Twilio takes its requests again; those of others go on"),
+			  LOG_I64("probe_in_ms", breaker_delay_ms(&gate->breaker, (int64_t)uv_now(env->loop))));
+		break;
+	case GATE_RELEASED:
+		log_event(LOG_INFO, "account.released", LOG_STR("account_sid", account));
+		break;
+	}
+	metrics_get(env->options->metrics, METRIC_ACCOUNTS_HELD)->value = (double)env->gates.held;
+}
+
+enum dependency job_learned_of_twilio(struct job *job, int code, bool answered, bool account_refused, int64_t retry_after_ms)
+{
+	struct job_env *env = job->env;
+	bool refused = code != 0 && account_refused;
+	enum gate_change change = GATE_AS_BEFORE;
+	/* Who refuses an account is there. */
+	job_learned(job, DEPENDENCY_TWILIO, refused ? 0 : code, answered);
+	if (refused) {
+		uint64_t random;
+		random_bytes(&random, sizeof(random));
+		struct gate_refusal refusal = {code, retry_after_ms};
+		change = gates_refused(&env->gates, job->gate, refusal, (int64_t)uv_now(env->loop), random);
+	} else if (code == 0 || (answered && !breaker_counts(code))) {
+		change = gates_accepted(&env->gates, job->gate);
+	} else {
+		return DEPENDENCY_TWILIO;
+	}
+	job->probes &= ~(1u << DEPENDENCY_ACCOUNT);
+	account_changed(env, job->gate, change);
+	return refused ? DEPENDENCY_ACCOUNT : DEPENDENCY_TWILIO;
 }
 
 void job_passed(struct job *job)

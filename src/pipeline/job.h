@@ -12,7 +12,7 @@
 #include "base/list.h"
 #include "ledger/ledger.h"
 #include "pipeline/breaker.h"
-#include "pipeline/limit.h"
+#include "pipeline/gate.h"
 #include "pipeline/media.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/retry.h"
@@ -32,7 +32,14 @@ enum job_step {
 	STEP_COUNT
 };
 
-enum dependency { DEPENDENCY_NONE = -1, DEPENDENCY_TWILIO, DEPENDENCY_STORE, DEPENDENCY_LEDGER, DEPENDENCY_COUNT };
+enum dependency {
+	DEPENDENCY_NONE = -1,
+	DEPENDENCY_TWILIO,
+	DEPENDENCY_STORE,
+	DEPENDENCY_LEDGER,
+	DEPENDENCY_COUNT,
+	DEPENDENCY_ACCOUNT = DEPENDENCY_COUNT /* at Twilio: each has a breaker of its own, in its gate */
+};
 
 struct job;
 
@@ -42,8 +49,8 @@ struct job_env {
 	const struct pipeline_options *options;
 	struct soon soon;
 	struct breaker breakers[DEPENDENCY_COUNT];
+	struct gates gates;
 	struct witness witness;
-	struct limit limit;
 	struct retry_policy policy;
 	struct histogram *step_seconds[STEP_COUNT];
 	struct histogram *job_seconds;
@@ -61,6 +68,7 @@ struct job_env {
 };
 
 enum job_cut { JOB_NOT_CUT, JOB_CUT_CLOSING, JOB_CUT_LEASE_LOST };
+enum job_place { PLACE_OUTSIDE, PLACE_QUEUED, PLACE_RUNNING }; /* as its gate counts it */
 enum job_flight { FLIGHT_NONE, FLIGHT_QUEUE, FLIGHT_LEDGER, FLIGHT_PATIENCE, FLIGHT_TWILIO, FLIGHT_TRANSFER, FLIGHT_STORE };
 enum job_describe { DESCRIBE_CALL, DESCRIBE_RECORDING, DESCRIBE_ENCRYPTION };
 enum step_result { STEP_GO, STEP_WAIT };
@@ -70,7 +78,9 @@ struct job {
 	struct list patient; /* in env->patient while FLIGHT_PATIENCE */
 	struct job_env *env;
 	struct ledger_job work;
-	bool was_queued; /* in the queue, not running; kept by the pipeline */
+	bool was_queued;   /* in the queue, not running; kept by the pipeline */
+	struct gate *gate; /* of its account; until job_set_place(OUTSIDE) at its end */
+	enum job_place place;
 	unsigned probes; /* bits of enum dependency: this job is the one try that an open breaker permitted */
 
 	enum job_step step;
@@ -110,7 +120,11 @@ struct job {
 	/* FINISH */
 	enum ledger_outcome outcome;
 	int64_t delay_ms;
-	char last_error[384]; /* place, reason and the whole detail */
+	char last_error[384];                    /* place, reason and the whole detail */
+	char waits_for[LEDGER_WAITS_FOR_SIZE];   /* the ledger keeps it for: an account, a key; "": nothing */
+	bool held_back;                          /* with its account */
+	const struct private_keys *keys;         /* those that did not have it */
+	char awaited_key[LEDGER_WAITS_FOR_SIZE]; /* of an encrypted one: claim_format_key of its public key */
 
 	/* operations; one in flight */
 	struct transfer *transfer;
@@ -136,7 +150,7 @@ void job_init(struct job *job, struct job_env *env, const struct ledger_job *wor
 void job_start(struct job *job);
 /* A place is free: the job leaves QUEUE. It may be at END, and gone, afterwards. */
 void job_leave_queue(struct job *job);
-/* No place will be free soon, `dependency` is down: the job goes back to the ledger, not charged. */
+/* No place will be free soon, `dependency` is down or its account held back: the job goes back to the ledger, not charged. */
 void job_turn_away(struct job *job, enum dependency dependency);
 /* From the completion of what a step waits for, never from inside the step: the step's outcome and where to go next; FINISH
  * instead when it failed or was cut. */
@@ -161,6 +175,17 @@ enum step_result job_wait_store(struct job *job, store_cb *done);
 bool job_landed(struct job *job, enum job_step step, enum job_flight flight);
 /* What was learned about a dependency: `code` 0 or an error, `answered`: it did answer, whatever the answer. */
 void job_learned(struct job *job, enum dependency dependency, int code, bool answered);
+/*
+ * The same of an answer of Twilio's; `account_refused`: it is about the account, and Twilio itself works. Returns whose failure it would be: DEPENDENCY_TWILIO or
+ * DEPENDENCY_ACCOUNT.
+ */
+enum dependency job_learned_of_twilio(struct job *job, int code, bool answered, bool account_refused, int64_t retry_after_ms);
+/* The breaker of a dependency, as this job sees it. */
+struct breaker *job_breaker(const struct job *job, enum dependency dependency);
+/* What a recording waits for that needs the private key of this public key, as the ledger has it: the digits of a SID have no case. */
+void claim_format_key(const struct sid *public_key_sid, char out[LEDGER_WAITS_FOR_SIZE]);
+/* Counts the job in its gate. */
+void job_set_place(struct job *job, enum job_place place);
 /* The step got from Twilio and the store what it needs of them: a witness against those that fail there. */
 void job_passed(struct job *job);
 

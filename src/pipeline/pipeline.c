@@ -3,9 +3,8 @@
  * The pipeline's own work is one function, run soon after anything changed: release what must not start, start what may, claim
  * when the queue runs low, set the timer, see whether draining or closing is over. Callbacks only note what changed.
  *
- * Leased work is bounded by twice the adaptive limit: one half runs, the other waits so that a free place is filled at once.
- * While the breaker of Twilio or of the store is open nothing is claimed, and what was leased goes back uncharged; when its
- * interval is over one job is claimed and run as the probe.
+ * While the breaker of Twilio or of the store is open what was leased goes back uncharged; when its interval is over one job runs as the probe. The same
+ * holds for the jobs of an account that is held back, or has more here than its limit is worth (gate.h). claim.c has how work is leased.
  */
 #include "pipeline/pipeline_impl.h"
 
@@ -15,21 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define POLL_MS 2000         /* other replicas' orphans and retries come due without anybody waking us */
-#define CLAIM_BACKOFF_MS 100 /* after a failed claim, doubled up to POLL_MS */
 #define BREAKER_THRESHOLD 5
 #define BREAKER_MAX_MS 60000
 #define JOBS_PER_TRANSFER 4 /* hard bound: the forwarder may bring work that was offered before the limit fell */
-
-static int64_t now_ms(const struct pipeline *pipeline)
-{
-	return (int64_t)uv_now(pipeline->env.loop);
-}
-
-static size_t held_count(const struct pipeline *pipeline)
-{
-	return pipeline->queued + pipeline->running_count;
-}
 
 void pipeline_work_soon(struct pipeline *pipeline)
 {
@@ -90,10 +77,9 @@ static struct job *take_job(struct pipeline *pipeline)
 	return job;
 }
 
-/* Work is known to come due then. */
-static void look_again_in(struct pipeline *pipeline, int64_t delay_ms)
+void pipeline_look_again_in(struct pipeline *pipeline, int64_t delay_ms)
 {
-	int64_t at = now_ms(pipeline) + delay_ms + 1;
+	int64_t at = pipeline_now_ms(pipeline) + delay_ms + 1;
 	if (at < pipeline->poll_at_ms)
 		pipeline->poll_at_ms = at;
 }
@@ -109,7 +95,11 @@ static void job_ended(struct job *job)
 		pipeline->running_count--;
 	list_append(&pipeline->resting, &job->link);
 	if (job->outcome == LEDGER_OUTCOME_RETRY || job->outcome == LEDGER_OUTCOME_WAIT)
-		look_again_in(pipeline, job->delay_ms);
+		pipeline_look_again_in(pipeline, job->delay_ms);
+	if (job->waits_for[0] != '\0')
+		claim_note_waiting(pipeline, job);
+	job_set_place(job, PLACE_OUTSIDE);
+	gates_let_go(&pipeline->env.gates, job->gate);
 	pipeline_work_soon(pipeline);
 }
 
@@ -138,7 +128,7 @@ static bool supersede(struct list *jobs, const struct ledger_job *work)
 	return true;
 }
 
-static void add_job(struct pipeline *pipeline, const struct ledger_job *work)
+void pipeline_add_job(struct pipeline *pipeline, const struct ledger_job *work)
 {
 	if (!supersede(&pipeline->queue, work) || !supersede(&pipeline->running, work))
 		return;
@@ -152,26 +142,21 @@ static void add_job(struct pipeline *pipeline, const struct ledger_job *work)
 	list_append(&pipeline->queue, &job->link);
 	pipeline->queued++;
 	job->was_queued = true;
+	job_set_place(job, PLACE_QUEUED);
 	job_start(job);
 }
 
 /* ---- starting ---- */
 
-/* The first job in the queue whose recording is not being worked on (by a job that lost its lease and is being cut). */
-static struct job *first_startable(const struct pipeline *pipeline)
+/* Its recording may still be worked on, by a job that lost its lease and is being cut. */
+static bool is_startable(const struct pipeline *pipeline, const struct job *job)
 {
-	for (struct list *link = pipeline->queue.next; link != &pipeline->queue; link = link->next) {
-		struct job *job = LIST_ENTRY(link, struct job, link);
-		if (job->flight == FLIGHT_QUEUE && find_recording(&pipeline->running, &job->work.recording_sid) == NULL)
-			return job;
-	}
-	return NULL;
+	return job->flight == FLIGHT_QUEUE && find_recording(&pipeline->running, &job->work.recording_sid) == NULL;
 }
 
-/* Which of Twilio and the store does not permit a start now; DEPENDENCY_NONE: neither. */
-static enum dependency blocked_by(const struct pipeline *pipeline)
+enum dependency pipeline_blocked_by(const struct pipeline *pipeline)
 {
-	int64_t now = now_ms(pipeline);
+	int64_t now = pipeline_now_ms(pipeline);
 	if (breaker_permits(&pipeline->env.breakers[DEPENDENCY_TWILIO], now) == 0)
 		return DEPENDENCY_TWILIO;
 	if (breaker_permits(&pipeline->env.breakers[DEPENDENCY_STORE], now) == 0)
@@ -182,9 +167,12 @@ static enum dependency blocked_by(const struct pipeline *pipeline)
 static void start_job(struct pipeline *pipeline, struct job *job)
 {
 	for (int i = 0; i < DEPENDENCY_COUNT; i++) {
-		if (breaker_start(&pipeline->env.breakers[i], now_ms(pipeline)))
+		if (breaker_start(&pipeline->env.breakers[i], pipeline_now_ms(pipeline)))
 			job->probes |= 1u << i;
 	}
+	if (breaker_start(&job->gate->breaker, pipeline_now_ms(pipeline)))
+		job->probes |= 1u << DEPENDENCY_ACCOUNT;
+	job_set_place(job, PLACE_RUNNING);
 	list_remove(&job->link);
 	pipeline->queued--;
 	list_append(&pipeline->running, &job->link);
@@ -195,14 +183,26 @@ static void start_job(struct pipeline *pipeline, struct job *job)
 
 static void start_jobs(struct pipeline *pipeline)
 {
-	struct job *job;
-	while (pipeline->running_count < pipeline->env.limit.current && (job = first_startable(pipeline)) != NULL) {
-		enum dependency blocked = blocked_by(pipeline);
-		if (blocked != DEPENDENCY_NONE)
+	int64_t now = pipeline_now_ms(pipeline);
+	for (struct list *link = pipeline->queue.next, *next; link != &pipeline->queue; link = next) {
+		struct job *job = LIST_ENTRY(link, struct job, link);
+		bool place = pipeline->running_count < pipeline->options.max_transfers;
+		next = link->next;
+		if (!place && pipeline->env.gates.restricting == 0)
+			return;
+		if (!is_startable(pipeline, job))
+			continue;
+		enum dependency blocked = place ? pipeline_blocked_by(pipeline) : DEPENDENCY_NONE;
+		if (blocked != DEPENDENCY_NONE) {
 			job_turn_away(job, blocked);
-		else if (breaker_permits(&pipeline->env.breakers[DEPENDENCY_LEDGER], now_ms(pipeline)) == 0)
+			continue;
+		}
+		if (breaker_permits(&pipeline->env.breakers[DEPENDENCY_LEDGER], now) == 0)
 			return; /* it could not even be given back */
-		else
+		enum gate_verdict verdict = gate_verdict(job->gate, now);
+		if (verdict == GATE_REFUSES)
+			job_turn_away(job, DEPENDENCY_ACCOUNT);
+		else if (verdict == GATE_ADMITS && place)
 			start_job(pipeline, job);
 	}
 }
@@ -216,102 +216,6 @@ static void cut_all(struct list *jobs)
 	}
 }
 
-/* ---- claiming ---- */
-
-size_t pipeline_capacity(const struct pipeline *pipeline)
-{
-	int64_t now = now_ms(pipeline);
-	if (pipeline->draining || pipeline->closing || blocked_by(pipeline) != DEPENDENCY_NONE ||
-	    breaker_permits(&pipeline->env.breakers[DEPENDENCY_LEDGER], now) == 0)
-		return 0;
-	size_t taken = held_count(pipeline) + (pipeline->claiming ? pipeline->claim.lease_max : 0);
-	size_t most = 2 * pipeline->env.limit.current;
-	if (taken >= most)
-		return 0;
-	bool probing = breaker_permits(&pipeline->env.breakers[DEPENDENCY_TWILIO], now) == 1 ||
-		       breaker_permits(&pipeline->env.breakers[DEPENDENCY_STORE], now) == 1;
-	if (probing)
-		return pipeline->queued == 0 && !pipeline->claiming ? 1 : 0;
-	return most - taken;
-}
-
-/* What was leased to us without our knowledge. An answer that came meanwhile may have brought the same: add_job knows it. */
-static void reclaimed(struct pipeline *pipeline, const struct ledger_request *request)
-{
-	pipeline->reclaim = request->leased_count == request->lease_max;
-	pipeline->due = true;
-	if (request->leased_count > 0)
-		log_event(LOG_INFO, "lease.reclaimed", LOG_U64("recordings", request->leased_count));
-	for (size_t i = 0; i < request->leased_count; i++)
-		add_job(pipeline, &request->leased[i]);
-}
-
-static void claim_done(struct ledger_request *request, int status)
-{
-	struct pipeline *pipeline = request->data;
-	pipeline->claiming = false;
-	job_env_learned(&pipeline->env, DEPENDENCY_LEDGER, 0, status, status == 0, request->error.detail);
-	if (status != 0)
-		breaker_probe_abandoned(&pipeline->env.breakers[DEPENDENCY_LEDGER], now_ms(pipeline));
-	free(pipeline->claim_jobs);
-	pipeline->claim_jobs = NULL;
-	pipeline->claim_worked = status == 0;
-	if (status == 0 && request->op == LEDGER_RECLAIM) {
-		reclaimed(pipeline, request);
-	} else if (status == 0) {
-		pipeline->poll_at_ms = now_ms(pipeline) + POLL_MS;
-		if (request->next_due_ms >= 0 && request->next_due_ms < POLL_MS)
-			look_again_in(pipeline, request->next_due_ms);
-		if (request->leased_count == request->lease_max || pipeline->reclaim)
-			pipeline->due = true;
-		for (size_t i = 0; i < request->leased_count; i++)
-			add_job(pipeline, &request->leased[i]);
-	} else {
-		int64_t base = pipeline->env.policy.base_ms < CLAIM_BACKOFF_MS ? pipeline->env.policy.base_ms : CLAIM_BACKOFF_MS;
-		int64_t backoff = retry_backoff_ms(base, POLL_MS, pipeline->env.breakers[DEPENDENCY_LEDGER].failures);
-		pipeline->due = true;
-		pipeline->reclaim = true;
-		pipeline->claim_after_ms = now_ms(pipeline) + (int64_t)random_upper_half((uint64_t)backoff);
-		log_event(LOG_DEBUG, "claim.failed", LOG_STR("reason", err_name(status)),
-			  LOG_STR("detail", request->error.detail));
-	}
-	ledger_request_release(request);
-	pipeline_work_soon(pipeline);
-}
-
-/* Makes the claim one for leases of ours that are not held. */
-static void ask_back(struct pipeline *pipeline)
-{
-	size_t count;
-	pipeline->claim_jobs = lease_list(pipeline, &count);
-	if (pipeline->claim_jobs == NULL && held_count(pipeline) > 0)
-		return; /* out of memory: it was a help, the leases run out by themselves */
-	pipeline->claim.op = LEDGER_RECLAIM;
-	pipeline->claim.jobs = pipeline->claim_jobs;
-	pipeline->claim.count = count;
-}
-
-static void claim(struct pipeline *pipeline)
-{
-	size_t limit = pipeline->env.limit.current;
-	size_t low_water = limit + limit / 2;
-	if (!pipeline->due || pipeline->claiming || now_ms(pipeline) < pipeline->claim_after_ms ||
-	    held_count(pipeline) > low_water)
-		return;
-	size_t room = pipeline_capacity(pipeline);
-	if (room == 0)
-		return;
-	breaker_start(&pipeline->env.breakers[DEPENDENCY_LEDGER], now_ms(pipeline)); /* the claim itself is the ledger's probe */
-	pipeline->due = false;
-	pipeline->claiming = true;
-	pipeline->claim = (struct ledger_request){
-		.op = LEDGER_CLAIM, .lease_max = room, .done = claim_done, .data = pipeline, .next_due_ms = -1};
-	/* Only behind a claim that worked: else the one that works would hide from the breaker that the other does not. */
-	if (pipeline->reclaim && pipeline->claim_worked)
-		ask_back(pipeline);
-	ledger_submit(pipeline->options.ledger, &pipeline->claim);
-}
-
 /* ---- the one timer ---- */
 
 static void poll_over(uv_timer_t *timer)
@@ -323,8 +227,8 @@ static void poll_over(uv_timer_t *timer)
 
 static void set_timer(struct pipeline *pipeline)
 {
-	int64_t now = now_ms(pipeline);
-	int64_t at = pipeline->poll_at_ms > now ? pipeline->poll_at_ms : now + POLL_MS;
+	int64_t now = pipeline_now_ms(pipeline);
+	int64_t at = pipeline->poll_at_ms > now ? pipeline->poll_at_ms : now + PIPELINE_POLL_MS;
 	if (pipeline->due && pipeline->claim_after_ms > now && pipeline->claim_after_ms < at)
 		at = pipeline->claim_after_ms;
 	for (int i = 0; i < DEPENDENCY_COUNT; i++) {
@@ -332,6 +236,8 @@ static void set_timer(struct pipeline *pipeline)
 		if (breaker->state == BREAKER_OPEN && breaker->probe_at_ms > now && breaker->probe_at_ms < at)
 			at = breaker->probe_at_ms;
 	}
+	int64_t probe = gates_next_probe_ms(&pipeline->env.gates, now);
+	at = probe < at ? probe : at;
 	uv_timer_start(&pipeline->poll, poll_over, (uint64_t)(at - now), 0);
 }
 
@@ -350,6 +256,7 @@ static void handle_closed(uv_handle_t *handle)
 	chunk_pool_free(&pipeline->chunks);
 	void (*closed)(void *data) = pipeline->closed;
 	void *data = pipeline->closed_data;
+	gates_free(&pipeline->env.gates);
 	free(pipeline->spare);
 	free(pipeline->key_prefix);
 	free(pipeline);
@@ -375,12 +282,12 @@ static void pipeline_work(struct soon_item *item)
 		if (pipeline->closing)
 			cut_all(&pipeline->running);
 	} else {
-		pipeline->due = pipeline->due || now_ms(pipeline) >= pipeline->poll_at_ms;
+		pipeline->due = pipeline->due || pipeline_now_ms(pipeline) >= pipeline->poll_at_ms;
 		start_jobs(pipeline);
-		claim(pipeline);
+		claim_work(pipeline);
 		set_timer(pipeline);
 	}
-	if (held_count(pipeline) > 0 || pipeline->claiming)
+	if (pipeline_running(pipeline) > 0 || pipeline->claiming)
 		return;
 	if (pipeline->drained != NULL) {
 		void (*drained)(void *data) = pipeline->drained;
@@ -405,7 +312,6 @@ static void init_env(struct pipeline *pipeline, uv_loop_t *loop)
 	env->ended = job_ended;
 	list_init(&env->patient);
 	witness_init(&env->witness);
-	limit_init(&env->limit, options->max_transfers);
 	struct breaker_options breaker = {
 		.threshold = BREAKER_THRESHOLD,
 		.base_ms = options->retry_base_ms,
@@ -416,12 +322,15 @@ static void init_env(struct pipeline *pipeline, uv_loop_t *loop)
 		breaker.min_recordings = i == DEPENDENCY_TWILIO ? 2 : 1;
 		breaker_init(&env->breakers[i], &breaker);
 	}
+	breaker.min_recordings = 1; /* a refusal is nobody's but the account's */
+	gates_init(&env->gates, options->max_transfers, &breaker);
 	for (int i = 0; i < STEP_END; i++)
 		env->step_seconds[i] = metrics_histogram(options->metrics, METRIC_STEP_DURATION, job_step_name((enum job_step)i));
 	env->job_seconds = metrics_histogram(options->metrics, METRIC_JOB_DURATION);
 	pipeline->transfers_in_flight = metrics_get(options->metrics, METRIC_TRANSFERS_IN_FLIGHT);
 	metrics_get(options->metrics, METRIC_DEPENDENCY_UP, "twilio")->value = 1;
 	metrics_get(options->metrics, METRIC_DEPENDENCY_UP, "store")->value = 1;
+	metrics_get(options->metrics, METRIC_ACCOUNTS_HELD)->value = 0;
 	/* There from the start: the first dead one must be seen as an increase. */
 	static const char *const outcomes[] = {"stored", "skipped", "absent", "failed", "dead"};
 	for (size_t i = 0; i < sizeof(outcomes) / sizeof(outcomes[0]); i++)
@@ -470,6 +379,7 @@ struct pipeline *pipeline_new(uv_loop_t *loop, const struct pipeline_options *op
 	hasher_init(&pipeline->hasher, loop, &pipeline->env.soon);
 	lease_start(pipeline);
 	pipeline->due = true;
+	claim_for_keys(pipeline);
 	pipeline_work_soon(pipeline);
 	return pipeline;
 }
@@ -478,7 +388,7 @@ void pipeline_take(struct pipeline *pipeline, const struct ledger_job *jobs, siz
 {
 	REQUIRE(!pipeline->closing_handles || count == 0);
 	for (size_t i = 0; i < count; i++)
-		add_job(pipeline, &jobs[i]);
+		pipeline_add_job(pipeline, &jobs[i]);
 	pipeline_work_soon(pipeline);
 }
 
@@ -491,6 +401,16 @@ void pipeline_wake(struct pipeline *pipeline)
 void pipeline_set_keys(struct pipeline *pipeline, const struct private_keys *keys)
 {
 	pipeline->options.keys = keys;
+	claim_for_keys(pipeline);
+	pipeline_work_soon(pipeline);
+}
+
+int pipeline_set_accounts(struct pipeline *pipeline, const struct twilio_accounts *accounts)
+{
+	int status = gates_set_accounts(&pipeline->env.gates, accounts, pipeline_now_ms(pipeline));
+	metrics_get(pipeline->options.metrics, METRIC_ACCOUNTS_HELD)->value = (double)pipeline->env.gates.held;
+	pipeline_work_soon(pipeline);
+	return status;
 }
 
 void pipeline_reclaim(struct pipeline *pipeline)
@@ -501,7 +421,7 @@ void pipeline_reclaim(struct pipeline *pipeline)
 
 size_t pipeline_running(const struct pipeline *pipeline)
 {
-	return held_count(pipeline);
+	return pipeline->queued + pipeline->running_count;
 }
 
 void pipeline_drain(struct pipeline *pipeline, void (*drained)(void *data), void *data)

@@ -16,7 +16,8 @@
 #include <stddef.h>
 #include <uv.h>
 
-struct private_keys; /* twilio/private_keys.h */
+struct private_keys;    /* twilio/private_keys.h */
+struct twilio_accounts; /* twilio/accounts.h */
 
 enum unknown_call { UNKNOWN_CALL_FETCH, UNKNOWN_CALL_ARCHIVE, UNKNOWN_CALL_SKIP };
 
@@ -26,7 +27,7 @@ struct pipeline_options {
 	struct twilio_client *twilio;
 	struct store *store;
 	struct metrics *metrics;
-	size_t max_transfers;
+	size_t max_transfers;   /* of one account fewer, while Twilio limits it */
 	size_t transfer_buffer; /* bytes of ring per transfer */
 	int max_attempts;
 	int64_t retry_base_ms;
@@ -56,7 +57,12 @@ size_t pipeline_capacity(const struct pipeline *pipeline);
 void pipeline_take(struct pipeline *pipeline, const struct ledger_job *jobs, size_t count);
 /* There may be new pending work. */
 void pipeline_wake(struct pipeline *pipeline);
-/* Other private keys from now on; the old ones may be freed. */
+/*
+ * These accounts are configured, and so each is held back, and limited, by itself; until then all recordings are of one account. On a reload too: something is new, so
+ * accounts that are held back are tried at once. Borrowed during the call. 0, or ERR_NOMEM: as before.
+ */
+int pipeline_set_accounts(struct pipeline *pipeline, const struct twilio_accounts *accounts);
+/* Other private keys from now on; the old ones may be freed. What waits for one of them is fetched from the ledger. */
 void pipeline_set_keys(struct pipeline *pipeline, const struct private_keys *keys);
 size_t pipeline_running(const struct pipeline *pipeline);
 

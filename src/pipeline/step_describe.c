@@ -47,7 +47,8 @@ static void call_done(struct twilio_request *request, int status)
 {
 	struct job *job = request->data;
 	bool cut = job_landed(job, STEP_DESCRIBE, FLIGHT_TWILIO);
-	job_learned(job, DEPENDENCY_TWILIO, status, request->http.http_status > 0);
+	enum dependency at = job_learned_of_twilio(job, status, request->http.http_status > 0, request->account_refused,
+						   request->http.retry_after_ms);
 	bool unknown = status == ERR_HTTP_NOT_FOUND || status == ERR_HTTP_GONE;
 	if (status == 0 || unknown)
 		job_passed(job);
@@ -61,7 +62,7 @@ static void call_done(struct twilio_request *request, int status)
 			  LOG_STR("call_sid", job->work.call_sid.text),
 			  LOG_STR("detail", "neither the ledger nor Twilio knows the call"));
 	else if (status != 0)
-		job_fail(job, DEPENDENCY_TWILIO, status, &request->error, request->http.retry_after_ms);
+		job_fail(job, at, status, &request->error, request->http.retry_after_ms);
 	twilio_request_release(request);
 	job_resume(job, STEP_TRANSFER);
 }
@@ -130,14 +131,15 @@ static void recording_done(struct twilio_request *request, int status)
 {
 	struct job *job = request->data;
 	job_landed(job, STEP_DESCRIBE, FLIGHT_TWILIO);
-	job_learned(job, DEPENDENCY_TWILIO, status, request->http.http_status > 0);
+	enum dependency at = job_learned_of_twilio(job, status, request->http.http_status > 0, request->account_refused,
+						   request->http.retry_after_ms);
 	struct error error = request->error;
 	int code = status;
 	if (status == 0)
 		code = explain_missing_media(job, request, &error);
 	else if (status == ERR_HTTP_NOT_FOUND || status == ERR_HTTP_GONE)
 		code = explain_unknown_recording(job, request, &error);
-	job_fail(job, DEPENDENCY_TWILIO, code, &error, request->http.retry_after_ms);
+	job_fail(job, at, code, &error, request->http.retry_after_ms);
 	twilio_request_release(request);
 	job_resume(job, STEP_FINISH);
 }
@@ -147,14 +149,15 @@ static void encryption_done(struct twilio_request *request, int status)
 {
 	struct job *job = request->data;
 	job_landed(job, STEP_DESCRIBE, FLIGHT_TWILIO);
-	job_learned(job, DEPENDENCY_TWILIO, status, request->http.http_status > 0);
+	enum dependency at = job_learned_of_twilio(job, status, request->http.http_status > 0, request->account_refused,
+						   request->http.retry_after_ms);
 	if (status == 0 && request->encryption[0] != '\0') {
 		memcpy(job->work.encryption, request->encryption, sizeof(job->work.encryption));
 		job->told_by_rest = true;
 	} else if (status != 0 && status != ERR_HTTP_NOT_FOUND) {
-		job_fail(job, DEPENDENCY_TWILIO, status, &request->error, request->http.retry_after_ms);
+		job_fail(job, at, status, &request->error, request->http.retry_after_ms);
 	} else {
-		job_fail(job, DEPENDENCY_TWILIO, job->doubt.code, &job->doubt, -1);
+		job_fail(job, at, job->doubt.code, &job->doubt, -1);
 	}
 	twilio_request_release(request);
 	job_resume(job, STEP_TRANSFER);

@@ -16,6 +16,12 @@
 #include <stdio.h>
 #include <string.h>
 
+/*
+ * When a recording of an account that is held back is looked at although nobody fetched it: the gate that sent it back does so as soon as it opens (gate.h), unless
+ * its process has ended for good.
+ */
+#define ACCOUNT_WAIT_MS 3600000
+
 static bool job_complete(const struct job *job)
 {
 	return job->skipped || (job->recorded && (job->purged || !job->env->options->delete_from_twilio));
@@ -25,13 +31,22 @@ static bool job_complete(const struct job *job)
 static unsigned waits_in_a_row(const struct job *job)
 {
 	if (job->status == ERR_HTTP_THROTTLED)
-		return job->env->limit.cuts;
+		return job->gate->limit.cuts;
 	if (job->failed_at == DEPENDENCY_NONE)
 		return 0;
-	const struct breaker *breaker = &job->env->breakers[job->failed_at];
+	const struct breaker *breaker = job_breaker(job, job->failed_at);
 	if (breaker->state != BREAKER_CLOSED)
 		return breaker->opened;
 	return breaker->failures > 0 ? breaker->failures - 1 : 0;
+}
+
+/* What must change before another try is worth it, where that is known; the ledger keeps the recording for it. "": nothing. A 429 is over by itself. */
+static const char *awaited(const struct job *job)
+{
+	if (job->status == ERR_ENCRYPTION_KEY)
+		return job->awaited_key;
+	bool refused = job->failed_at == DEPENDENCY_ACCOUNT && (job->held_back || job->status != ERR_HTTP_THROTTLED);
+	return refused ? gate_name(job->gate) : "";
 }
 
 static void decide(struct job *job)
@@ -54,14 +69,20 @@ static void decide(struct job *job)
 		.own = job->own_failure,
 	};
 	if (job->failed_at != DEPENDENCY_NONE) {
-		const struct breaker *breaker = &job->env->breakers[job->failed_at];
+		const struct breaker *breaker = job_breaker(job, job->failed_at);
 		input.dependency_open = breaker->state != BREAKER_CLOSED;
 		input.dependency_ms = breaker_delay_ms(breaker, (int64_t)uv_now(job->env->loop));
 	}
+	job->held_back = job->failed_at == DEPENDENCY_ACCOUNT &&
+			 (job->status == ERR_ACCOUNT_HELD || job->gate->breaker.state != BREAKER_CLOSED);
+	if (job->held_back)
+		input.retry_after_ms = ACCOUNT_WAIT_MS;
 	random_bytes(&input.random, sizeof(input.random));
 	struct retry_decision decision = retry_decide(&job->env->policy, &input);
 	job->outcome = decision.outcome;
 	job->delay_ms = decision.delay_ms;
+	if (job->outcome == LEDGER_OUTCOME_WAIT)
+		snprintf(job->waits_for, sizeof(job->waits_for), "%s", awaited(job));
 	snprintf(job->last_error, sizeof(job->last_error), "%s: %s: %s", job_failed_where(job), err_name(job->status),
 		 job->error.detail);
 	utf8_repair(job->last_error, strlen(job->last_error));
@@ -92,9 +113,10 @@ static void report_again(const struct job *job)
 {
 	bool charged = job->outcome == LEDGER_OUTCOME_RETRY;
 	metrics_get(job->env->options->metrics, METRIC_RETRIES, job_failed_where(job), err_name(job->status))->value++;
-	/* Jobs that were turned away learned nothing: the breaker's own line says it once for all of them. */
-	log_event(job->status == ERR_UNAVAILABLE ? LOG_DEBUG : LOG_WARN, "job.retry", JOB_LOG_FIELDS(job),
-		  FAILURE_LOG_FIELDS(job), LOG_BOOL("charged", charged), LOG_I64("delay_ms", job->delay_ms));
+	/* Jobs that were turned away learned nothing: the breaker's or the account's own line says it once for all of them. */
+	bool turned_away = job->status == ERR_UNAVAILABLE || job->status == ERR_ACCOUNT_HELD;
+	log_event(turned_away ? LOG_DEBUG : LOG_WARN, "job.retry", JOB_LOG_FIELDS(job), FAILURE_LOG_FIELDS(job),
+		  LOG_BOOL("charged", charged), LOG_I64("delay_ms", job->delay_ms));
 }
 
 static void count_finished(const struct job *job, const char *outcome)
@@ -107,7 +129,7 @@ static const char *failed_side(const struct job *job)
 {
 	if (job->failed_step == STEP_QUEUE && job->failed_at == DEPENDENCY_STORE)
 		return "store";
-	if (job->failed_step == STEP_QUEUE && job->failed_at == DEPENDENCY_TWILIO)
+	if (job->failed_step == STEP_QUEUE && (job->failed_at == DEPENDENCY_TWILIO || job->failed_at == DEPENDENCY_ACCOUNT))
 		return job_step_name(STEP_TRANSFER);
 	return job_failed_where(job);
 }
@@ -200,6 +222,7 @@ enum step_result step_finish(struct job *job)
 				.delay_ms = job->delay_ms,
 				.error = job->last_error[0] != '\0' ? job->last_error : NULL,
 				.deleted_at_twilio = job->purged,
+				.waits_for = job->waits_for[0] != '\0' ? job->waits_for : NULL,
 			},
 	};
 	return job_wait_ledger(job, finish_done);

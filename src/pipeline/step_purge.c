@@ -18,12 +18,13 @@ static void delete_done(struct twilio_request *request, int status)
 {
 	struct job *job = request->data;
 	job_landed(job, STEP_PURGE, FLIGHT_TWILIO);
-	job_learned(job, DEPENDENCY_TWILIO, status, request->http.http_status > 0);
+	enum dependency at = job_learned_of_twilio(job, status, request->http.http_status > 0, request->account_refused,
+						   request->http.retry_after_ms);
 	if (status == 0) { /* which a 404 of Twilio's own is, too */
 		job_passed(job);
 		job->purged = true;
 	} else {
-		job_fail(job, DEPENDENCY_TWILIO, status, &request->error, request->http.retry_after_ms);
+		job_fail(job, at, status, &request->error, request->http.retry_after_ms);
 	}
 	twilio_request_release(request);
 	job_resume(job, STEP_FINISH);

@@ -3,7 +3,7 @@
  * QUEUE: leased, but not begun; the pipeline keeps twice the limit so that a free place is filled at once.
  *
  * Waits for: job_leave_queue. Success: LOOKUP, or PURGE when an earlier attempt stored the object already. Failure: FINISH, when
- * the dependency went down meanwhile or the job was cut.
+ * the dependency went down meanwhile, the account is held back, or the job was cut.
  */
 #include "pipeline/job.h"
 
@@ -28,7 +28,12 @@ void job_leave_queue(struct job *job)
 
 void job_turn_away(struct job *job, enum dependency dependency)
 {
+	struct error error = {0};
 	job_landed(job, STEP_QUEUE, FLIGHT_QUEUE);
-	job_fail(job, dependency, ERR_UNAVAILABLE, NULL, -1);
+	job_set_place(job, PLACE_OUTSIDE);
+	if (dependency == DEPENDENCY_ACCOUNT)
+		error_set(&error, ERR_ACCOUNT_HELD, "%s: %s: %s", err_text(ERR_ACCOUNT_HELD), gate_name(job->gate),
+			  err_text(job->gate->reason));
+	job_fail(job, dependency, dependency == DEPENDENCY_ACCOUNT ? ERR_ACCOUNT_HELD : ERR_UNAVAILABLE, &error, -1);
 	job_resume(job, STEP_FINISH);
 }

@@ -56,18 +56,22 @@ static bool looks_encrypted(const struct job *job, const struct transfer_result 
 	return refused || (status == ERR_MEDIA_TYPE && result->may_be_encrypted);
 }
 
-static void learn(struct job *job, const struct transfer_result *result, int status)
+/* Returns whose failure it is. */
+static enum dependency learn(struct job *job, const struct transfer_result *result, int status)
 {
+	enum dependency at = DEPENDENCY_NONE;
 	bool source_answered = result->http_status > 0;
 	bool source_failed = result->side == TRANSFER_SOURCE;
 	bool store_failed = result->side == TRANSFER_STORE;
 	if (source_failed || source_answered)
-		job_learned(job, DEPENDENCY_TWILIO, source_failed ? status : 0, source_answered);
+		at = job_learned_of_twilio(job, source_failed ? status : 0, source_answered, result->account_refused,
+					   result->retry_after_ms);
 	/* A store that took a few bytes of something that failed elsewhere proved nothing; only a whole object does. */
 	if (store_failed || status == 0)
 		job_learned(job, DEPENDENCY_STORE, status, false);
 	if (status == 0)
-		limit_succeeded(&job->env->limit);
+		gates_moved(&job->env->gates, job->gate);
+	return source_failed ? at : store_failed ? DEPENDENCY_STORE : DEPENDENCY_NONE;
 }
 
 static void step_transfer_done(struct transfer *transfer, void *data, int status)
@@ -77,7 +81,7 @@ static void step_transfer_done(struct transfer *transfer, void *data, int status
 	struct transfer_result result = *transfer_result(transfer);
 	job->transfer = NULL;
 	job->env->give_transfer(job->env, transfer);
-	learn(job, &result, status);
+	enum dependency at = learn(job, &result, status);
 	if (status == 0) {
 		job_passed(job);
 		job->transferred = true;
@@ -94,9 +98,6 @@ static void step_transfer_done(struct transfer *transfer, void *data, int status
 		job->doubt = result.error;
 		job_resume(job, STEP_DESCRIBE);
 	} else {
-		enum dependency at = result.side == TRANSFER_SOURCE  ? DEPENDENCY_TWILIO
-				     : result.side == TRANSFER_STORE ? DEPENDENCY_STORE
-								     : DEPENDENCY_NONE;
 		job_fail(job, at, status, &result.error, status == ERR_ENCRYPTION_KEY ? KEY_WAIT_MS : result.retry_after_ms);
 		job_resume(job, STEP_FINISH);
 	}
@@ -109,6 +110,8 @@ static int read_encryption(struct job *job, struct twilio_encryption *encryption
 	int rc = twilio_encryption_parse(slice_from_cstr(job->work.encryption), encryption, error);
 	if (rc != 0 || keys == NULL)
 		return rc;
+	claim_format_key(&encryption->public_key_sid, job->awaited_key);
+	job->keys = keys;
 	*key = private_keys_find(keys, &encryption->public_key_sid);
 	if (*key != NULL)
 		return 0;

@@ -191,6 +191,7 @@ static void download_done(struct twilio_request *request, int status)
 		transfer->restart = true;
 	} else if (transfer->status == 0) {
 		transfer->result.retry_after_ms = request->http.retry_after_ms;
+		transfer->result.account_refused = request->account_refused;
 		transfer_fail(transfer, TRANSFER_SOURCE, status, &request->error);
 	}
 	transfer_pump_soon(transfer);

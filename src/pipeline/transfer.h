@@ -66,6 +66,7 @@ struct transfer_result {
 	struct error error;         /* of the failure */
 	int64_t retry_after_ms;     /* -1 */
 	long http_status;           /* of Twilio's answer; 0: none came */
+	bool account_refused;       /* Twilio's failure is about the account */
 	bool store_answered;        /* the store did at least one operation */
 	struct store_digest digest; /* of a success */
 	int channels;               /* of a success: as stored; 0: unknown */

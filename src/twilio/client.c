@@ -314,6 +314,7 @@ static int take_http_error(struct twilio_request *request, int status)
 	struct slice body = request->op == TWILIO_MEDIA ? buffer_slice(&request->error_body) : request->http.collected;
 	twilio_answer_error(body, &answer);
 	request->twilio_code = answer.code;
+	request->account_refused = twilio_refuses_account(request->http.http_status, answer.code);
 	format_resource(request, resource, sizeof(resource));
 	const char *hint = twilio_explain_refusal(request->http.http_status, answer.code);
 	format_answer(request, &answer, hint, text, sizeof(text));
@@ -390,6 +391,7 @@ static void clear_answer(struct twilio_request *request)
 {
 	request->error = (struct error){0};
 	request->twilio_code = 0;
+	request->account_refused = false;
 	request->concurrent = -1;
 	request->request_id[0] = '\0';
 	request->recording_status[0] = '\0';

@@ -79,6 +79,7 @@ struct twilio_request {
 	struct http_client_request http; /* http_status, content_length, content_type, retry_after_ms are of interest */
 	struct error error;
 	int64_t twilio_code; /* 20404, …; 0: none */
+	bool account_refused; /* the answer is about the account (twilio/explain.h), neither about Twilio nor about what was asked for */
 	int64_t concurrent;  /* Twilio-Concurrent-Requests: of this account at that moment; -1: not said */
 	char request_id[40]; /* Twilio-Request-Id, for Twilio's support; "": not said */
 	/* RECORDING */

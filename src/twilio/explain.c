@@ -5,6 +5,11 @@
 
 #include <stddef.h>
 
+bool twilio_refuses_account(long http_status, int64_t code)
+{
+	return http_status == 401 || http_status == 429 || (http_status == 403 && code != 0);
+}
+
 const char *twilio_explain_refusal(long http_status, int64_t code)
 {
 	switch (code) {

@@ -6,6 +6,7 @@
 #ifndef REELD_TWILIO_EXPLAIN_H
 #define REELD_TWILIO_EXPLAIN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /*
@@ -13,5 +14,11 @@
  * likely, since the answers themselves do not tell a suspended account from a changed token.
  */
 const char *twilio_explain_refusal(long http_status, int64_t code);
+
+/*
+ * Does such an answer refuse the account that asked, whatever it asked for? 401; 403 in Twilio's words (without a code it may be a proxy's, or Twilio refusing
+ * this machine); 429, since Twilio limits by concurrency of an account (error 20429).
+ */
+bool twilio_refuses_account(long http_status, int64_t code);
 
 #endif

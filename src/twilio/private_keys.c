@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "twilio/private_keys.h"
 
+#include "base/check.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -55,6 +57,12 @@ struct rsa_key *private_keys_find(const struct private_keys *keys, const struct 
 size_t private_keys_count(const struct private_keys *keys)
 {
 	return keys->count;
+}
+
+const struct sid *private_keys_sid(const struct private_keys *keys, size_t n)
+{
+	REQUIRE(n < keys->count);
+	return &keys->keys[n].sid;
 }
 
 void private_keys_free(struct private_keys **keys)

@@ -29,6 +29,8 @@ int private_keys_load(struct private_keys **ret, const char *directory, private_
 /* Accepts NULL, sets *keys to NULL. */
 void private_keys_free(struct private_keys **keys);
 size_t private_keys_count(const struct private_keys *keys);
+/* The SID of the n-th, below the count. */
+const struct sid *private_keys_sid(const struct private_keys *keys, size_t n);
 /* The key of that public key's SID, NULL when it is not there. Borrowed; rsa_key_share keeps it longer. */
 struct rsa_key *private_keys_find(const struct private_keys *keys, const struct sid *public_key_sid);
 

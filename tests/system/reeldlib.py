@@ -7,6 +7,7 @@ import functools
 import hashlib
 import hmac
 import http.client
+import http.server
 import json
 import os
 import re
@@ -90,6 +91,48 @@ def rsa_pair(path, bits=2048):
     subprocess.run(["openssl", "genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", f"rsa_keygen_bits:{bits}", "-out", path], check=True)
     path.chmod(0o600)
     return path
+
+
+WAV = (b"RIFF" + (4036).to_bytes(4, "little") + b"WAVEfmt " + (16).to_bytes(4, "little") + bytes.fromhex("01000100401f0000803e000002001000")
+       + b"data" + (4000).to_bytes(4, "little") + bytes(4000))
+
+
+class Peer:
+    """A scripted HTTP server in place of Twilio; `answer(request)` gives status, headers and body, and every request is kept."""
+
+    def __init__(self, answer):
+        peer = self
+        self.requests = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                peer.requests.append((self.command, self.path, dict(self.headers)))
+                status, headers, body = answer(self)
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_DELETE = do_GET
+
+            def log_message(self, *arguments):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.port = self.server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
+        self.thread.start()
+
+    def close(self):
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
 
 
 class Process:

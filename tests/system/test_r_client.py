@@ -1,66 +1,11 @@
 # SPDX-License-Identifier: MIT
 """What reeld makes of Twilio's answers: whom it asks, whom it never asks, and what a dead letter says."""
 import base64
-import contextlib
 import hashlib
-import http.server
 import json
-import threading
 
 import pytest
-from reeldlib import ACCOUNT, TOKEN, callback_params, wait_until
-
-WAV = (b"RIFF" + (4036).to_bytes(4, "little") + b"WAVEfmt " + (16).to_bytes(4, "little") + bytes.fromhex("01000100401f0000803e000002001000")
-       + b"data" + (4000).to_bytes(4, "little") + bytes(4000))
-
-
-class Peer:
-    """A scripted HTTP server; `answer(request)` gives status, headers and body, and every request is kept."""
-
-    def __init__(self, answer):
-        peer = self
-        self.requests = []
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):
-                peer.requests.append((self.command, self.path, dict(self.headers)))
-                status, headers, body = answer(self)
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            do_DELETE = do_GET
-
-            def log_message(self, *arguments):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.port = self.server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
-        self.thread.start()
-
-    def close(self):
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
-
-
-@pytest.fixture
-def peers():
-    with contextlib.ExitStack() as stack:
-        def start(answer):
-            peer = Peer(answer)
-            stack.callback(peer.close)
-            return peer
-        yield start
-
+from reeldlib import ACCOUNT, TOKEN, WAV, callback_params, wait_until
 
 RECORDING = {"sid": "RE" + "ab" * 16, "call_sid": "CA" + "cd" * 16, "account_sid": ACCOUNT, "duration": "1", "channels": 1,
              "source": "DialVerb", "start_time": "Wed, 20 Apr 2022 23:45:25 +0000"}

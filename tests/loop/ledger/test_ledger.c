@@ -761,6 +761,135 @@ Test(ledger, a_long_outage_is_one_row_of_the_trail)
 	cr_expect_eq(job.epoch, 51);
 }
 
+/* ---- what waits for a key or an account ---- */
+
+static int wait_in_ledger(const struct ledger_job *job, const char *waits_for)
+{
+	return finish_by(
+		ledger, job,
+		(struct ledger_finish){
+			.outcome = LEDGER_OUTCOME_WAIT, .delay_ms = 3600000, .error = "held back", .waits_for = waits_for});
+}
+
+static size_t claim_waiting(const char *waiting_for, size_t max, struct ledger_job *job)
+{
+	struct ledger_request request = {.op = LEDGER_CLAIM_WAITING, .lease_max = max, .waiting_for = waiting_for};
+	cr_assert_eq(wait_for(ledger, &request), 0, "%s", request.error.detail);
+	size_t count = request.leased_count;
+	if (job != NULL && count > 0)
+		*job = request.leased[0];
+	ledger_request_release(&request);
+	return count;
+}
+
+Test(ledger, what_waits_for_something_is_claimed_by_its_name_before_it_is_due)
+{
+	const struct sid account = make_sid("AC", 7);
+	struct ledger_job job, again;
+	int64_t next;
+	forward_one(1, RECORDING_COMPLETED, &job);
+	cr_expect_eq(wait_in_ledger(&job, account.text), 0);
+	cr_expect_str_eq(factory_sql("SELECT waits_for FROM recordings"), account.text);
+	cr_expect_eq(claim_by(ledger, 5, NULL, &next), 0, "it is not due");
+	cr_expect(next > 3000000 && next <= 3600000, "%lld", (long long)next);
+	cr_expect_eq(claim_waiting(make_sid("AC", 8).text, 5, NULL), 0, "it waits for another");
+	cr_expect_eq(claim_waiting("other accounts", 5, NULL), 0);
+	cr_assert_eq(claim_waiting(account.text, 5, &again), 1);
+	cr_expect_str_eq(again.recording_sid.text, job.recording_sid.text);
+	cr_expect_eq(again.epoch, 2);
+	cr_expect_eq(again.attempts, 0, "nothing was charged");
+	cr_expect_eq(claim_waiting(account.text, 5, NULL), 0, "leased once");
+	cr_expect_str_eq(factory_sql("SELECT waits_for FROM recordings"), "", "a lease ends the wait");
+	cr_expect_eq(finish(&again, LEDGER_OUTCOME_WAIT, 0, "unavailable"), 0);
+	cr_expect_eq(claim_waiting(account.text, 5, NULL), 0, "the next end of an attempt says what it waits for, here nothing");
+	cr_expect_str_eq(trail_of(1), "received leased wait leased wait");
+}
+
+Test(ledger, what_waits_comes_by_itself_once_it_is_due)
+{
+	struct ledger_job job;
+	forward_one(1, RECORDING_COMPLETED, &job);
+	cr_expect_eq(wait_in_ledger(&job, make_sid("CR", 1).text), 0);
+	factory_pass_time(3600000);
+	cr_assert_eq(claim_by(ledger, 5, &job, NULL), 1);
+	cr_expect_eq(claim_waiting(make_sid("CR", 1).text, 5, NULL), 0);
+}
+
+Test(ledger, of_many_that_wait_the_longest_waiting_come_first_and_no_more_than_asked_for)
+{
+	const struct sid key = make_sid("CR", 1);
+	struct ledger_job job;
+	for (unsigned n = 1; n <= 5; n++) {
+		forward_one(n, RECORDING_COMPLETED, &job);
+		cr_expect_eq(finish_by(ledger, &job,
+				       (struct ledger_finish){.outcome = LEDGER_OUTCOME_WAIT,
+							      .delay_ms = (int64_t)(9 - n) * 60000,
+							      .waits_for = n == 3 ? NULL : key.text}),
+			     0);
+	}
+	for (unsigned left = 5; left > 0; left--) {
+		if (left == 3)
+			continue;
+		cr_assert_eq(claim_waiting(key.text, 1, &job), 1);
+		cr_expect_str_eq(job.recording_sid.text, make_sid("RE", left).text);
+	}
+	cr_expect_eq(claim_waiting(key.text, 1, NULL), 0);
+	cr_expect_eq(status_of(3), LEDGER_PENDING);
+}
+
+Test(ledger, two_replicas_never_claim_the_same_that_waited)
+{
+	struct ledger *other = factory_open(&loop, "b");
+	const struct sid key = make_sid("CR", 1);
+	struct ledger_job job;
+	struct ledger_request requests[2];
+	struct waited waited[2] = {{0}};
+	for (unsigned n = 1; n <= 20; n++) {
+		forward_one(n, RECORDING_COMPLETED, &job);
+		cr_expect_eq(wait_in_ledger(&job, key.text), 0);
+	}
+	for (int i = 0; i < 2; i++) {
+		requests[i] = (struct ledger_request){.op = LEDGER_CLAIM_WAITING,
+						      .lease_max = 15,
+						      .waiting_for = key.text,
+						      .done = waited_done,
+						      .data = &waited[i]};
+		ledger_submit(i == 0 ? ledger : other, &requests[i]);
+		waited[i].submitted = true;
+	}
+	while (!waited[0].done || !waited[1].done)
+		uv_run(&loop, UV_RUN_ONCE);
+	cr_expect_eq(waited[0].status, 0);
+	cr_expect_eq(waited[1].status, 0);
+	cr_expect_leq(requests[0].leased_count + requests[1].leased_count, 20);
+	for (size_t i = 0; i < requests[0].leased_count; i++) {
+		for (size_t k = 0; k < requests[1].leased_count; k++)
+			cr_expect_str_neq(requests[0].leased[i].recording_sid.text, requests[1].leased[k].recording_sid.text);
+	}
+	cr_expect_eq(requests[0].leased_count + requests[1].leased_count + claim_waiting(key.text, 20, NULL), 20);
+	ledger_request_release(&requests[0]);
+	ledger_request_release(&requests[1]);
+	close_ledger(other);
+}
+
+Test(ledger, only_what_is_pending_waits)
+{
+	const struct sid key = make_sid("CR", 1);
+	struct ledger_job job;
+	int status;
+	for (unsigned n = 1; n <= 3; n++) {
+		forward_one(n, RECORDING_COMPLETED, &job);
+		cr_expect_eq(wait_in_ledger(&job, key.text), 0);
+	}
+	cr_expect_eq(people(LEDGER_DROP, 1, &status), 1);
+	cr_expect_eq(people(LEDGER_RETRY, 2, &status), 1);
+	cr_assert_eq(claim_waiting(key.text, 5, &job), 1, "one was dropped, one is due by itself");
+	cr_expect_str_eq(job.recording_sid.text, make_sid("RE", 3).text);
+	cr_expect_eq(finish_by(ledger, &job, (struct ledger_finish){.outcome = LEDGER_OUTCOME_DEAD, .waits_for = key.text}), 0);
+	cr_expect_eq(claim_waiting(key.text, 5, NULL), 0);
+	cr_expect_str_eq(factory_sql("SELECT count(*) FROM recordings WHERE waits_for IS NOT NULL"), "0");
+}
+
 Test(ledger, dead_and_failed_leave_a_note_on_the_call)
 {
 	struct ledger_job job;

@@ -479,6 +479,26 @@ Test(ledger_postgres, a_page_of_twilios_list_is_compared_by_the_index)
 	cr_expect_null(strstr(plan, "Seq Scan"), "%s", plan);
 }
 
+/* Many wait for an account while the ledger is full of what is stored: neither is read through. */
+Test(ledger_postgres, what_waits_for_something_is_found_by_the_index)
+{
+	char sql[4096];
+	factory_sql(
+		"INSERT INTO recordings (recording_sid, status, received_at, updated_at, next_attempt_at, waits_for) "
+		"SELECT 'RE' || lpad(to_hex(i), 32, '0'), CASE WHEN i % 4 = 0 THEN 'pending' ELSE 'stored' END, now(), now(), "
+		"CASE WHEN i % 4 = 0 THEN now() END, CASE WHEN i % 4 = 0 THEN 'AC' || i % 3 END FROM generate_series(1, 20000) "
+		"i");
+	factory_sql("ANALYZE recordings");
+	cr_assert_lt(snprintf(sql, sizeof(sql),
+			      "SET plan_cache_mode = force_generic_plan; PREPARE waiting (text, bigint, bigint, text) AS %s; "
+			      "EXPLAIN (FORMAT JSON) EXECUTE waiting ('a', 45000, 64, 'AC1')",
+			      ledger_postgres_sql[QUERY_CLAIM_WAITING]),
+		     (int)sizeof(sql));
+	const char *plan = factory_sql(sql);
+	cr_expect_not_null(strstr(plan, "recordings_waiting"), "%s", plan);
+	cr_expect_null(strstr(plan, "\"Sort Key\": [\"recordings.next_attempt_at\"]"), "%s", plan);
+}
+
 /* ---- migrations ---- */
 
 /* The rights of docs/postgres.md, and a person's who may only change calls. */

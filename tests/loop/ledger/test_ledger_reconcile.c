@@ -90,6 +90,9 @@ Test(ledger_reconcile, a_page_is_compared_in_one_question)
 	cr_assert_eq(waiting, 3, "counted to the limit");
 	lacking((const unsigned[]){0}, 0, standings, &waiting);
 	cr_assert_eq(waiting, 3, "a page may be empty");
+	factory_sql("UPDATE recordings SET waits_for = 'CR'");
+	lacking((const unsigned[]){9}, 1, standings, &waiting);
+	cr_assert_eq(waiting, 0, "what waits for a key or an account holds up nobody");
 }
 
 static bool working(void)

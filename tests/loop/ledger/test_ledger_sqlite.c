@@ -185,6 +185,7 @@ Test(ledger_sqlite, what_is_asked_often_finds_its_rows_by_an_index)
 		    {STMT_WAITING, "recordings_due"},
 		    {STMT_WORKING, "recordings_leased"},
 		    {STMT_DUE, "recordings_due"},
+		    {STMT_WAITING_FOR, "recordings_waiting"},
 		    {STMT_NEXT_DUE, "recordings_due"},
 		    {STMT_COUNT_WAITING, "recordings_due"},
 		    {STMT_EXPIRED, "recordings_leased"},
@@ -208,7 +209,7 @@ Test(ledger_sqlite, what_is_asked_often_finds_its_rows_by_an_index)
 		cr_expect_not_null(strstr(plan, rows[i].index), "%s: %s", ledger_sqlite_sql[rows[i].statement], plan);
 		cr_expect_null(strstr(plan, "SCAN recordings"), "%s: %s", ledger_sqlite_sql[rows[i].statement], plan);
 	}
-	static const size_t ordered[] = {STMT_DUE,         STMT_EXPIRED,  STMT_DEAD,        STMT_LIST_STATUS,
+	static const size_t ordered[] = {STMT_DUE,         STMT_EXPIRED,  STMT_DEAD,        STMT_WAITING_FOR,  STMT_LIST_STATUS,
 					 STMT_LIST_STORED, STMT_LIST_ANY, STMT_STATS_RATED, STMT_STATS_LONGEST};
 	for (size_t i = 0; i < sizeof(ordered) / sizeof(ordered[0]); i++) {
 		plan_of(db, ordered[i], plan, sizeof(plan));

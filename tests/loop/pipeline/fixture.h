@@ -48,6 +48,8 @@ __attribute__((unused)) static void on_outcome(void *data, const struct sid *rec
 		cr_assert(strcmp(step, "transfer") == 0 || strcmp(step, "store") == 0, "%s", step);
 		fx.turned_away_by[strcmp(step, "store") == 0]++;
 	}
+	if (code == ERR_ACCOUNT_HELD)
+		cr_assert_str_eq(step, "transfer");
 	cr_assert_eq(outcome == LEDGER_OUTCOME_DONE, url != NULL);
 }
 

@@ -267,6 +267,62 @@ Test(encrypted, the_pause_for_an_operator_is_minutes_where_retry_max_allows_it)
 	cr_assert_leq(row(0)->last_delay_ms, 310000);
 }
 
+static void give_the_key(struct private_keys *right)
+{
+	pipeline_set_keys(fx.pipeline, right);
+	private_keys_free(&keys);
+	keys = right;
+	RUN_UNTIL(ALL_ENDED() && pipeline_running(fx.pipeline) == 0);
+	expect_plain(KEY_OF(0) ".wav", 20000);
+	cr_assert_eq(row(0)->job.attempts, 0);
+}
+
+Test(encrypted, the_key_ends_the_pause)
+{
+	struct private_keys *right = keys;
+	fx.options.keys = keys = load_keys(OTHER_SID);
+	fx.options.retry_max_ms = 3600000;
+	run_until_it_waits();
+	cr_assert_str_eq(row(0)->waits_for, SID);
+	give_the_key(right);
+	cr_assert_eq(row(0)->leases, 2);
+}
+
+static bool key_given, asked_for_it;
+/* FINISH takes effect only after what waits for the new key was asked for. */
+static int late_finish(struct fake_ledger *fake, const struct ledger_request *request, bool *after)
+{
+	asked_for_it = asked_for_it || (request->op == LEDGER_CLAIM_WAITING && key_given);
+	return request->op == LEDGER_FINISH && !asked_for_it ? ERR_LEDGER : 0;
+}
+
+Test(encrypted, the_key_may_come_while_the_recording_is_on_its_way_back)
+{
+	struct private_keys *right = keys;
+	fx.options.keys = keys = load_keys(OTHER_SID);
+	fx.options.retry_max_ms = 3600000;
+	fx.ledger.fault = late_finish;
+	fixture_start();
+	RUN_UNTIL(fx.ledger.submitted[LEDGER_FINISH] > 0 && fx.ledger.submitted[LEDGER_CLAIM_WAITING] == 2 &&
+		  !fx.pipeline->claiming);
+	key_given = true;
+	give_the_key(right);
+}
+
+Test(encrypted, a_key_that_opens_nothing_is_tried_once_and_not_again_and_again)
+{
+	char *at = strstr(row(0)->job.encryption, "CWlY");
+	cr_assert_not_null(at);
+	at[5] = at[5] == 'A' ? 'B' : 'A';
+	fx.options.retry_max_ms = 3600000;
+	run_until_it_waits();
+	pipeline_wake(fx.pipeline);
+	for (int i = 0; i < 50; i++)
+		uv_run(&fx.loop, UV_RUN_NOWAIT);
+	cr_assert_eq(row(0)->leases, 1);
+	cr_assert_str_eq(row(0)->waits_for, SID);
+}
+
 Test(encrypted, another_keys_file_under_its_name_waits_too)
 {
 	/* As if sealed with another key: nothing that this one opens. */

@@ -74,7 +74,7 @@ Test(pressure, a_429_storm_halves_the_limit_charges_nobody_and_passes)
 	tolerated = 5;
 	fx.twilio.answer = throttling;
 	fixture_start();
-	RUN_UNTIL(fx.pipeline->env.limit.current == 8);
+	RUN_UNTIL(fx.pipeline->env.gates.others.limit.current == 8);
 	RUN_UNTIL(all_stored());
 	cr_assert_eq(charged(), 0);
 	cr_assert_gt(METRIC_OF(METRIC_RETRIES, "transfer", "http_throttled"), 0);
@@ -132,10 +132,6 @@ Test(pressure, an_outage_with_nobody_there_burns_no_attempt)
 Test(pressure, an_outage_of_names_burns_no_attempt)
 {
 	outage(ERR_RESOLVE, 0);
-}
-Test(pressure, refused_credentials_burn_no_attempt)
-{
-	outage(401, 0);
 }
 Test(pressure, an_outage_of_5xx_burns_no_attempt)
 {

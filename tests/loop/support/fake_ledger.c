@@ -38,6 +38,15 @@ void fake_ledger_steal(struct fake_ledger *fake, size_t n)
 	fake->rows[n].due_ms = 0;
 }
 
+static void lease(struct fake_row *row, struct ledger_request *request)
+{
+	row->status = LEDGER_RUNNING;
+	row->waits_for[0] = '\0';
+	row->job.epoch++;
+	row->leases++;
+	request->leased[request->leased_count++] = row->job;
+}
+
 static void claim(struct fake_ledger *fake, struct ledger_request *request)
 {
 	int64_t now = (int64_t)uv_now(fake->loop);
@@ -50,16 +59,25 @@ static void claim(struct fake_ledger *fake, struct ledger_request *request)
 		if (row->status != LEDGER_PENDING)
 			continue;
 		if (row->due_ms <= now && request->leased_count < request->lease_max) {
-			row->status = LEDGER_RUNNING;
-			row->job.epoch++;
-			row->leases++;
-			request->leased[request->leased_count++] = row->job;
+			lease(row, request);
 		} else {
 			int64_t delay = row->due_ms <= now ? 0 : row->due_ms - now;
 			next = next < 0 || delay < next ? delay : next;
 		}
 	}
 	request->next_due_ms = next;
+}
+
+static void claim_waiting(struct fake_ledger *fake, struct ledger_request *request)
+{
+	request->arena = calloc(request->lease_max, sizeof(struct ledger_job));
+	REQUIRE(request->arena != NULL && request->lease_max > 0);
+	request->leased = request->arena;
+	for (size_t i = 0; i < fake->count && request->leased_count < request->lease_max; i++) {
+		struct fake_row *row = &fake->rows[i];
+		if (row->status == LEDGER_PENDING && strcmp(row->waits_for, request->waiting_for) == 0)
+			lease(row, request);
+	}
 }
 
 static bool is_held(const struct ledger_request *request, const struct ledger_job *job)
@@ -138,6 +156,8 @@ static int finish(struct fake_ledger *fake, struct fake_row *row, const struct l
 	row->deleted_at_twilio = row->deleted_at_twilio || end->deleted_at_twilio;
 	if (end->outcome == LEDGER_OUTCOME_RETRY || end->outcome == LEDGER_OUTCOME_DEAD)
 		row->job.attempts++;
+	REQUIRE(end->waits_for == NULL || end->outcome == LEDGER_OUTCOME_WAIT);
+	snprintf(row->waits_for, sizeof(row->waits_for), "%s", end->waits_for != NULL ? end->waits_for : "");
 	snprintf(row->last_error, sizeof(row->last_error), "%s", end->error != NULL ? end->error : "");
 	return 0;
 }
@@ -157,6 +177,10 @@ static int perform(struct fake_ledger *fake, struct ledger_request *request)
 {
 	if (request->op == LEDGER_CLAIM) {
 		claim(fake, request);
+		return 0;
+	}
+	if (request->op == LEDGER_CLAIM_WAITING) {
+		claim_waiting(fake, request);
 		return 0;
 	}
 	if (request->op == LEDGER_RECLAIM) {

@@ -20,6 +20,7 @@ struct fake_row {
 	char last_error[384];
 	enum ledger_outcome last_outcome;
 	int64_t last_delay_ms;
+	char waits_for[LEDGER_WAITS_FOR_SIZE];
 	unsigned outcomes[LEDGER_OUTCOME_DEAD + 1];
 	unsigned recorded; /* how often STORED_OBJECT took effect */
 	unsigned leases;

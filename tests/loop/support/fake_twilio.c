@@ -2,6 +2,7 @@
 #include "loop/support/fake_twilio.h"
 
 #include "base/check.h"
+#include "twilio/explain.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,7 +65,11 @@ static void request_over(struct fake_twilio *fake, struct twilio_request *reques
 	request->http.retry_after_ms = state->answer.retry_after_ms;
 	if (request->op == TWILIO_MEDIA && request->channels == 2 && state->answer.http_status == 400)
 		status = ERR_MEDIA_CHANNELS;
-	request->twilio_code = state->answer.http_status == 404 && !state->answer.foreign ? 20404 : 0;
+	request->twilio_code = state->answer.foreign              ? 0
+			       : state->answer.http_status == 404 ? 20404
+			       : state->answer.http_status == 403 ? 20403
+								  : 0;
+	request->account_refused = twilio_refuses_account(state->answer.http_status, request->twilio_code);
 	if (status != 0)
 		error_set(&request->error, status, "fake Twilio: %s", err_name(status));
 	else if (request->op == TWILIO_DELETE_RECORDING && state->answer.http_status != 404 && fake->deleted != NULL)

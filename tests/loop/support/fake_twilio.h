@@ -27,7 +27,7 @@ struct fake_answer {
 	const char *recording_status;
 	bool external;
 	int64_t error_code;
-	bool foreign;           /* a 404 that is not Twilio's */
+	bool foreign;           /* a 403 or 404 that is not Twilio's */
 	const char *encryption; /* its details; NULL: none */
 };
 

@@ -134,3 +134,22 @@ Test(breaker, starting_without_a_permit_is_a_programming_error, .signal = SIGABR
 	open_it(0);
 	breaker_start(&breaker, 0);
 }
+
+Test(breaker, hurried_it_lets_somebody_try_at_once_and_its_intervals_begin_anew)
+{
+	breaker_hurry(&breaker, 0);
+	cr_assert_eq(breaker_permits(&breaker, 0), SIZE_MAX, "a closed one stays what it is");
+	for (uint64_t subject = 1; breaker.state != BREAKER_OPEN; subject++)
+		breaker_failed(&breaker, ERR_HTTP_SERVER, subject, 0, 0);
+	int64_t first = breaker_delay_ms(&breaker, 0);
+	cr_assert_gt(first, 0);
+	for (int64_t now = first, i = 0; i < 5; i++, now += breaker_delay_ms(&breaker, now)) {
+		breaker_start(&breaker, now);
+		breaker_failed(&breaker, ERR_HTTP_SERVER, 1, now, 0);
+	}
+	breaker_hurry(&breaker, 7);
+	cr_assert_eq(breaker_permits(&breaker, 7), 1);
+	breaker_start(&breaker, 7);
+	breaker_failed(&breaker, ERR_HTTP_SERVER, 1, 7, 0);
+	cr_assert_eq(breaker_delay_ms(&breaker, 7), first);
+}

@@ -17,3 +17,16 @@ Test(twilio_explain, refusals_say_what_to_look_at)
 	for (long status = 400; status < 600; status++)
 		cr_assert(twilio_explain_refusal(status, 0) == NULL || strlen(twilio_explain_refusal(status, 0)) <= 110);
 }
+
+Test(twilio_explain, which_refusals_are_about_the_account)
+{
+	cr_assert(twilio_refuses_account(401, 20003));
+	cr_assert(twilio_refuses_account(401, 0));
+	cr_assert(twilio_refuses_account(403, 20403));
+	cr_assert_not(twilio_refuses_account(403, 0), "a proxy's, or of this machine");
+	cr_assert(twilio_refuses_account(429, 20429));
+	cr_assert(twilio_refuses_account(429, 0));
+	cr_assert_not(twilio_refuses_account(404, 20404));
+	cr_assert_not(twilio_refuses_account(503, 20503));
+	cr_assert_not(twilio_refuses_account(0, 0));
+}
