@@ -9,6 +9,7 @@
  */
 #include "pipeline/pipeline_impl.h"
 
+#include "base/backoff.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -268,10 +269,10 @@ static void claim_done(struct ledger_request *request, int status)
 			add_job(pipeline, &request->leased[i]);
 	} else {
 		int64_t base = pipeline->env.policy.base_ms < CLAIM_BACKOFF_MS ? pipeline->env.policy.base_ms : CLAIM_BACKOFF_MS;
-		int64_t backoff = retry_backoff_ms(base, POLL_MS, pipeline->env.breakers[DEPENDENCY_LEDGER].failures);
+		uint64_t backoff = backoff_bound((uint64_t)base, POLL_MS, pipeline->env.breakers[DEPENDENCY_LEDGER].failures);
 		pipeline->due = true;
 		pipeline->reclaim = true;
-		pipeline->claim_after_ms = now_ms(pipeline) + (int64_t)random_upper_half((uint64_t)backoff);
+		pipeline->claim_after_ms = now_ms(pipeline) + (int64_t)random_upper_half(backoff);
 		log_event(LOG_DEBUG, "claim.failed", LOG_STR("reason", err_name(status)),
 			  LOG_STR("detail", request->error.detail));
 	}
