@@ -6,8 +6,8 @@
  */
 #include "adapters/pg_internal.h"
 
+#include "base/backoff.h"
 #include "base/check.h"
-#include "base/clock.h"
 #include "base/log.h"
 
 #include <stdlib.h>
@@ -187,10 +187,7 @@ void pg_submit(struct pg *pg, unsigned lane, struct list *item)
 
 static uint64_t backoff(const struct pg *pg, unsigned failures)
 {
-	uint64_t most = pg->backoff_ms;
-	for (unsigned i = 1; i < failures && most < BACKOFF_MAX_MS; i++)
-		most *= 2;
-	return 1 + random_below(most < BACKOFF_MAX_MS ? most : BACKOFF_MAX_MS);
+	return backoff_full_jitter(pg->backoff_ms, BACKOFF_MAX_MS, failures > 0 ? failures - 1 : 0);
 }
 
 static void refuse(struct pg *pg, const struct error *error)

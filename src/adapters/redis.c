@@ -13,6 +13,7 @@
 
 #include "adapters/redis_internal.h"
 #include "adapters/redis_url.h"
+#include "base/backoff.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -196,16 +197,6 @@ static void log_down(struct redis *redis, uint64_t retry_in_ms)
 		  LOG_STR("detail", redis->problem.detail), LOG_U64("retry_in_ms", retry_in_ms));
 }
 
-static uint64_t backoff_ms(struct redis *redis)
-{
-	uint64_t limit = redis->options.backoff_min_ms;
-	for (unsigned i = 0; i < redis->attempts && limit < redis->options.backoff_max_ms; i++)
-		limit *= 2;
-	if (limit > redis->options.backoff_max_ms)
-		limit = redis->options.backoff_max_ms;
-	return 1 + random_below(limit);
-}
-
 /* This attempt, or the connection, is over. The problem is noted. */
 static void down(struct redis *redis, bool refused)
 {
@@ -219,7 +210,7 @@ static void down(struct redis *redis, bool refused)
 	if (refused) {
 		delay_ms = random_upper_half(redis->options.refused_ms);
 	} else {
-		delay_ms = backoff_ms(redis);
+		delay_ms = backoff_full_jitter(redis->options.backoff_min_ms, redis->options.backoff_max_ms, redis->attempts);
 		redis->attempts++;
 	}
 	redis->state = STATE_WAITING;

@@ -55,16 +55,34 @@ static void submit(struct api_call *call, ledger_cb *done)
 	ledger_submit(call->admin->options.ledger, &call->request);
 }
 
+/* The same, unless `wrong` says what is wrong with the parameters. */
+static void submit_checked(struct api_call *call, const char *wrong, ledger_cb *done)
+{
+	if (wrong == NULL) {
+		submit(call, done);
+		return;
+	}
+	admin_reply_error(call->connection, 400, NULL, wrong);
+	call_end(call);
+}
+
+/* True when the ledger failed, which was answered: the call is over. */
+static bool call_failed(struct api_call *call, int status)
+{
+	if (status == 0)
+		return false;
+	admin_reply_ledger_error(call->connection, status, &call->request.error);
+	call_end(call);
+	return true;
+}
+
 /* ---- lists ---- */
 
 static void listed(struct ledger_request *request, int status)
 {
 	struct api_call *call = request->data;
-	if (status != 0) {
-		admin_reply_ledger_error(call->connection, status, &request->error);
-		call_end(call);
+	if (call_failed(call, status))
 		return;
-	}
 	struct buffer body;
 	buffer_init(&body, BODY_MAX);
 	buffer_append_cstr(&body, "{\"recordings\":[");
@@ -134,13 +152,7 @@ void admin_on_recordings(struct admin *admin, struct connection *connection, con
 	if (call == NULL)
 		return;
 	call->request.op = LEDGER_LIST;
-	const char *wrong = read_list_query(request->query, call);
-	if (wrong != NULL) {
-		admin_reply_error(connection, 400, NULL, wrong);
-		call_end(call);
-		return;
-	}
-	submit(call, listed);
+	submit_checked(call, read_list_query(request->query, call), listed);
 }
 
 /* ---- one ---- */
@@ -148,11 +160,8 @@ void admin_on_recordings(struct admin *admin, struct connection *connection, con
 static void got(struct ledger_request *request, int status)
 {
 	struct api_call *call = request->data;
-	if (status != 0) {
-		admin_reply_ledger_error(call->connection, status, &request->error);
-		call_end(call);
+	if (call_failed(call, status))
 		return;
-	}
 	struct buffer body;
 	buffer_init(&body, BODY_MAX);
 	buffer_append_char(&body, '{');
@@ -250,11 +259,8 @@ void admin_on_retry(struct admin *admin, struct connection *connection, const st
 static void retried_dead(struct ledger_request *request, int status)
 {
 	struct api_call *call = request->data;
-	if (status != 0) {
-		admin_reply_ledger_error(call->connection, status, &request->error);
-		call_end(call);
+	if (call_failed(call, status))
 		return;
-	}
 	struct buffer body;
 	buffer_init(&body, 256);
 	buffer_printf(&body, "{\"retried\":%zu,", request->changed);
@@ -288,11 +294,5 @@ void admin_on_retry_dead(struct admin *admin, struct connection *connection, con
 	if (call == NULL)
 		return;
 	call->request = (struct ledger_request){.op = LEDGER_RETRY, .all_dead = true, .by = "api"};
-	const char *wrong = read_retry_query(request->query, call);
-	if (wrong != NULL) {
-		admin_reply_error(connection, 400, NULL, wrong);
-		call_end(call);
-		return;
-	}
-	submit(call, retried_dead);
+	submit_checked(call, read_retry_query(request->query, call), retried_dead);
 }

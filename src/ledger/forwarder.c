@@ -13,8 +13,8 @@
  */
 #include "ledger/forwarder.h"
 
+#include "base/backoff.h"
 #include "base/check.h"
-#include "base/clock.h"
 #include "base/log.h"
 
 #include <stdlib.h>
@@ -111,15 +111,9 @@ static void wait_ms(struct forwarder *self, uint64_t delay)
 	uv_timer_start(&self->timer, on_timer, delay, 0);
 }
 
-/* Full jitter: replicas that lost the same database do not come back together. */
 static void back_off(struct forwarder *self, const char *what, int status, const struct error *error)
 {
-	uint64_t bound = BACKOFF_BASE_MS;
-	for (unsigned i = 0; i < self->failures && bound < BACKOFF_MAX_MS; i++)
-		bound *= 2;
-	if (bound > BACKOFF_MAX_MS)
-		bound = BACKOFF_MAX_MS;
-	uint64_t delay = 1 + random_below(bound);
+	uint64_t delay = backoff_full_jitter(BACKOFF_BASE_MS, BACKOFF_MAX_MS, self->failures);
 	if (self->failures++ == 0)
 		log_event(LOG_WARN, "forwarder.waiting", LOG_STR("what", what), LOG_STR("reason", err_name(status)),
 			  LOG_STR("detail", error == NULL ? NULL : error->detail), LOG_U64("delay_ms", delay));

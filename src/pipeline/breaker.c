@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/breaker.h"
 
+#include "base/backoff.h"
 #include "base/check.h"
 #include "base/err.h"
 #include "pipeline/retry.h"
@@ -39,7 +40,8 @@ bool breaker_counts(int code)
 
 static void breaker_open(struct breaker *breaker, int64_t now_ms, uint64_t random)
 {
-	int64_t interval = retry_backoff_ms(breaker->options.base_ms, breaker->options.max_ms, breaker->opened);
+	int64_t interval = (int64_t)backoff_bound((uint64_t)breaker->options.base_ms, (uint64_t)breaker->options.max_ms,
+						  breaker->opened);
 	if (breaker->opened < UINT_MAX)
 		breaker->opened++;
 	breaker->state = BREAKER_OPEN;

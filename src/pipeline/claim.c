@@ -8,6 +8,7 @@
  */
 #include "pipeline/pipeline_impl.h"
 
+#include "base/backoff.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "twilio/private_keys.h"
@@ -151,10 +152,10 @@ static void claimed(struct pipeline *pipeline, const struct ledger_request *requ
 static void claim_failed(struct pipeline *pipeline, const struct ledger_request *request, int status)
 {
 	int64_t base = pipeline->env.policy.base_ms < CLAIM_BACKOFF_MS ? pipeline->env.policy.base_ms : CLAIM_BACKOFF_MS;
-	int64_t backoff = retry_backoff_ms(base, PIPELINE_POLL_MS, pipeline->env.breakers[DEPENDENCY_LEDGER].failures);
+	uint64_t backoff = backoff_bound((uint64_t)base, PIPELINE_POLL_MS, pipeline->env.breakers[DEPENDENCY_LEDGER].failures);
 	pipeline->due = true;
 	pipeline->reclaim = true;
-	pipeline->claim_after_ms = pipeline_now_ms(pipeline) + (int64_t)random_upper_half((uint64_t)backoff);
+	pipeline->claim_after_ms = pipeline_now_ms(pipeline) + (int64_t)random_upper_half(backoff);
 	log_event(LOG_DEBUG, "claim.failed", LOG_STR("reason", err_name(status)), LOG_STR("detail", request->error.detail));
 }
 

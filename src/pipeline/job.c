@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/job.h"
 
+#include "base/backoff.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -360,8 +361,8 @@ bool job_waits_for_ledger(struct job *job, int status)
 	list_append(&env->patient, &job->patient);
 	if (!uv_is_active((uv_handle_t *)&env->patience)) {
 		int64_t base = env->policy.base_ms < PATIENCE_BASE_MS ? env->policy.base_ms : PATIENCE_BASE_MS;
-		int64_t delay = retry_backoff_ms(base, PATIENCE_MAX_MS, env->breakers[DEPENDENCY_LEDGER].failures);
-		uv_timer_start(&env->patience, job_env_patience_over, random_upper_half((uint64_t)delay), 0);
+		uint64_t delay = backoff_bound((uint64_t)base, PATIENCE_MAX_MS, env->breakers[DEPENDENCY_LEDGER].failures);
+		uv_timer_start(&env->patience, job_env_patience_over, random_upper_half(delay), 0);
 	}
 	return true;
 }

@@ -1,20 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/retry.h"
 
+#include "base/backoff.h"
 #include "base/check.h"
 #include "pipeline/breaker.h"
-
-int64_t retry_backoff_ms(int64_t base_ms, int64_t max_ms, unsigned exponent)
-{
-	if (base_ms >= max_ms)
-		return max_ms;
-	if (base_ms <= 0)
-		return 0;
-	int64_t backoff = base_ms;
-	for (; exponent > 0 && backoff < max_ms; exponent--)
-		backoff = backoff > max_ms / 2 ? max_ms : backoff * 2;
-	return backoff;
-}
 
 int64_t retry_between(int64_t low, int64_t high, uint64_t random)
 {
@@ -27,6 +16,11 @@ int64_t retry_between(int64_t low, int64_t high, uint64_t random)
 bool retry_may_be_outage(int code)
 {
 	return breaker_counts(code) && err_class(code) == ERR_CLASS_RETRY;
+}
+
+static int64_t doubled(int64_t first_ms, int64_t most_ms, unsigned doublings)
+{
+	return (int64_t)backoff_bound((uint64_t)first_ms, (uint64_t)most_ms, doublings);
 }
 
 static int64_t min_i64(int64_t a, int64_t b)
@@ -48,7 +42,7 @@ static int64_t honour_retry_after(const struct retry_policy *policy, const struc
 
 static struct retry_decision decide_wait(const struct retry_policy *policy, const struct retry_case *input)
 {
-	int64_t cap = retry_backoff_ms(policy->base_ms, min_i64(policy->max_ms, RETRY_WAIT_MAX_MS), input->waits);
+	int64_t cap = doubled(policy->base_ms, min_i64(policy->max_ms, RETRY_WAIT_MAX_MS), input->waits);
 	/* Half of it for certain: an uncharged attempt must never come back at once, again and again. */
 	int64_t delay = retry_between(cap / 2, cap, input->random);
 	if (input->dependency_open && delay < input->dependency_ms)
@@ -62,7 +56,7 @@ static struct retry_decision decide_again(const struct retry_policy *policy, con
 	bool missing = input->code == ERR_MEDIA_NOT_READY || input->code == ERR_HTTP_NOT_FOUND;
 	if (missing)
 		exponent = exponent > RETRY_EARLY_ATTEMPTS ? exponent - RETRY_EARLY_ATTEMPTS : 0;
-	int64_t cap = retry_backoff_ms(policy->base_ms, policy->max_ms, exponent);
+	int64_t cap = doubled(policy->base_ms, policy->max_ms, exponent);
 	/* Attempts at what needs time must not all be spent at once by chance. */
 	int64_t delay = retry_between(missing ? cap / 2 : 0, cap, input->random);
 	return (struct retry_decision){LEDGER_OUTCOME_RETRY, honour_retry_after(policy, input, delay)};

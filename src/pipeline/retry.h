@@ -59,8 +59,6 @@ struct retry_decision retry_decide(const struct retry_policy *policy, const stru
 /* This error is charged or not, depending on `own` and the breaker. */
 bool retry_may_be_outage(int code);
 
-/* min(max, base * 2^exponent) without overflow. */
-int64_t retry_backoff_ms(int64_t base_ms, int64_t max_ms, unsigned exponent);
 /* Uniform in [low, high], from a uniform 64-bit number. */
 int64_t retry_between(int64_t low, int64_t high, uint64_t random);
 

@@ -2,6 +2,7 @@
 /* A run: the lease and its heartbeat, one account after the other, the end. Every answer and every pause leads to reconcile_go, and nothing else does a step. */
 #include "reconcile/reconcile_internal.h"
 
+#include "base/backoff.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -258,10 +259,7 @@ void reconcile_retry(struct reconcile *reconcile, int status, int64_t retry_afte
 		give_up(reconcile, status, error);
 		return;
 	}
-	uint64_t delay_ms = reconcile->options.retry_ms;
-	for (unsigned i = 1; i < reconcile->failures && delay_ms < RETRY_MAX_MS; i++)
-		delay_ms *= 2;
-	delay_ms = random_upper_half(delay_ms < RETRY_MAX_MS ? delay_ms : RETRY_MAX_MS);
+	uint64_t delay_ms = random_upper_half(backoff_bound(reconcile->options.retry_ms, RETRY_MAX_MS, reconcile->failures - 1));
 	if (retry_after_ms > (int64_t)delay_ms)
 		delay_ms = (uint64_t)retry_after_ms;
 	if (throttled)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "reconcile/schedule.h"
 
+#include "base/backoff.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -35,10 +36,7 @@ uint64_t reconcile_schedule_delay(int64_t every_ms, int status, int64_t wait_ms,
 		uint64_t wait = wait_ms < 0 ? 0 : (uint64_t)wait_ms < every ? (uint64_t)wait_ms : every;
 		return wait + 1 + random_below(jitter);
 	}
-	uint64_t delay = RETRY_MS;
-	for (unsigned i = 1; i < failures && delay < every; i++)
-		delay *= 2;
-	return random_upper_half(delay < every ? delay : every);
+	return random_upper_half(backoff_bound(RETRY_MS, every, failures > 0 ? failures - 1 : 0));
 }
 
 static void on_timer(uv_timer_t *timer);

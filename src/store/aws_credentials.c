@@ -5,6 +5,7 @@
  */
 #include "store/aws_credentials.h"
 
+#include "base/backoff.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -139,14 +140,10 @@ static bool in_backoff(const struct aws_credentials *credentials)
 static void note_failure(struct aws_credentials *credentials)
 {
 	const struct error *failure = &credentials->failure;
-	uint64_t backoff_ms = credentials->options.retry_ms;
+	uint64_t backoff_ms = random_upper_half(
+		backoff_bound(credentials->options.retry_ms, RETRY_MAX_MS, credentials->failures));
 
-	for (unsigned i = 0; i < credentials->failures && backoff_ms < RETRY_MAX_MS; i++)
-		backoff_ms *= 2;
-	if (backoff_ms > RETRY_MAX_MS)
-		backoff_ms = RETRY_MAX_MS;
 	credentials->failures++;
-	backoff_ms = random_upper_half(backoff_ms);
 	credentials->retry_at = uv_now(credentials->options.loop) + backoff_ms;
 	log_event(LOG_WARN, "aws.credentials_failed", LOG_STR("source", aws_source_name(credentials->kind)),
 		  LOG_STR("reason", err_name(failure->code)), LOG_STR("error", failure->detail),

@@ -7,6 +7,7 @@
  */
 #include "store/s3_internal.h"
 
+#include "base/backoff.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/hex.h"
@@ -401,10 +402,7 @@ static bool learn(struct s3_call *call, enum s3_action action)
 
 static uint64_t backoff_ms(const struct s3_call *call)
 {
-	uint64_t most = (uint64_t)call->store->retry_ms << (call->tried - 1);
-	if (most > BACKOFF_MAX_MS)
-		most = BACKOFF_MAX_MS;
-	uint64_t pause = random_upper_half(most);
+	uint64_t pause = random_upper_half(backoff_bound(call->store->retry_ms, BACKOFF_MAX_MS, call->tried - 1));
 	if (call->answer.retry_after_ms > (int64_t)pause)
 		pause = (uint64_t)call->answer.retry_after_ms;
 	return pause;

@@ -1099,16 +1099,21 @@ Test(ledger, retry_puts_back_what_is_dead_failed_waiting_or_dropped_and_nothing_
 	cr_expect_eq(status, ERR_NOT_FOUND);
 }
 
-Test(ledger, retry_of_all_dead_comes_in_bounded_steps)
+static void make_dead(unsigned count)
 {
 	struct event events[7];
-	for (unsigned i = 0; i < 7; i++)
+	for (unsigned i = 0; i < count; i++)
 		events[i] = recording_event(i, RECORDING_COMPLETED);
-	struct ledger_request request = {.op = LEDGER_FORWARD, .events = events, .count = 7, .lease_max = 7};
+	struct ledger_request request = {.op = LEDGER_FORWARD, .events = events, .count = count, .lease_max = count};
 	cr_assert_eq(wait_for(ledger, &request), 0);
-	for (unsigned i = 0; i < 7; i++)
+	for (unsigned i = 0; i < count; i++)
 		finish(&request.leased[i], LEDGER_OUTCOME_DEAD, 0, "x");
 	ledger_request_release(&request);
+}
+
+Test(ledger, retry_of_all_dead_comes_in_bounded_steps)
+{
+	make_dead(7);
 	static const size_t steps[] = {3, 3, 1, 0};
 	for (size_t i = 0; i < 4; i++) {
 		struct ledger_request retry = {.op = LEDGER_RETRY, .all_dead = true, .limit = 3};
@@ -1122,15 +1127,8 @@ Test(ledger, retry_of_all_dead_comes_in_bounded_steps)
 
 Test(ledger, retry_of_all_dead_ends_though_they_die_again_at_once)
 {
-	struct event events[5];
 	char cursor[64] = "";
-	for (unsigned i = 0; i < 5; i++)
-		events[i] = recording_event(i, RECORDING_COMPLETED);
-	struct ledger_request request = {.op = LEDGER_FORWARD, .events = events, .count = 5, .lease_max = 5};
-	cr_assert_eq(wait_for(ledger, &request), 0);
-	for (unsigned i = 0; i < 5; i++)
-		finish(&request.leased[i], LEDGER_OUTCOME_DEAD, 0, "x");
-	ledger_request_release(&request);
+	make_dead(5);
 	static const size_t steps[] = {2, 2, 1};
 	for (size_t i = 0; i < 3; i++) {
 		struct ledger_request retry = {.op = LEDGER_RETRY, .all_dead = true, .limit = 2, .cursor = cursor};

@@ -63,17 +63,6 @@ Test(retry, waiting_is_never_charged_and_never_ends_a_recording)
 	cr_assert_eq(retry_decide(&policy, &input).outcome, LEDGER_OUTCOME_WAIT);
 }
 
-Test(retry, backoff_doubles_and_stops_at_the_maximum)
-{
-	cr_assert_eq(retry_backoff_ms(2000, 3600000, 0), 2000);
-	cr_assert_eq(retry_backoff_ms(2000, 3600000, 3), 16000);
-	cr_assert_eq(retry_backoff_ms(2000, 3600000, 11), 3600000);
-	cr_assert_eq(retry_backoff_ms(2000, 3600000, 4000000000U), 3600000);
-	cr_assert_eq(retry_backoff_ms(1, INT64_MAX, 200), INT64_MAX);
-	cr_assert_eq(retry_backoff_ms(5000, 1000, 0), 1000);
-	cr_assert_eq(retry_backoff_ms(0, 1000, 9), 0);
-}
-
 Test(retry, jitter_uses_the_whole_range_and_nothing_else)
 {
 	cr_assert_eq(retry_between(10, 20, 0), 10);
