@@ -219,8 +219,12 @@ static int app_open_reconcile(struct app *app, struct error *error)
 	if (config->reconcile_every_ms == 0)
 		return 0;
 	const struct reconcile_schedule_options options = {
-		.reconcile =
-			{.ledger = app->ledger, .twilio = app->twilio, .metrics = app->metrics, .put = app_wake, .data = app},
+		.reconcile = {.ledger = app->ledger,
+			      .twilio = app->twilio,
+			      .metrics = app->metrics,
+			      .retry_after_max_ms = config->retry_max_ms,
+			      .put = app_wake,
+			      .data = app},
 		.every_ms = config->reconcile_every_ms,
 		.window_ms = config->reconcile_window_ms,
 		.accounts = app_accounts,

@@ -38,7 +38,8 @@ uint64_t reconcile_schedule_delay(int64_t every_ms, int status, int64_t wait_ms,
 	uint64_t delay = RETRY_MS;
 	for (unsigned i = 1; i < failures && delay < every; i++)
 		delay *= 2;
-	return random_upper_half(delay < every ? delay : every);
+	delay = random_upper_half(delay < every ? delay : every);
+	return wait_ms > (int64_t)delay ? (uint64_t)wait_ms + random_below(jitter) : delay;
 }
 
 static void on_timer(uv_timer_t *timer);
