@@ -17,6 +17,7 @@
 #include "engines.h"
 #include "intake/tls.h"
 #include "intake/webhook.h"
+#include "journal/file.h"
 #include "journal/journal.h"
 #include "ledger/forwarder.h"
 #include "ledger/idempotency.h"
@@ -31,7 +32,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define APP_DRAIN_POLL_MS 20
@@ -105,9 +105,10 @@ static int app_open_data(struct app *app, struct error *error)
 	char host[32] = "localhost";
 	uint32_t nonce;
 
-	if (mkdir(config->data_dir, 0700) != 0 && errno != EEXIST)
-		return error_set(error, err_from_errno(errno), "DATA_DIR: cannot create %s: %s", config->data_dir,
-				 strerror(errno));
+	int made = file_make_directory(config->data_dir, 0700);
+	if (made != 0 && made != -EEXIST)
+		return error_set(error, err_from_errno(-made), "DATA_DIR: cannot create %s: %s", config->data_dir,
+				 strerror(-made));
 	if (snprintf(path, sizeof(path), "%s/journal", config->data_dir) >= (int)sizeof(path))
 		return error_set(error, ERR_CONFIG, "DATA_DIR: path is too long");
 	struct journal_options journal_options = {
