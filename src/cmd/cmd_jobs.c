@@ -145,7 +145,7 @@ static int jobs_change(struct cmd_ledger *session, const struct sid *sid, enum l
 	return CMD_OK;
 }
 
-/* In steps, so that a running daemon is not kept from the ledger; on a terminal each step shows. */
+/* In steps, so that a running daemon is not kept from the ledger; on a terminal each step shows. No more than were dead at the start: what dies again is not put back. */
 static int jobs_retry_all(struct cmd_ledger *session)
 {
 	bool progress = isatty(STDOUT_FILENO) == 1;
@@ -154,8 +154,10 @@ static int jobs_retry_all(struct cmd_ledger *session)
 	int status = cmd_ledger_run(session, &counts);
 	int64_t dead = counts.counts[LEDGER_DEAD];
 	ledger_request_release(&counts);
-	for (size_t changed = 1; status == 0 && changed > 0;) {
-		struct ledger_request request = {.op = LEDGER_RETRY, .all_dead = true, .limit = RETRY_STEP};
+	for (size_t changed = 1; status == 0 && changed > 0 && (int64_t)total < dead;) {
+		size_t left = (size_t)dead - total;
+		struct ledger_request request = {
+			.op = LEDGER_RETRY, .all_dead = true, .limit = left < RETRY_STEP ? left : RETRY_STEP};
 		status = cmd_ledger_run(session, &request);
 		changed = request.changed;
 		total += changed;
