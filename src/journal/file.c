@@ -46,7 +46,7 @@ int file_make_directory(const char *path, unsigned mode)
 {
 	char parent[PATH_MAX];
 	int result;
-	int fd;
+	int fd = -1;
 	int len = snprintf(parent, sizeof(parent), "%s/..", path);
 	if (len < 0 || (size_t)len >= sizeof(parent))
 		return -ENAMETOOLONG;
