@@ -330,7 +330,7 @@ Test(journal, the_name_of_a_new_directory_is_durable_before_anything_is_in_it)
 	cr_assert_eq(fault_calls(&f, FILE_SYNC_DIRECTORY), 2);
 	cr_assert_eq(file_make_directories(path, 0700), 0);
 	cr_assert_eq(fault_calls(&f, FILE_SYNC_DIRECTORY), 2, "it was there");
-	strcat(path, "/more");
+	snprintf(path, sizeof(path), "%s/data/journal/more", f.options.directory);
 	fault_set(&f, FILE_SYNC_DIRECTORY, 0, 1, EIO);
 	cr_assert_eq(file_make_directories(path, 0700), -EIO);
 }
