@@ -17,6 +17,7 @@
 #include "engines.h"
 #include "intake/tls.h"
 #include "intake/webhook.h"
+#include "journal/file.h"
 #include "journal/journal.h"
 #include "ledger/forwarder.h"
 #include "ledger/idempotency.h"
@@ -33,7 +34,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define APP_DRAIN_POLL_MS 20
@@ -124,9 +124,10 @@ static int app_open_data(struct app *app, struct error *error)
 	unsigned number = worker == NULL ? 0 : worker->number;
 	char path[4096];
 
-	if (mkdir(config->data_dir, 0700) != 0 && errno != EEXIST)
-		return error_set(error, err_from_errno(errno), "DATA_DIR: cannot create %s: %s", config->data_dir,
-				 strerror(errno));
+	int made = file_make_directory(config->data_dir, 0700);
+	if (made != 0 && made != -EEXIST)
+		return error_set(error, err_from_errno(-made), "DATA_DIR: cannot create %s: %s", config->data_dir,
+				 strerror(-made));
 	if (workers_journal_path(config->data_dir, number, path, sizeof(path)) != 0)
 		return error_set(error, ERR_CONFIG, "DATA_DIR: path is too long");
 	struct journal_options journal_options = {
@@ -244,8 +245,12 @@ static int app_open_reconcile(struct app *app, struct error *error)
 	if (config->reconcile_every_ms == 0)
 		return 0;
 	const struct reconcile_schedule_options options = {
-		.reconcile =
-			{.ledger = app->ledger, .twilio = app->twilio, .metrics = app->metrics, .put = app_wake, .data = app},
+		.reconcile = {.ledger = app->ledger,
+			      .twilio = app->twilio,
+			      .metrics = app->metrics,
+			      .retry_after_max_ms = config->retry_max_ms,
+			      .put = app_wake,
+			      .data = app},
 		.every_ms = config->reconcile_every_ms,
 		.window_ms = config->reconcile_window_ms,
 		.accounts = app_accounts,

@@ -52,13 +52,13 @@ int app_load_keys(const struct config *config, struct private_keys **ret, struct
 
 /* ---- reload ---- */
 
-/* A token can be changed, but only a restart removes it: the listener may be one that must have one. */
+/* A token can be added and changed, but only a restart removes it, whoever set it: the start or an earlier reload. */
 static void app_reload_admin(struct app *app, const struct config *fresh)
 {
 	if (app->admin == NULL)
 		return;
-	if (fresh->admin_token == NULL && app->config->admin_token != NULL) {
-		log_event(LOG_ERROR, "reload.failed", LOG_STR("detail", "ADMIN_TOKEN: is unset, but was set at the start"),
+	if (fresh->admin_token == NULL && admin_has_token(app->admin)) {
+		log_event(LOG_ERROR, "reload.failed", LOG_STR("detail", "ADMIN_TOKEN: is unset, but a token is in force"),
 			  LOG_STR("advice", "the old token stays in force until a restart"));
 		return;
 	}

@@ -15,6 +15,7 @@
 #include "base/notify.h"
 #include "engines.h"
 #include "intake/connection.h"
+#include "journal/file.h"
 #include "journal/journal.h"
 #include "workers.h"
 
@@ -355,9 +356,10 @@ static int open_shared(struct supervisor *supervisor, struct error *error)
 	const struct config *config = supervisor->config;
 	char path[PATH_MAX];
 	struct error why = {0};
-	if (mkdir(config->data_dir, 0700) != 0 && errno != EEXIST)
-		return error_set(error, err_from_errno(errno), "DATA_DIR: cannot create %s: %s", config->data_dir,
-				 strerror(errno));
+	int made = file_make_directory(config->data_dir, 0700);
+	if (made != 0 && made != -EEXIST)
+		return error_set(error, err_from_errno(-made), "DATA_DIR: cannot create %s: %s", config->data_dir,
+				 strerror(-made));
 	if (workers_journal_path(config->data_dir, 0, path, sizeof(path)) != 0)
 		return error_set(error, ERR_CONFIG, "DATA_DIR: path is too long");
 	int err = journal_lock(path, &supervisor->lock_fd, &why);

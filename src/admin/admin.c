@@ -189,6 +189,11 @@ int admin_set_token(struct admin *admin, const char *token)
 	return guard_set_token(&admin->guard, token);
 }
 
+bool admin_has_token(const struct admin *admin)
+{
+	return admin->guard.has_token;
+}
+
 static void admin_maybe_closed(struct admin *admin)
 {
 	if (admin->closed == NULL || admin->open_handles > 0 || admin->held > 0)

@@ -38,6 +38,7 @@ int admin_new(struct admin **ret, uv_loop_t *loop, const struct admin_options *o
 int admin_port(const struct admin *admin);
 /* A new ADMIN_TOKEN, for requests from now on; NULL: none. 0, or ERR_IO and the old one stays. */
 int admin_set_token(struct admin *admin, const char *token);
+bool admin_has_token(const struct admin *admin);
 void admin_close(struct admin *admin, void (*closed)(void *data), void *data);
 
 #endif

@@ -145,7 +145,7 @@ static int jobs_change(struct cmd_ledger *session, const struct sid *sid, enum l
 	return CMD_OK;
 }
 
-/* In steps, so that a running daemon is not kept from the ledger; on a terminal each step shows. */
+/* In steps, so that a running daemon is not kept from the ledger; on a terminal each step shows. No more than were dead at the start: what dies again is not put back. */
 static int jobs_retry_all(struct cmd_ledger *session)
 {
 	bool progress = isatty(STDOUT_FILENO) == 1;

@@ -306,6 +306,7 @@ static int open_session(struct session *session, const struct config *config)
 		.page_size = PAGE_SIZE,
 		.pause_ms = PAUSE_MS,
 		.unattended_ms = UNATTENDED_MS,
+		.retry_after_max_ms = config->retry_max_ms,
 	};
 	session->reconcile = reconcile_new(loop, &options);
 	REQUIRE(session->reconcile != NULL);

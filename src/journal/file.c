@@ -42,11 +42,21 @@ static int ask(enum file_op op, int fd, const char *name, const void *data, size
 			return -errno;                        \
 	} while (0)
 
-static int make_directory(const char *path, mode_t mode)
+int file_make_directory(const char *path, unsigned mode)
 {
+	char parent[PATH_MAX];
 	int result;
-	CALL(result, FILE_MKDIR, -1, path, 0, mkdir(path, mode));
-	return 0;
+	int fd = -1;
+	int len = snprintf(parent, sizeof(parent), "%s/..", path);
+	if (len < 0 || (size_t)len >= sizeof(parent))
+		return -ENAMETOOLONG;
+	CALL(result, FILE_MKDIR, -1, path, 0, mkdir(path, (mode_t)mode));
+	result = file_open(AT_FDCWD, parent, O_RDONLY | O_DIRECTORY, &fd);
+	if (result != 0)
+		return result;
+	result = file_sync_directory(fd);
+	file_close(&fd);
+	return result;
 }
 
 int file_make_directories(const char *path, unsigned mode)
@@ -65,7 +75,7 @@ int file_make_directories(const char *path, unsigned mode)
 		part[i] = '\0';
 		if (stat(part, &st) == 0)
 			continue;
-		int r = make_directory(part, (mode_t)mode);
+		int r = file_make_directory(part, mode);
 		if (r != 0 && r != -EEXIST)
 			return r;
 	}

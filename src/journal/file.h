@@ -45,6 +45,9 @@ typedef int file_hook_fn(void *data, const struct file_call *call);
 /* For tests; NULL for none. */
 void file_set_hook(file_hook_fn *hook, void *data);
 
+/* The directory and, durably, its name in its parent: what is synced inside is worth nothing without. -EEXIST when it is there. */
+int file_make_directory(const char *path, unsigned mode);
+/* With all that is missing above it. */
 int file_make_directories(const char *path, unsigned mode);
 /* Descriptors are O_CLOEXEC. */
 int file_open(int directory_fd, const char *name, int flags, int *ret_fd);

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,9 @@
 #define FAILURES_MAX 7
 #define THROTTLES_MAX 30
 #define PAUSE_MAX_MS UINT64_C(10000)
+/* A longer wait is not worth holding the lease for. */
+#define PATIENCE_MS INT64_C(180000)
+#define RETRY_AFTER_MAX_MS INT64_C(3600000)
 #define PAYLOADS_MAX ((size_t)RECONCILE_BATCH * 40 * 1024)
 
 static void on_timer(uv_timer_t *timer)
@@ -244,6 +248,21 @@ void reconcile_go(struct reconcile *reconcile, enum reconcile_step step)
 	}
 }
 
+/* Twilio wants to be left alone for longer than a walk waits: the account's turn ends here, and the next walk does not begin before. */
+static void leave_alone(struct reconcile *reconcile, int status, int64_t retry_after_ms, const struct error *error,
+			void (*give_up)(struct reconcile *reconcile, int status, const struct error *error))
+{
+	struct reconcile_run *run = reconcile->run;
+	struct error longer = {0};
+	int64_t max_ms = reconcile->options.retry_after_max_ms;
+	int64_t wait_ms = retry_after_ms < max_ms ? retry_after_ms : max_ms;
+	error_set(&longer, status, "Twilio asks to be left alone for %" PRId64 " s, longer than a walk waits: %s",
+		  retry_after_ms / 1000, error->detail);
+	if (wait_ms > run->wait_ms)
+		run->wait_ms = wait_ms;
+	give_up(reconcile, status, &longer);
+}
+
 void reconcile_retry(struct reconcile *reconcile, int status, int64_t retry_after_ms, const struct error *error,
 		     void (*give_up)(struct reconcile *reconcile, int status, const struct error *error))
 {
@@ -259,7 +278,13 @@ void reconcile_retry(struct reconcile *reconcile, int status, int64_t retry_afte
 		give_up(reconcile, status, error);
 		return;
 	}
+	if (retry_after_ms > PATIENCE_MS) {
+		leave_alone(reconcile, status, retry_after_ms, error, give_up);
+		return;
+	}
 	uint64_t delay_ms = random_upper_half(backoff_bound(reconcile->options.retry_ms, RETRY_MAX_MS, reconcile->failures - 1));
+	if (retry_after_ms > reconcile->options.retry_after_max_ms)
+		retry_after_ms = reconcile->options.retry_after_max_ms;
 	if (retry_after_ms > (int64_t)delay_ms)
 		delay_ms = (uint64_t)retry_after_ms;
 	if (throttled)
@@ -306,6 +331,8 @@ static void default_options(struct reconcile_options *options)
 		options->backlog = BACKLOG;
 	if (options->retry_ms == 0)
 		options->retry_ms = RETRY_MS;
+	if (options->retry_after_max_ms == 0)
+		options->retry_after_max_ms = RETRY_AFTER_MAX_MS;
 }
 
 static void get_metrics(struct reconcile *reconcile)

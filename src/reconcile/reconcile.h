@@ -33,6 +33,8 @@ struct reconcile_options {
 	/* Go on all the same when nobody has taken any of them for so long: there is no daemon. 0: wait. */
 	uint64_t unattended_ms;
 	uint64_t retry_ms; /* first pause after a failure, doubled with each up to 1 min; 0: 1 s */
+	/* RETRY_MAX: the longest that Twilio's Retry-After is obeyed; 0: 1 h. An account that has to be left alone for more than 3 min is not walked further. */
+	int64_t retry_after_max_ms;
 	/* Events were put into the ledger, so there is work. May be NULL. */
 	void (*put)(void *data);
 	void *data;
@@ -73,7 +75,7 @@ struct reconcile_run {
 	int64_t throttled_ms; /* how long Twilio wants to be left alone; 0: not */
 	size_t failed_accounts;
 	char holder[LEDGER_OWNER_SIZE];
-	int64_t wait_ms;
+	int64_t wait_ms;        /* not before: another's walk, or Twilio's Retry-After; 0 */
 	int64_t finished_at_ms; /* when the last scheduled walk came to its end; -1 */
 	struct error error;
 };

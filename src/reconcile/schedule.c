@@ -36,7 +36,8 @@ uint64_t reconcile_schedule_delay(int64_t every_ms, int status, int64_t wait_ms,
 		uint64_t wait = wait_ms < 0 ? 0 : (uint64_t)wait_ms < every ? (uint64_t)wait_ms : every;
 		return wait + 1 + random_below(jitter);
 	}
-	return random_upper_half(backoff_bound(RETRY_MS, every, failures > 0 ? failures - 1 : 0));
+	uint64_t delay = random_upper_half(backoff_bound(RETRY_MS, every, failures > 0 ? failures - 1 : 0));
+	return wait_ms > (int64_t)delay ? (uint64_t)wait_ms + random_below(jitter) : delay;
 }
 
 static void on_timer(uv_timer_t *timer);

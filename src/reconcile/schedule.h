@@ -25,7 +25,7 @@ struct reconcile_schedule *reconcile_schedule_new(uv_loop_t *loop, const struct 
 /* Ends a walk that is under way, gives its lease back, frees, then `closed`. Before the ledger and Twilio's client are closed. */
 void reconcile_schedule_close(struct reconcile_schedule *schedule, void (*closed)(void *data), void *data);
 
-/* Until the next one, after a walk that ended with `status`. `failures`: in a row, with this one. Pure but for chance. */
+/* Until the next one, after a walk that ended with `status` and must not be followed before `wait_ms`. `failures`: in a row, with this one. Pure but for chance. */
 uint64_t reconcile_schedule_delay(int64_t every_ms, int status, int64_t wait_ms, unsigned failures);
 
 #endif

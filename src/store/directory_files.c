@@ -449,7 +449,7 @@ int directory_files_open_object(struct directory_files *files, const char *key, 
 
 int directory_files_look(struct directory_files *files, const char *key, int64_t bytes, struct error *error)
 {
-	int64_t length;
+	int64_t length = -1;
 	int fd;
 	int status = directory_files_open_object(files, key, &fd, &length, error);
 	if (status != 0)

@@ -463,3 +463,31 @@ Test(app, a_reload_takes_new_tokens_and_a_broken_one_keeps_the_old)
 	cr_assert_eq(answer_to(sign("c-token")), 403);
 	cr_assert_eq(answer_to(sign("b-token")), 200);
 }
+
+/* The status of /api/history to a client without a token. */
+static int api_answers(void)
+{
+	struct raw_client client;
+	raw_connect_port(&client, app_admin_port(app));
+	raw_send_text(&client, "GET /api/history HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+	TURN_UNTIL(client.ended);
+	int status = (int)strtol(buffer_cstr(&client.in) + 9, NULL, 10);
+	raw_close(&client);
+	return status;
+}
+
+Test(app, a_token_of_the_api_that_a_reload_brought_is_not_taken_away_by_the_next)
+{
+	start();
+	cr_assert_eq(api_answers(), 200);
+	app_reload(app);
+	cr_assert_eq(api_answers(), 200, "there never was one");
+	set("ADMIN_TOKEN", "correct-horse-battery-staple");
+	app_reload(app);
+	cr_assert_eq(api_answers(), 401);
+	set("ADMIN_TOKEN", NULL);
+	app_reload(app);
+	cr_assert_eq(api_answers(), 401, "the API is open again");
+	app_reload(app);
+	cr_assert_eq(api_answers(), 401, "the API is open again");
+}

@@ -294,3 +294,26 @@ def test_the_log_of_a_walk_is_one_line(sandbox, daemon):
     wait_until(lambda: log_events(reeld, "reconcile.completed"), "a walk to end")
     line = log_events(reeld, "reconcile.completed")[0]
     assert line["missing"] == 6 and line["healed"] == 6 and line["seen"] == 6 and line["level"] == "info", json.dumps(line)
+
+
+def test_a_twilio_that_asks_for_a_week_is_left_alone_without_holding_the_lease(daemon):
+    class Week(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(429)
+            self.send_header("Retry-After", "604800")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Week) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        reeld = daemon(TWILIO_API_BASE=f"http://127.0.0.1:{server.server_address[1]}")
+        assert reeld.command("migrate").returncode == 0
+        for _ in range(2):
+            result = reeld.command("reconcile", "--since", "2d", seconds=30)
+            assert result.returncode == 1, result
+            assert "604800 s" in result.stderr and "the next one continues" in result.stderr, result.stderr
+            assert "is reconciling" not in result.stderr, "the lease was not given back"
+        server.shutdown()

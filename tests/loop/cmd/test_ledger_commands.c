@@ -9,6 +9,7 @@
 
 #include <criterion/criterion.h>
 #include <ftw.h>
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -270,6 +271,23 @@ Test(ledger_commands, jobs_retry_all_dead_counts_them)
 	cr_expect_str_eq(out, "1 put back\n");
 	cr_expect_eq(run(cmd_jobs, "jobs", "retry", "--all-dead", NULL), CMD_OK);
 	cr_expect_str_eq(out, "0 put back\n");
+}
+
+Test(ledger_commands, jobs_retry_all_dead_ends_though_all_of_them_die_again_at_once)
+{
+	sqlite3 *db;
+	char path[256];
+	fill();
+	ledger_sqlite_path(data_dir, path, sizeof(path));
+	cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
+	cr_assert_eq(sqlite3_exec(db,
+				  "CREATE TRIGGER die AFTER UPDATE OF status ON recordings WHEN NEW.status = 'pending' AND "
+				  "OLD.status = 'dead' BEGIN UPDATE recordings SET status = 'dead' WHERE id = NEW.id; END",
+				  NULL, NULL, NULL),
+		     SQLITE_OK, "%s", sqlite3_errmsg(db));
+	sqlite3_close(db);
+	cr_expect_eq(run(cmd_jobs, "jobs", "retry", "--all-dead", NULL), CMD_OK, "%s", err);
+	cr_expect_str_eq(out, "1 put back\n");
 }
 
 /* ---- recordings ---- */

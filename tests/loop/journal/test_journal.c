@@ -320,3 +320,17 @@ Test(journal, a_closed_journal_leaves_the_directory_to_the_next)
 	OPEN(&f);
 	events_append(&f, 0, 5, 100);
 }
+
+Test(journal, the_name_of_a_new_directory_is_durable_before_anything_is_in_it)
+{
+	char path[256];
+	snprintf(path, sizeof(path), "%s/data/journal", f.options.directory);
+	cr_assert_eq(file_make_directories(path, 0700), 0);
+	cr_assert_eq(fault_calls(&f, FILE_MKDIR), 2);
+	cr_assert_eq(fault_calls(&f, FILE_SYNC_DIRECTORY), 2);
+	cr_assert_eq(file_make_directories(path, 0700), 0);
+	cr_assert_eq(fault_calls(&f, FILE_SYNC_DIRECTORY), 2, "it was there");
+	snprintf(path, sizeof(path), "%s/data/journal/more", f.options.directory);
+	fault_set(&f, FILE_SYNC_DIRECTORY, 0, 1, EIO);
+	cr_assert_eq(file_make_directories(path, 0700), -EIO);
+}

@@ -481,6 +481,54 @@ Test(reconcile, a_late_save_is_the_end_of_the_walk)
 	close_ledger(other);
 }
 
+/* ---- patience ---- */
+
+static const char a_week[] = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 604800\r\nContent-Length: 0\r\n\r\n";
+
+Test(reconcile, a_wait_that_is_too_long_ends_the_walk_and_keeps_what_was_walked)
+{
+	const struct peer_script scripts[] = {
+		{.answer = page(0, 1, 1, 3, END)}, {.answer = a_week}, {.answer = page(1, 1, 4, 5, END)}};
+	serve_with(scripts, 3, (struct reconcile_options){.retry_after_max_ms = 7200000});
+	struct reconcile_run run = make_run(1);
+	run.to_ms += DAY;
+	uint64_t began = uv_hrtime();
+	cr_assert_eq(walk(&run), ERR_HTTP_THROTTLED);
+	cr_expect_lt(uv_hrtime() - began, 20000000000ULL);
+	cr_expect_eq(run.failed_accounts, 1);
+	cr_expect_eq(run.wait_ms, 7200000, "at most RETRY_MAX");
+	cr_expect_not_null(strstr(run.error.detail, "604800 s"), "%s", run.error.detail);
+	check_sql("SELECT lease_owner FROM reconcile", "");
+	check_sql("SELECT count(*) FROM reconcile_progress", "1");
+	struct reconcile_run next = make_run(1);
+	next.to_ms += DAY;
+	cr_assert_eq(walk(&next), 0, "%s", next.error.detail);
+	cr_expect_eq(next.continued_ms, MAY_FIRST + DAY);
+	cr_expect_eq(next.wait_ms, 0);
+}
+
+Test(reconcile, an_account_that_has_to_be_left_alone_does_not_keep_the_others)
+{
+	const struct peer_script scripts[] = {{.answer = a_week}, {.answer = page(0, 2, 1, 3, END)}};
+	serve(scripts, 2);
+	struct reconcile_run run = make_run(2);
+	cr_assert_eq(walk(&run), ERR_HTTP_THROTTLED);
+	cr_expect_eq(run.failed_accounts, 1);
+	cr_expect_eq(run.healed, 3);
+	cr_expect_eq(run.wait_ms, 3600000);
+	check_sql("SELECT lease_owner FROM reconcile", "");
+}
+
+Test(reconcile, a_short_wait_is_at_most_retry_max)
+{
+	static const char minute[] = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n";
+	const struct peer_script scripts[] = {{.answer = minute}, {.answer = page(0, 1, 1, 3, END)}};
+	serve_with(scripts, 2, (struct reconcile_options){.retry_after_max_ms = 5});
+	struct reconcile_run run = make_run(1);
+	cr_assert_eq(walk(&run), 0, "%s", run.error.detail);
+	cr_expect_eq(run.healed, 3);
+}
+
 /* ---- stops ---- */
 
 Test(reconcile, a_stop_cuts_the_request_and_gives_the_lease_back)
@@ -510,12 +558,12 @@ Test(reconcile, a_stop_before_the_first_step)
 
 Test(reconcile, closing_ends_a_run_and_a_pause)
 {
-	static const char patience[] = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 3600\r\nContent-Length: 0\r\n\r\n";
+	static const char patience[] = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 150\r\nContent-Length: 0\r\n\r\n";
 	const struct peer_script scripts[] = {{.answer = patience}};
 	serve(scripts, 1);
 	struct reconcile_run run = make_run(1);
 	start(&run);
-	RUN_UNTIL(run.throttled_ms >= 3600000);
+	RUN_UNTIL(run.throttled_ms >= 150000);
 	close_walker();
 	cr_assert(run_done);
 	cr_assert_eq(run_status, ERR_CANCELLED);

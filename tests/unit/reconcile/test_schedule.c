@@ -48,6 +48,8 @@ Test(reconcile_schedule, after_a_failure_sooner_and_then_ever_later)
 	cr_assert(low >= 120000 && high <= 240000);
 	range(HOUR, ERR_HTTP_SERVER, 0, 1000, &low, &high);
 	cr_assert(low >= HOUR / 2 && high <= HOUR);
+	range(HOUR, ERR_HTTP_THROTTLED, 2 * HOUR, 1, &low, &high);
+	cr_assert(low >= 2 * HOUR && high <= 2 * HOUR + HOUR / 10, "Twilio asked for two hours");
 	range(1000, ERR_LEDGER, 0, 1, &low, &high);
 	cr_assert_leq(high, 1000);
 }
