@@ -111,6 +111,7 @@ struct job {
 	enum ledger_outcome outcome;
 	int64_t delay_ms;
 	char last_error[384]; /* place, reason and the whole detail */
+	bool finish_refused;  /* FINISH with it, by the ledger and for good */
 
 	/* operations; one in flight */
 	struct transfer *transfer;

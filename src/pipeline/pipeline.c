@@ -15,8 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define POLL_MS 2000         /* other replicas' orphans and retries come due without anybody waking us */
-#define CLAIM_BACKOFF_MS 100 /* after a failed claim, doubled up to POLL_MS */
+#define POLL_MS 2000 /* other replicas' orphans and retries come due without anybody waking us */
+#define CLAIM_BACKOFF_MS \
+	100 /* after a failed claim, and after one that was given nothing of what is due, doubled up to POLL_MS */
 #define BREAKER_THRESHOLD 5
 #define BREAKER_MAX_MS 60000
 #define JOBS_PER_TRANSFER 4 /* hard bound: the forwarder may bring work that was offered before the limit fell */
@@ -246,6 +247,17 @@ static void reclaimed(struct pipeline *pipeline, const struct ledger_request *re
 		add_job(pipeline, &request->leased[i]);
 }
 
+/* Somebody else has what is due locked, a replica for a moment or an operator for hours: it may be there the next time. */
+static void note_held_up(struct pipeline *pipeline, const struct ledger_request *request)
+{
+	if (request->next_due_ms != 0 || request->leased_count > 0)
+		pipeline->held_up_ms = 0;
+	else if (pipeline->held_up_ms == 0)
+		pipeline->held_up_ms = CLAIM_BACKOFF_MS;
+	else
+		pipeline->held_up_ms = pipeline->held_up_ms < POLL_MS / 2 ? 2 * pipeline->held_up_ms : POLL_MS;
+}
+
 static void claim_done(struct ledger_request *request, int status)
 {
 	struct pipeline *pipeline = request->data;
@@ -260,8 +272,9 @@ static void claim_done(struct ledger_request *request, int status)
 		reclaimed(pipeline, request);
 	} else if (status == 0) {
 		pipeline->poll_at_ms = now_ms(pipeline) + POLL_MS;
+		note_held_up(pipeline, request);
 		if (request->next_due_ms >= 0 && request->next_due_ms < POLL_MS)
-			look_again_in(pipeline, request->next_due_ms);
+			look_again_in(pipeline, request->next_due_ms + pipeline->held_up_ms);
 		if (request->leased_count == request->lease_max || pipeline->reclaim)
 			pipeline->due = true;
 		for (size_t i = 0; i < request->leased_count; i++)
