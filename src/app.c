@@ -80,6 +80,13 @@ static void app_committed(void *data, uint64_t sequence)
 		webhook_committed(app->webhook, sequence);
 }
 
+static void app_refused(void *data, uint64_t sequence)
+{
+	struct app *app = data;
+	if (app->webhook != NULL)
+		webhook_refused(app->webhook, sequence);
+}
+
 static void app_pipeline_outcome(void *data, const struct sid *recording_sid, enum ledger_outcome outcome, int code,
 				 const char *step, const char *url)
 {
@@ -215,6 +222,7 @@ static int app_open_pipeline(struct app *app, struct error *error)
 		.forwarded = app_forwarded,
 		.answer_lost = app_answer_lost,
 		.committed = app_committed,
+		.refused = app_refused,
 		/* Where answers wait for the ledger there is nothing to yield to and nothing to gather for. */
 		.prompt = config->ack != CONFIG_ACK_ACCEPTED,
 		.busy_per_second = config->ack == CONFIG_ACK_LEDGER ? UINT64_MAX : 0,
@@ -307,6 +315,7 @@ static int app_open_listeners(struct app *app, struct error *error)
 		.metrics = app->metrics,
 		.ledger = app->ledger,
 		.store = storage_store(app->storage),
+		.filter = app->filter,
 		.token = config->admin_token,
 		.requeued = app_wake,
 		.history = true,

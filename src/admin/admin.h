@@ -9,6 +9,7 @@
 #include "base/buffer.h"
 #include "base/err.h"
 #include "base/metrics.h"
+#include "ledger/idempotency.h"
 #include "ledger/ledger.h"
 #include "store/store.h"
 
@@ -22,7 +23,8 @@ struct admin_options {
 	struct metrics *metrics;
 	struct ledger *ledger;
 	struct store *store;
-	const char *token; /* ADMIN_TOKEN, not kept; NULL: the API asks for none */
+	struct idempotency *filter; /* forgets what is deleted */
+	const char *token;          /* ADMIN_TOKEN, not kept; NULL: the API asks for none */
 	/* A recording was put back to be worked on. May be NULL. */
 	void (*requeued)(void *data);
 	bool history; /* keep the last hour for /api/history */

@@ -193,6 +193,7 @@ static void reply_status(struct connection *connection, const struct sid *sid, c
 static void deleted(struct archived *archived, int status)
 {
 	struct api_call *call = archived->data;
+	idempotency_clear(call->admin->options.filter, &archived->recording_sid); /* also where the ledger does not know yet */
 	if (status == 0) {
 		if (!archived->already)
 			log_event(LOG_INFO, "api.deleted", LOG_STR("recording_sid", archived->recording_sid.text));
@@ -237,7 +238,8 @@ static void retried(struct ledger_request *request, int status)
 		admin_reply_ledger_error(call->connection, status, &request->error);
 	} else if (request->changed == 0) {
 		admin_reply_error(call->connection, 409, NULL,
-				  "It cannot be retried: it is running, stored with nothing left to do, or deleted");
+				  "It cannot be retried: it is running, stored with nothing left to do, deleted, or waits for "
+				  "Twilio to say completed");
 	} else {
 		log_event(LOG_INFO, "api.retried", LOG_STR("recording_sid", request->recording_sid.text));
 		reply_status(call->connection, &request->recording_sid, "pending");

@@ -125,8 +125,13 @@ static int jobs_show(struct cmd_ledger *session, const struct sid *sid)
 static int nothing_to_do(struct cmd_ledger *session, const struct sid *sid, const char *verb)
 {
 	struct ledger_request request = {.op = LEDGER_GET, .recording_sid = *sid};
-	if (cmd_ledger_run(session, &request) == 0)
-		cmd_failed("jobs", "%s is %s: nothing to %s", sid->text, ledger_status_name(request.recordings[0].status), verb);
+	if (cmd_ledger_run(session, &request) == 0) {
+		enum ledger_status status = request.recordings[0].status;
+		if (status == LEDGER_PENDING && request.recordings[0].next_attempt_ms == -1)
+			cmd_failed("jobs", "%s waits for Twilio to say completed: nothing to %s yet", sid->text, verb);
+		else
+			cmd_failed("jobs", "%s is %s: nothing to %s", sid->text, ledger_status_name(status), verb);
+	}
 	ledger_request_release(&request);
 	return CMD_FAILED;
 }

@@ -4,12 +4,15 @@
 #include "base/check.h"
 #include "base/turn.h"
 #include "engines.h"
+#include "ledger/idempotency.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+#define FORGET_MS 2000 /* Redis has so long to connect and to answer */
 
 int cmd_failed(const char *command, const char *format, ...)
 {
@@ -64,6 +67,65 @@ int cmd_ledger_run(struct cmd_ledger *session, struct ledger_request *request)
 	if (answer.status != 0)
 		cmd_failed(session->command, "%s", request->error.detail);
 	return answer.status;
+}
+
+static void forget_timeout(uv_timer_t *timer)
+{
+	*(bool *)timer->data = true;
+}
+
+/* Until it is up, says why not, or the time is over; then until the answers are there, which come in the order of the questions. */
+static bool forget_in(struct cmd_ledger *session, struct idempotency *filter, const struct sid *sid, const bool *over)
+{
+	struct idempotency_question question = {0};
+	while (!*over && !idempotency_up(filter) && idempotency_redis_problem(filter)->code == 0)
+		uv_run(&session->loop, UV_RUN_ONCE);
+	if (!idempotency_up(filter))
+		return false;
+	idempotency_clear(filter, sid);
+	idempotency_ask(filter, &question, sid, RECORDING_COMPLETED);
+	while (!*over && question.pending != NULL)
+		uv_run(&session->loop, UV_RUN_ONCE);
+	bool done = question.pending == NULL && idempotency_up(filter);
+	idempotency_forget(&question);
+	return done;
+}
+
+static void forget_closed(void *data)
+{
+	*(bool *)data = true;
+}
+
+static void forget_timer_closed(uv_handle_t *timer)
+{
+	*(bool *)timer->data = true;
+}
+
+void cmd_ledger_forget(struct cmd_ledger *session, const struct config *config, const struct sid *sid)
+{
+	struct idempotency *filter;
+	struct error error = {0};
+	uv_timer_t timer;
+	bool over = false;
+	if (config->redis_url == NULL)
+		return;
+	if (engines_open_filter(&filter, &session->loop, config, &error) != 0) {
+		cmd_failed(session->command, "Redis still names %s: %s", sid->text, error.detail);
+		return;
+	}
+	REQUIRE(uv_timer_init(&session->loop, &timer) == 0);
+	timer.data = &over; // cppcheck-suppress autoVariables ; closed before this returns
+	uv_timer_start(&timer, forget_timeout, FORGET_MS, 0);
+	if (!forget_in(session, filter, sid, &over))
+		cmd_failed(session->command, "Redis cannot be reached and may name the deleted %s for up to seven days",
+			   sid->text);
+	bool timer_closed = false;
+	bool filter_closed = false;
+	timer.data = &timer_closed;
+	uv_close((uv_handle_t *)&timer, forget_timer_closed);
+	idempotency_close(filter, forget_closed, &filter_closed);
+	while (!timer_closed || !filter_closed)
+		uv_run(&session->loop, UV_RUN_ONCE);
 }
 
 static void ledger_closed(void *data)

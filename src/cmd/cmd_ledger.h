@@ -3,6 +3,7 @@
 #ifndef REELD_CMD_CMD_LEDGER_H
 #define REELD_CMD_CMD_LEDGER_H
 
+#include "base/sid.h"
 #include "cmd/cmd.h"
 #include "ledger/ledger.h"
 
@@ -21,6 +22,11 @@ int cmd_ledger_open(struct cmd_ledger *session, const struct config *config, con
 int cmd_ledger_run(struct cmd_ledger *session, struct ledger_request *request);
 void cmd_ledger_close(struct cmd_ledger *session);
 
+/*
+ * Makes Redis, when there is one, forget the recording, whose object was deleted. When it cannot be reached a line on stderr says so, and the entry goes when its time
+ * is up.
+ */
+void cmd_ledger_forget(struct cmd_ledger *session, const struct config *config, const struct sid *sid);
 /* "reeld COMMAND: message" on stderr; returns CMD_FAILED. */
 int cmd_failed(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

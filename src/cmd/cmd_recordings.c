@@ -119,6 +119,8 @@ static int with_store(struct cmd_ledger *session, const struct config *config, b
 	int status = storage_wait_credentials(storage, &error) == 0 ? CMD_OK : cmd_failed("recordings", "%s", error.detail);
 	if (status == CMD_OK)
 		status = remove ? recordings_delete(session, &errand) : recordings_url(session, &errand);
+	if (status == CMD_OK && remove)
+		cmd_ledger_forget(session, config, sid);
 	storage_close(storage, storage_closed, NULL);
 	return status;
 }

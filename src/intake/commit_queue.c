@@ -50,6 +50,18 @@ void commit_queue_release(struct commit_queue *queue, uint64_t sequence)
 		end(queue, waiter, true);
 }
 
+void commit_queue_refuse(struct commit_queue *queue, uint64_t sequence)
+{
+	for (struct list *link = queue->queue.next; link != &queue->queue; link = link->next) {
+		struct commit_waiter *waiter = LIST_ENTRY(link, struct commit_waiter, link);
+		if (waiter->sequence >= sequence) {
+			if (waiter->sequence == sequence)
+				end(queue, waiter, false);
+			return;
+		}
+	}
+}
+
 void commit_queue_close(struct commit_queue *queue, uv_close_cb closed)
 {
 	struct commit_waiter *waiter;

@@ -18,7 +18,7 @@ struct commit_waiter {
 	uint64_t until_ms;
 };
 
-/* `committed`: the ledger has it; else its time is up. The waiter is out of the queue. */
+/* `committed`: the ledger has it; else it was refused, or its time is up. The waiter is out of the queue. */
 typedef void commit_queue_cb(struct commit_waiter *waiter, bool committed);
 
 struct commit_queue {
@@ -33,6 +33,8 @@ void commit_queue_init(struct commit_queue *queue, uv_loop_t *loop, uint64_t tim
 void commit_queue_add(struct commit_queue *queue, struct commit_waiter *waiter, uint64_t sequence);
 /* The ledger has everything up to `sequence`: ends those who wait for it, from here. */
 void commit_queue_release(struct commit_queue *queue, uint64_t sequence);
+/* The ledger will not have this one: ends who waits for it, if anybody does, as not committed. */
+void commit_queue_refuse(struct commit_queue *queue, uint64_t sequence);
 /* Ends all who wait, as not committed, and closes; queue->timer.data is the caller's. */
 void commit_queue_close(struct commit_queue *queue, uv_close_cb closed);
 

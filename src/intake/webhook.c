@@ -175,7 +175,7 @@ static void commit_ended(struct commit_waiter *waiter, bool committed)
 		return;
 	}
 	webhook_log_refused(webhook, LOG_ERROR, clock_mono_ns(), "ledger_not_committed",
-			    "the ledger did not commit the event in time: 503 (ACK=ledger, ACK_TIMEOUT)",
+			    "the ledger refused the event, or did not commit it in time: 503 (ACK=ledger, ACK_TIMEOUT)",
 			    call->recording_sid.text, NULL);
 	answers_fixed(&webhook->answers[ENDPOINT_RECORDING], call->pending.connection, call->pending.received_ns,
 		      ANSWER_UNAVAILABLE);
@@ -184,6 +184,11 @@ static void commit_ended(struct commit_waiter *waiter, bool committed)
 void webhook_committed(struct webhook *webhook, uint64_t sequence)
 {
 	commit_queue_release(&webhook->commits, sequence);
+}
+
+void webhook_refused(struct webhook *webhook, uint64_t sequence)
+{
+	commit_queue_refuse(&webhook->commits, sequence);
 }
 
 static void webhook_durable(struct journal_append *append, int status)

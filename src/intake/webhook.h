@@ -72,6 +72,8 @@ void webhook_archived_before(struct webhook *webhook, const struct sid *recordin
 
 /* The ledger has every event up to this sequence of the journal: answers the requests that wait for it (ACK=ledger). */
 void webhook_committed(struct webhook *webhook, uint64_t sequence);
+/* The ledger refused the event with this sequence: 503 for the request that waits for it (ACK=ledger). Before webhook_committed says that it is through. */
+void webhook_refused(struct webhook *webhook, uint64_t sequence);
 
 /* Stop accepting; idle connections close, busy ones after their answer. */
 void webhook_drain(struct webhook *webhook);

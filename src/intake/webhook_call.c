@@ -41,7 +41,7 @@ void webhook_call_committed(struct pending *pending, bool committed)
 		answer((struct call_event *)pending);
 	else
 		refuse(pending, LOG_ERROR, "ledger_not_committed",
-		       "the ledger did not commit the event in time: 503 (ACK=ledger, ACK_TIMEOUT)");
+		       "the ledger refused the event, or did not commit it in time: 503 (ACK=ledger, ACK_TIMEOUT)");
 }
 
 static void call_durable(struct journal_append *append, int status)

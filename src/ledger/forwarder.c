@@ -51,9 +51,10 @@ struct forwarder {
 	struct journal_read read;
 	struct ledger_request request;
 	struct event *events;
-	size_t count; /* decoded and not dropped */
-	size_t sent;  /* of them, by earlier requests */
-	size_t limit; /* a request takes at most so many: fewer while the ledger refuses one of them for good */
+	uint64_t *sequences; /* in the journal, of each event */
+	size_t count;        /* decoded and not dropped */
+	size_t sent;         /* of them, by earlier requests */
+	size_t limit;        /* a request takes at most so many: fewer while the ledger refuses one of them for good */
 	bool loaded;
 	char *scratch; /* pool thread while READING */
 	size_t scratch_size;
@@ -85,6 +86,7 @@ static void forwarder_maybe_closed(struct forwarder *self)
 	if (self->loaded)
 		journal_read_release(&self->read);
 	free(self->events);
+	free(self->sequences);
 	free(self->scratch);
 	free(self);
 	closed(data);
@@ -186,6 +188,8 @@ static bool request_failed(struct forwarder *self, int status)
 	}
 	if (request->count == 1) {
 		log_refused(request->events, &request->error);
+		if (self->options.refused != NULL)
+			self->options.refused(self->options.data, self->sequences[self->sent]);
 		return true;
 	}
 	self->limit = request->count / 2;
@@ -254,10 +258,12 @@ static void drop_known(struct forwarder *self)
 			known = question.answer != IDEMPOTENCY_UNKNOWN;
 			idempotency_forget(&question);
 		}
-		if (known)
+		if (known) {
 			metrics_get(self->options.metrics, METRIC_DUPLICATES, idempotency_kind(self->options.filter))->value++;
-		else if (kept++ != i)
+		} else if (kept++ != i) {
 			self->events[kept - 1] = *event;
+			self->sequences[kept - 1] = self->sequences[i];
+		}
 	}
 	self->count = kept;
 }
@@ -300,7 +306,7 @@ static void on_record(struct journal_read *read, const struct journal_record *re
 	}
 	REQUIRE(self->count < self->options.max_batch);
 	if (event_decode(&self->events[self->count], record->payload, self->scratch, self->scratch_size) == 0)
-		self->count++;
+		self->sequences[self->count++] = record->sequence;
 	else
 		log_event(LOG_ERROR, "forwarder.undecodable_event", LOG_U64("sequence", record->sequence),
 			  LOG_U64("bytes", record->payload.len));
@@ -398,8 +404,10 @@ struct forwarder *forwarder_new(uv_loop_t *loop, const struct forwarder_options 
 	own->yield_events = own->yield_events == 0 ? DEFAULT_YIELD_EVENTS : own->yield_events;
 	self->limit = own->max_batch;
 	self->events = calloc(own->max_batch, sizeof(*self->events));
-	if (self->events == NULL || uv_timer_init(loop, &self->timer) != 0) {
+	self->sequences = calloc(own->max_batch, sizeof(*self->sequences));
+	if (self->events == NULL || self->sequences == NULL || uv_timer_init(loop, &self->timer) != 0) {
 		free(self->events);
+		free(self->sequences);
 		free(self);
 		return NULL;
 	}

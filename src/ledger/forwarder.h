@@ -10,7 +10,7 @@
  * one after a pause goes at once. When the ledger is down it backs off with jitter and keeps the events where they are.
  *
  * An event that the ledger refuses for good (an error of class PERMANENT) must not hold up those behind it: the batch is narrowed down to it, it is
- * logged with its SIDs and stepped over.
+ * logged with its SIDs, told of (`refused`) and stepped over.
  */
 #ifndef REELD_LEDGER_FORWARDER_H
 #define REELD_LEDGER_FORWARDER_H
@@ -35,8 +35,10 @@ struct forwarder_options {
 	void (*forwarded)(void *data, size_t count);
 	/* A batch was not answered and now it is, by the same batch sent again: leases may have been given of which `leased` was not told. May be NULL. */
 	void (*answer_lost)(void *data);
-	/* The ledger has every event up to this sequence. May be NULL. */
+	/* The ledger has every event up to this sequence, but those of which `refused` was told before. May be NULL. */
 	void (*committed)(void *data, uint64_t sequence);
+	/* The ledger refused the event with this sequence for good, and it is stepped over. May be NULL. */
+	void (*refused)(void *data, uint64_t sequence);
 	void *data;
 	size_t max_batch;           /* events; 0: 512 */
 	uint64_t busy_per_second;   /* 0: 10,000 */

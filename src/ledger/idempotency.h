@@ -47,7 +47,10 @@ void idempotency_forget(struct idempotency_question *question);
 
 void idempotency_set_seen(struct idempotency *filter, const struct sid *recording_sid, enum recording_status status);
 void idempotency_set_archived(struct idempotency *filter, const struct sid *recording_sid, const char *url);
-/* The recording was deleted from storage or put back to work. */
+/*
+ * The object is not where it was: deleted from storage, or found missing there. A retry clears nothing: what was seen is in the ledger for good, and what is archived
+ * stays so. A command clears Redis; the table of a daemon beside it answers with the old URL until it forgets.
+ */
 void idempotency_clear(struct idempotency *filter, const struct sid *recording_sid);
 
 const char *idempotency_kind(const struct idempotency *filter); /* "local" or "redis" */

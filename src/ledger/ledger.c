@@ -135,9 +135,9 @@ enum ledger_standing ledger_standing_of(enum ledger_status status, bool complete
 {
 	if (completed_known)
 		return LEDGER_STANDING_KNOWN;
-	if (status == LEDGER_ABSENT || status == LEDGER_FAILED)
+	if (status == LEDGER_ABSENT || status == LEDGER_FAILED || status == LEDGER_DEAD)
 		return LEDGER_STANDING_ENDED;
-	return status == LEDGER_PENDING ? LEDGER_STANDING_WAITING : LEDGER_STANDING_KNOWN;
+	return status == LEDGER_PENDING || status == LEDGER_RUNNING ? LEDGER_STANDING_WAITING : LEDGER_STANDING_KNOWN;
 }
 
 const char *ledger_reconcile_kind_name(enum ledger_reconcile_kind kind)

@@ -146,8 +146,8 @@ enum ledger_op {
 	LEDGER_COUNTS,
 	LEDGER_LIST,
 	LEDGER_GET,
-	LEDGER_RETRY,           /* dead (or any waiting) → pending now */
-	LEDGER_DROP,            /* jobs drop: forget the work, status skipped */
+	LEDGER_RETRY, /* dead (or any that waits for its turn) → pending now; not what waits for Twilio's `completed` */
+	LEDGER_DROP,  /* jobs drop: forget the work, status skipped */
 	LEDGER_DELETED_OBJECT,  /* recordings delete */
 	LEDGER_LACKING,         /* how the recordings of a page of Twilio's list stand here */
 	LEDGER_RECONCILE_BEGIN, /* take the one lease of reconciling */
@@ -195,10 +195,10 @@ struct ledger_object {
 
 /* What the ledger knows of a recording that Twilio's list has; LEDGER_LACKING. */
 enum ledger_standing {
-	LEDGER_STANDING_KNOWN, /* Twilio's `completed` came, or somebody decided otherwise (skipped, deleted): nothing is lacking */
+	LEDGER_STANDING_KNOWN, /* Twilio's `completed` came, or it is stored, or somebody decided otherwise (skipped, deleted): nothing is lacking */
 	LEDGER_STANDING_MISSING, /* no row */
-	LEDGER_STANDING_WAITING, /* waits for `completed` */
-	LEDGER_STANDING_ENDED,   /* absent or failed, which a `completed` overrules */
+	LEDGER_STANDING_WAITING, /* waits for `completed`, or is worked on without it */
+	LEDGER_STANDING_ENDED,   /* absent, failed or dead, which a first `completed` overrules */
 };
 #define LEDGER_LACKING_MAX 1000
 

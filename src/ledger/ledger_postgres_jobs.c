@@ -251,10 +251,11 @@ int ledger_postgres_receive_stored_object(struct ledger_request *request, const 
 int ledger_postgres_send_finish(struct ledger_request *request, const char *owner, struct pg_batch *batch)
 {
 	const struct ledger_finish *finish = &request->finish;
-	struct ledger_ending stored = ledger_rule_ending(finish->outcome, true);
-	struct ledger_ending ending = ledger_rule_ending(finish->outcome, false);
+	struct ledger_ending stored = ledger_rule_ending(finish->outcome, true, false);
+	struct ledger_ending ending = ledger_rule_ending(finish->outcome, false, false);
 	uint8_t key[16];
 	char detail[256];
+	char again[256];
 	(void)owner;
 	int status = ledger_postgres_key(request, &request->recording_sid, key);
 	if (status != 0)
@@ -264,6 +265,7 @@ int ledger_postgres_send_finish(struct ledger_request *request, const char *owne
 		snprintf(detail, sizeof(detail), "in %.1f s: %s", (double)finish->delay_ms / 1000, error);
 	else
 		snprintf(detail, sizeof(detail), "%s", error);
+	snprintf(again, sizeof(again), LEDGER_AGAIN_WORDS, error);
 	pg_query(batch, QUERY_FINISH);
 	pg_bind_uuid(batch, key);
 	pg_bind_i64(batch, request->epoch);
@@ -280,6 +282,7 @@ int ledger_postgres_send_finish(struct ledger_request *request, const char *owne
 	pg_bind_text(batch, detail);
 	pg_bind_text(batch, request->call_sid.text);
 	pg_bind_text(batch, ending.due ? finish->waits_for : NULL);
+	pg_bind_text(batch, ledger_rule_ending(finish->outcome, false, true).again ? again : NULL);
 	return 0;
 }
 

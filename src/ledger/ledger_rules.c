@@ -7,17 +7,18 @@
 #include <stdio.h>
 #include <string.h>
 
-enum ledger_change ledger_rule_event(enum ledger_status status, bool completed_known, enum recording_status event)
+enum ledger_change ledger_rule_event(enum ledger_status status, bool completed_known, bool stored, enum recording_status event)
 {
 	if (completed_known)
 		return LEDGER_CHANGE_NONE;
 	switch (event) {
 	case RECORDING_COMPLETED:
-		return status == LEDGER_PENDING || status == LEDGER_ABSENT || status == LEDGER_FAILED ? LEDGER_CHANGE_START
-												      : LEDGER_CHANGE_NONE;
+		return status == LEDGER_PENDING || status == LEDGER_ABSENT || status == LEDGER_FAILED || status == LEDGER_DEAD
+			       ? LEDGER_CHANGE_START
+			       : LEDGER_CHANGE_KEEP;
 	case RECORDING_ABSENT:
 	case RECORDING_FAILED:
-		return status == LEDGER_PENDING ? LEDGER_CHANGE_END : LEDGER_CHANGE_NONE;
+		return status == LEDGER_PENDING && !stored ? LEDGER_CHANGE_END : LEDGER_CHANGE_NONE;
 	case RECORDING_IN_PROGRESS:
 	case RECORDING_UNKNOWN:
 		return LEDGER_CHANGE_NONE;
@@ -153,8 +154,14 @@ const char *ledger_describe_event(const struct event *event, char space[LEDGER_D
 	return space;
 }
 
-struct ledger_ending ledger_rule_ending(enum ledger_outcome outcome, bool stored)
+struct ledger_ending ledger_rule_ending(enum ledger_outcome outcome, bool stored, bool overtaken)
 {
+	if (overtaken && !stored && outcome != LEDGER_OUTCOME_DONE && outcome != LEDGER_OUTCOME_SKIPPED)
+		return (struct ledger_ending){.status = LEDGER_PENDING,
+					      .due = true,
+					      .again = true,
+					      .error = outcome != LEDGER_OUTCOME_RELEASE,
+					      .what = "retry"};
 	struct ledger_ending ending = {.status = LEDGER_PENDING};
 	switch (outcome) {
 	case LEDGER_OUTCOME_DONE:

@@ -9,13 +9,16 @@ enum ledger_change {
 	LEDGER_CHANGE_NONE,
 	LEDGER_CHANGE_START, /* work: pending and due now */
 	LEDGER_CHANGE_END,   /* ends as absent or failed, as the event says */
+	LEDGER_CHANGE_KEEP,  /* `completed` is kept in row and trail; status and lease stay */
 };
 
 /*
  * What a further event does to a recording that the ledger has. Twilio's order is not to be relied on: `completed` wins over whatever was
- * said before and is not undone by what comes later. `completed_known`: completed was forwarded before.
+ * said before and is not undone by what comes later; the first one is never lost. `completed_known`: completed was forwarded before. `stored`: there is an object.
+ *
+ * KEEP of a running one marks it (next_attempt_at, which a running one has not else): the attempt began before there was anything to fetch, and is overtaken.
  */
-enum ledger_change ledger_rule_event(enum ledger_status status, bool completed_known, enum recording_status event);
+enum ledger_change ledger_rule_event(enum ledger_status status, bool completed_known, bool stored, enum recording_status event);
 /* The status of a new row after its first event. Pending without `completed` is not due. */
 enum ledger_status ledger_rule_first(enum recording_status event);
 
@@ -33,12 +36,15 @@ struct ledger_ending {
 	enum ledger_status status;
 	bool charged;
 	bool due;         /* again, after delay_ms */
+	bool again;       /* at once, with all attempts: this one does not count */
 	bool error;       /* last_error is set from the request (or cleared) */
 	const char *what; /* in the trail; NULL: nothing to say */
 };
 
-/* `stored`: the recording has its object. */
-struct ledger_ending ledger_rule_ending(enum ledger_outcome outcome, bool stored);
+/* The trail's words for `again`, with the error. */
+#define LEDGER_AGAIN_WORDS "at once, completed came meanwhile: %s"
+/* `stored`: the recording has its object. `overtaken`: a first `completed` came during the attempt. */
+struct ledger_ending ledger_rule_ending(enum ledger_outcome outcome, bool stored, bool overtaken);
 
 /* calls.status in the order of a call's life. */
 enum call_status { CALL_RINGING, CALL_IN_PROGRESS, CALL_COMPLETED, CALL_FAILED, CALL_NO_ANSWER, CALL_STATUS_COUNT };

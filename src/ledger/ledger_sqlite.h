@@ -33,6 +33,7 @@ struct ledger_found {
 	int64_t epoch;
 	bool completed_known;
 	bool stored;
+	bool due; /* there is a next attempt; of a running one: `completed` overtook it */
 	bool has_error;
 	bool deleted_at_twilio;
 	struct sid recording_sid;

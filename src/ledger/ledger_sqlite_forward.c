@@ -94,18 +94,11 @@ static int add_recording(struct forward *forward, const struct event *event, con
 	return result;
 }
 
-/* `completed` of a recording that waited for it, or that was given up too early. */
-static int start_recording(struct forward *forward, const struct event *event, const struct ledger_found *found)
+/* A statement that writes what a first `completed` says. `encryption` is used until its end. */
+static struct sqlite_stmt *begin_completed(struct ledger_run *run, enum ledger_stmt slot, const struct event *event, int64_t id,
+					   char encryption[TWILIO_ENCRYPTION_TEXT_SIZE])
 {
-	struct ledger_run *run = forward->run;
-	char space[LEDGER_DESCRIPTION_SIZE];
-	bool lease = may_lease(forward);
-	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, STMT_RECORDING_START);
-	sqlite_bind_text(stmt, ledger_status_name(lease ? LEDGER_RUNNING : LEDGER_PENDING));
-	sqlite_bind_i64_or_null(stmt, lease ? -1 : run->now, -1);
-	sqlite_bind_text(stmt, lease ? run->owner : NULL);
-	sqlite_bind_i64(stmt, lease ? 1 : 0);
-	sqlite_bind_i64_or_null(stmt, lease ? run->now + LEDGER_LEASE_MS : -1, -1);
+	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, slot);
 	sqlite_bind_i64(stmt, event->received_at_ms);
 	sqlite_bind_text(stmt, event->account_sid.text);
 	sqlite_bind_text(stmt, event->call_sid.text);
@@ -115,11 +108,26 @@ static int start_recording(struct forward *forward, const struct event *event, c
 	sqlite_bind_text(stmt, event->source);
 	sqlite_bind_text(stmt, event->track);
 	sqlite_bind_i64_or_null(stmt, event->start_time_ms, -1);
-	char encryption[TWILIO_ENCRYPTION_TEXT_SIZE];
 	event_encryption(event, encryption);
 	sqlite_bind_text(stmt, encryption);
 	sqlite_bind_i64(stmt, run->now);
-	sqlite_bind_i64(stmt, found->id);
+	sqlite_bind_i64(stmt, id);
+	return stmt;
+}
+
+/* `completed` of a recording that waited for it, or that was given up too early. */
+static int start_recording(struct forward *forward, const struct event *event, const struct ledger_found *found)
+{
+	struct ledger_run *run = forward->run;
+	char encryption[TWILIO_ENCRYPTION_TEXT_SIZE];
+	char space[LEDGER_DESCRIPTION_SIZE];
+	bool lease = may_lease(forward);
+	struct sqlite_stmt *stmt = begin_completed(run, STMT_RECORDING_START, event, found->id, encryption);
+	sqlite_bind_text(stmt, ledger_status_name(lease ? LEDGER_RUNNING : LEDGER_PENDING));
+	sqlite_bind_i64_or_null(stmt, lease ? -1 : run->now, -1);
+	sqlite_bind_text(stmt, lease ? run->owner : NULL);
+	sqlite_bind_i64(stmt, lease ? 1 : 0);
+	sqlite_bind_i64_or_null(stmt, lease ? run->now + LEDGER_LEASE_MS : -1, -1);
 	int result = sqlite_stmt_run(stmt);
 	if (result == 0)
 		result = ledger_sqlite_audit(run, found->id, "received", "%s", ledger_describe_event(event, space));
@@ -128,6 +136,14 @@ static int start_recording(struct forward *forward, const struct event *event, c
 	result = ledger_sqlite_load_job(run, found->id, &run->request->leased[run->request->leased_count++]);
 	return result == 0 ? ledger_sqlite_audit(run, found->id, "leased", "%s, epoch %" PRId64, run->owner, found->epoch + 1)
 			   : result;
+}
+
+static int keep_completed(struct ledger_run *run, const struct event *event, const struct ledger_found *found)
+{
+	char encryption[TWILIO_ENCRYPTION_TEXT_SIZE];
+	char space[LEDGER_DESCRIPTION_SIZE];
+	int result = sqlite_stmt_run(begin_completed(run, STMT_RECORDING_KEEP, event, found->id, encryption));
+	return result == 0 ? ledger_sqlite_audit(run, found->id, "received", "%s", ledger_describe_event(event, space)) : result;
 }
 
 static int end_recording(struct ledger_run *run, const struct event *event, const struct ledger_found *found)
@@ -175,11 +191,19 @@ static int forward_recording(struct forward *forward, const struct event *event,
 		return result;
 	if (event->status == RECORDING_UNKNOWN)
 		return trail_unknown(run, event, found.id, changed);
-	enum ledger_change change = ledger_rule_event(found.status, found.completed_known, event->status);
+	enum ledger_change change = ledger_rule_event(found.status, found.completed_known, found.stored, event->status);
 	*changed = change != LEDGER_CHANGE_NONE;
-	if (change == LEDGER_CHANGE_START)
+	switch (change) {
+	case LEDGER_CHANGE_START:
 		return start_recording(forward, event, &found);
-	return change == LEDGER_CHANGE_END ? end_recording(run, event, &found) : 0;
+	case LEDGER_CHANGE_END:
+		return end_recording(run, event, &found);
+	case LEDGER_CHANGE_KEEP:
+		return keep_completed(run, event, &found);
+	case LEDGER_CHANGE_NONE:
+		break;
+	}
+	return 0;
 }
 
 static int forward_call(struct ledger_run *run, const struct event *event, bool *changed)

@@ -220,12 +220,13 @@ int ledger_sqlite_stored_object(struct ledger_run *run)
 static int write_ending(struct ledger_run *run, const struct ledger_found *found, const struct ledger_ending *ending)
 {
 	const struct ledger_finish *finish = &run->request->finish;
-	int64_t delay = run->request->finish.outcome == LEDGER_OUTCOME_RELEASE ? 0 : finish->delay_ms;
+	int64_t delay = ending->again || finish->outcome == LEDGER_OUTCOME_RELEASE ? 0 : finish->delay_ms;
 	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, STMT_FINISH);
 	sqlite_bind_text(stmt, ledger_status_name(ending->status));
+	sqlite_bind_i64(stmt, ending->again);
 	sqlite_bind_i64(stmt, ending->charged);
 	sqlite_bind_i64_or_null(stmt, ending->due ? run->now + delay : -1, -1);
-	sqlite_bind_text(stmt, ending->due ? finish->waits_for : NULL);
+	sqlite_bind_text(stmt, ending->due && !ending->again ? finish->waits_for : NULL);
 	sqlite_bind_i64(stmt, ending->error);
 	sqlite_bind_text(stmt, finish->error);
 	sqlite_bind_i64_or_null(stmt, finish->deleted_at_twilio ? run->now : -1, -1);
@@ -244,6 +245,8 @@ static int trail_ending(struct ledger_run *run, const struct ledger_found *found
 		status = ledger_sqlite_audit(run, found->id, "purged", "deleted at Twilio");
 	if (status != 0 || ending->what == NULL)
 		return status;
+	if (ending->again)
+		return ledger_sqlite_audit(run, found->id, ending->what, LEDGER_AGAIN_WORDS, error);
 	if (finish->outcome == LEDGER_OUTCOME_WAIT)
 		return ledger_sqlite_audit_wait(run, found->id, error);
 	if (finish->outcome == LEDGER_OUTCOME_RETRY)
@@ -263,7 +266,7 @@ int ledger_sqlite_finish(struct ledger_run *run)
 	/* Recorded as stored and its lease given back: only the purge can still be news. */
 	if (found.status == LEDGER_STORED && !(finish->outcome == LEDGER_OUTCOME_DONE && finish->deleted_at_twilio))
 		return 0;
-	struct ledger_ending ending = ledger_rule_ending(finish->outcome, found.stored);
+	struct ledger_ending ending = ledger_rule_ending(finish->outcome, found.stored, found.due);
 	status = write_ending(run, &found, &ending);
 	if (status == 0)
 		status = trail_ending(run, &found, &ending);

@@ -206,6 +206,9 @@ int ledger_sqlite_retry(struct ledger_run *run)
 	case LEDGER_STORED:
 		/* Only a purge at Twilio that failed is left to do. */
 		return found.has_error && !found.deleted_at_twilio ? retry_one(run, found.id) : 0;
+	case LEDGER_PENDING:
+		/* Before Twilio says completed there is nothing to fetch. */
+		return found.due ? retry_one(run, found.id) : 0;
 	default:
 		return retry_one(run, found.id);
 	}

@@ -39,6 +39,7 @@ int ledger_sqlite_find(struct ledger_run *run, const struct sid *sid, struct led
 		found->has_error = error[0] != '\0';
 		found->deleted_at_twilio = sqlite_column_i64(stmt, 8, -1) != -1;
 		sqlite_column_text(stmt, 9, found->url, sizeof(found->url));
+		found->due = sqlite_column_i64(stmt, 10, -1) != -1;
 	}
 	sqlite_stmt_end(stmt);
 	if (row == 0)

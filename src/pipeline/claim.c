@@ -18,7 +18,8 @@
 #include <string.h>
 #include <strings.h>
 
-#define CLAIM_BACKOFF_MS 100 /* after a failed claim, doubled up to PIPELINE_POLL_MS */
+/* After a failed claim, and after one that was given nothing of what is due; doubled up to PIPELINE_POLL_MS. */
+#define CLAIM_BACKOFF_MS 100
 
 /* Jobs that may run at a time. */
 static size_t limit_now(const struct pipeline *pipeline)
@@ -138,11 +139,20 @@ static void awaited_came(struct pipeline *pipeline, const struct ledger_request 
 		pipeline_add_job(pipeline, &request->leased[i]);
 }
 
+/* Somebody else has what is due locked, a replica for a moment or an operator for hours: it may be there the next time. */
+static void note_held_up(struct pipeline *pipeline, const struct ledger_request *request)
+{
+	bool held_up = request->next_due_ms == 0 && request->leased_count == 0;
+	pipeline->held_up_ms = held_up ? (int64_t)backoff_bound(CLAIM_BACKOFF_MS, PIPELINE_POLL_MS, pipeline->held_up) : 0;
+	pipeline->held_up = held_up ? pipeline->held_up + 1 : 0;
+}
+
 static void claimed(struct pipeline *pipeline, const struct ledger_request *request)
 {
 	pipeline->poll_at_ms = pipeline_now_ms(pipeline) + PIPELINE_POLL_MS;
+	note_held_up(pipeline, request);
 	if (request->next_due_ms >= 0 && request->next_due_ms < PIPELINE_POLL_MS)
-		pipeline_look_again_in(pipeline, request->next_due_ms);
+		pipeline_look_again_in(pipeline, request->next_due_ms + pipeline->held_up_ms);
 	if (request->leased_count == request->lease_max || pipeline->reclaim)
 		pipeline->due = true;
 	for (size_t i = 0; i < request->leased_count; i++)

@@ -4,7 +4,8 @@
  * the ledger.
  *
  * Needs: nothing; every path leads here. Waits for: the ledger, for as long as it takes; not any more once the pipeline closes:
- * the lease then expires by itself and the work is done again, without harm. Whatever happens, END follows.
+ * the lease then expires by itself and the work is done again, without harm. An end that the ledger refuses for good is told once more
+ * without the reason, the only text in it that is not ours. Whatever happens, END follows.
  */
 #include "pipeline/job.h"
 
@@ -21,6 +22,8 @@
  * its process has ended for good.
  */
 #define ACCOUNT_WAIT_MS 3600000
+
+#define REASON_REFUSED "the ledger refused the reason; it is in the log: job.reason_refused"
 
 static bool job_complete(const struct job *job)
 {
@@ -181,6 +184,20 @@ static void report_lease_lost(const struct job *job)
 
 /* ---- the step ---- */
 
+static enum step_result tell_ledger(struct job *job, const char *reason);
+
+/* A recording whose end cannot be written would run again and again, uncharged. */
+static bool finish_without_reason(struct job *job, int status, const struct error *error)
+{
+	if (job->last_error[0] == '\0' || job->finish_refused || err_class(status) != ERR_CLASS_PERMANENT)
+		return false;
+	job->finish_refused = true;
+	log_event(LOG_ERROR, "job.reason_refused", JOB_LOG_FIELDS(job), LOG_STR("reason", err_name(status)),
+		  LOG_STR("detail", error->detail));
+	tell_ledger(job, REASON_REFUSED);
+	return true;
+}
+
 static void finish_done(struct ledger_request *request, int status)
 {
 	struct job *job = request->data;
@@ -192,12 +209,31 @@ static void finish_done(struct ledger_request *request, int status)
 		report(job);
 	else if (status == ERR_LEASE_LOST)
 		report_lease_lost(job);
-	else if (job_waits_for_ledger(job, status))
+	else if (job_waits_for_ledger(job, status) || finish_without_reason(job, status, &error))
 		return;
 	else
 		log_event(LOG_ERROR, "job.finish_failed", JOB_LOG_FIELDS(job), LOG_STR("reason", err_name(status)),
 			  LOG_STR("detail", error.detail));
 	job_resume(job, STEP_END);
+}
+
+static enum step_result tell_ledger(struct job *job, const char *reason)
+{
+	job->ledger = (struct ledger_request){
+		.op = LEDGER_FINISH,
+		.recording_sid = job->work.recording_sid,
+		.epoch = job->work.epoch,
+		.call_sid = job->work.call_sid,
+		.finish =
+			{
+				.outcome = job->outcome,
+				.delay_ms = job->delay_ms,
+				.error = reason,
+				.deleted_at_twilio = job->purged,
+				.waits_for = job->waits_for[0] != '\0' ? job->waits_for : NULL,
+			},
+	};
+	return job_wait_ledger(job, finish_done);
 }
 
 enum step_result step_finish(struct job *job)
@@ -211,19 +247,5 @@ enum step_result step_finish(struct job *job)
 		report(job);
 		return job_go(job, STEP_END);
 	}
-	job->ledger = (struct ledger_request){
-		.op = LEDGER_FINISH,
-		.recording_sid = job->work.recording_sid,
-		.epoch = job->work.epoch,
-		.call_sid = job->work.call_sid,
-		.finish =
-			{
-				.outcome = job->outcome,
-				.delay_ms = job->delay_ms,
-				.error = job->last_error[0] != '\0' ? job->last_error : NULL,
-				.deleted_at_twilio = job->purged,
-				.waits_for = job->waits_for[0] != '\0' ? job->waits_for : NULL,
-			},
-	};
-	return job_wait_ledger(job, finish_done);
+	return tell_ledger(job, job->last_error[0] == '\0' ? NULL : job->finish_refused ? REASON_REFUSED : job->last_error);
 }

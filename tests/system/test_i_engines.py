@@ -121,6 +121,23 @@ def test_redis_with_sqlite_knows_duplicates_after_a_restart(sandbox, space, daem
     oracle.check()
 
 
+def test_a_deletion_by_command_takes_the_recording_out_of_redis(sandbox, space, daemon):
+    peer = sandbox(count=2)
+    reeld = daemon(peer, **space.filter()).start()
+    oracle = Oracle(reeld, peer)
+    for sid in oracle.recordings:
+        assert oracle.post(sid).status == 200
+    oracle.settle()
+    first, second = sorted(oracle.recordings)
+    wait_until(lambda: len([key for key in space.redis_keys() if ":url:" in key]) == 2, "the URLs to be set")
+    assert reeld.command("recordings", "delete", first).returncode == 0
+    keys = " ".join(space.redis_keys()).lower()
+    assert first[2:].lower() not in keys and second[2:].lower() in keys, keys
+    unreachable = reeld.command("recordings", "delete", second, env={"REDIS_URL": "redis://127.0.0.1:1"})
+    assert unreachable.returncode == 0 and "Redis cannot be reached" in unreachable.stderr, unreachable
+    assert reeld.recording(second)["status"] == "deleted"
+
+
 def test_a_duplicate_to_another_replica_is_one_recording(sandbox, space, replica):
     peer = sandbox(count=12)
     first, second = replica(space, peer, "first").start(), replica(space, peer, "second").start()

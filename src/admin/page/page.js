@@ -6,7 +6,8 @@ const POLL_MS = 5000, STATS_MS = 60000, HOUR_MS = 3600000, GAP_MS = 20000, PAGE_
 const SVG = "http://www.w3.org/2000/svg";
 const STATUSES = ["pending", "running", "stored", "skipped", "absent", "failed", "dead", "deleted"];
 const LOOKS = {stored: "ok-text", running: "run-text", dead: "bad-text", failed: "bad-text"};
-const RETRYABLE = ["dead", "pending"];
+// A pending one without a next attempt waits for Twilio's completed.
+const retryable = item => item.status === "dead" || (item.status === "pending" && Boolean(item.nextAttemptAt));
 
 const $ = id => document.getElementById(id);
 
@@ -579,7 +580,7 @@ function fact(name, value, mono) {
 
 function showDetail(row, item) {
 	const actions = el("p.bar");
-	if (RETRYABLE.includes(item.status))
+	if (retryable(item))
 		actions.append(retryButton(item, "Retry now"));
 	if (item.status === "stored")
 		actions.append(el("button.danger", {type: "button", click: event => confirmDelete(item, event.currentTarget)}, "Delete …"));

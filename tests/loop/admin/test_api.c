@@ -160,6 +160,7 @@ static struct admin *admin;
 static struct raw_client client;
 static unsigned requeued;
 static bool admin_is_closed;
+static struct idempotency *filter;
 
 static void on_requeued(void *data)
 {
@@ -180,6 +181,7 @@ static void open_admin(struct store *on)
 					.metrics = fixture.metrics,
 					.ledger = &fake_ledger,
 					.store = on,
+					.filter = filter,
 					.health = health,
 					.requeued = on_requeued,
 					.data = &admin};
@@ -196,6 +198,17 @@ static void setup(void)
 	snprintf(directory, sizeof(directory), "/tmp/reeld-api-XXXXXX");
 	REQUIRE(mkdtemp(directory) != NULL);
 	cr_assert_eq(store_directory_open(&store, &fixture.loop, directory, &error), 0, "%s", error.detail);
+	filter = idempotency_local_new(&fixture.loop, 64);
+	REQUIRE(filter != NULL);
+}
+
+static enum idempotency_answer known_to_filter(void)
+{
+	struct idempotency_question question;
+	const struct sid sid = {SID};
+	idempotency_ask(filter, &question, &sid, RECORDING_COMPLETED);
+	idempotency_forget(&question);
+	return question.answer;
 }
 
 static void on_admin_closed(void *data)
@@ -222,6 +235,9 @@ static void teardown(void)
 	cr_expect_eq(outstanding, 0);
 	store_close(store, on_store_closed, &store_is_closed);
 	TURN_UNTIL(store_is_closed);
+	bool filter_is_closed = false;
+	idempotency_close(filter, on_store_closed, &filter_is_closed);
+	TURN_UNTIL(filter_is_closed);
 	fixture_fini();
 	snprintf(command, sizeof(command), "rm -rf '%s'", directory);
 	FILE *run = popen(command, "r");
@@ -399,12 +415,15 @@ Test(api, deletion_is_the_object_first_and_then_the_ledger)
 	expect_status(503, 1);
 	ask("DELETE", "/api/recordings/" SID, NULL);
 	answer_get(LEDGER_STORED, LINK_URL);
+	const struct sid sid = {SID};
+	idempotency_set_archived(filter, &sid, LINK_URL);
 	remove_answered(0);
 	struct ledger_request *request = next_asked(LEDGER_DELETED_OBJECT);
 	cr_expect_str_eq(request->by, "api");
 	request->changed = 1;
 	request->done(request, 0);
 	TURN_UNTIL(raw_has(&client, "{\"sid\":\"" SID "\",\"status\":\"deleted\"}"));
+	cr_expect_eq(known_to_filter(), IDEMPOTENCY_UNKNOWN, "no callback is answered with where it was");
 	ask("DELETE", "/api/recordings/" SID, NULL);
 	answer_get(LEDGER_DELETED, LINK_URL);
 	expect_status(200, 2);

@@ -66,6 +66,17 @@ Test(commit_queue, whoever_waits_too_long_is_told_so)
 	commit_queue_release(&f.queue, 40);
 }
 
+Test(commit_queue, who_waits_for_what_the_ledger_refused_is_told_so_and_nobody_else)
+{
+	commit_queue_refuse(&f.queue, 15);
+	cr_assert_eq(f.ended, 0, "nobody waits for it");
+	commit_queue_refuse(&f.queue, 20);
+	cr_assert_eq(f.too_late, 2);
+	commit_queue_release(&f.queue, 40);
+	cr_assert_eq(f.committed, 13);
+	commit_queue_refuse(&f.queue, 50);
+}
+
 Test(commit_queue, closing_ends_all)
 {
 	commit_queue_release(&f.queue, 20);

@@ -723,6 +723,17 @@ Test(webhook, with_ack_ledger_the_disk_is_not_enough)
 	expect(200, ACCEPTED);
 }
 
+Test(webhook, with_ack_ledger_an_event_that_the_ledger_refuses_is_503)
+{
+	options.ack_ledger = true;
+	start();
+	post_to_the_disk(COMPLETED);
+	disk_says(0);
+	webhook_refused(webhook, fake_journal.taken);
+	webhook_committed(webhook, fake_journal.taken);
+	expect(503, "{\"error\":\"Temporarily unable to store the event\"}");
+}
+
 Test(webhook, with_ack_ledger_a_ledger_that_does_not_commit_in_time_is_503)
 {
 	options.ack_ledger = true;

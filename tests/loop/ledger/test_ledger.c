@@ -1073,6 +1073,163 @@ Test(ledger, the_oldest_work_is_claimed_first)
 	cr_expect_str_eq(job.recording_sid.text, make_sid("RE", 1).text, "what a dead replica left comes before what waits");
 }
 
+/* ---- every status, every event ---- */
+
+/* The recording in this status, without a `completed` of Twilio; *job: its lease, when it runs. */
+static void bring_to(unsigned n, enum ledger_status status, struct ledger_job *job)
+{
+	forward_one(n,
+		    status == LEDGER_PENDING || status == LEDGER_SKIPPED ? RECORDING_IN_PROGRESS
+		    : status == LEDGER_FAILED                            ? RECORDING_FAILED
+									 : RECORDING_ABSENT,
+		    NULL);
+	if (status == LEDGER_SKIPPED)
+		cr_assert_eq(people(LEDGER_DROP, n, NULL), 1);
+	if (status == LEDGER_RUNNING || status == LEDGER_STORED || status == LEDGER_DELETED || status == LEDGER_DEAD) {
+		cr_assert_eq(people(LEDGER_RETRY, n, NULL), 1, "Twilio may be wrong");
+		cr_assert_eq(claim_by(ledger, 1, job, NULL), 1);
+	}
+	if (status == LEDGER_DEAD)
+		cr_assert_eq(finish(job, LEDGER_OUTCOME_DEAD, 0, "media_not_ready"), 0);
+	if (status == LEDGER_STORED || status == LEDGER_DELETED)
+		cr_assert_eq(store_by(ledger, job, false), 0);
+	if (status == LEDGER_DELETED)
+		cr_assert_eq(people(LEDGER_DELETED_OBJECT, n, NULL), 1);
+	cr_assert_eq(status_of(n), status);
+}
+
+static bool completed_known(unsigned n)
+{
+	char sql[128];
+	snprintf(sql, sizeof(sql), "SELECT count(completed_at) FROM recordings WHERE recording_sid = '%s'",
+		 make_sid("RE", n).text);
+	return strcmp(factory_sql(sql), "1") == 0;
+}
+
+static bool starts(enum ledger_status status)
+{
+	return status == LEDGER_PENDING || status == LEDGER_ABSENT || status == LEDGER_FAILED || status == LEDGER_DEAD;
+}
+
+Test(ledger, the_first_completed_is_kept_in_every_status_and_starts_what_it_may)
+{
+	for (unsigned n = 0; n < 2 * LEDGER_STATUS_COUNT; n++) {
+		enum ledger_status status = (enum ledger_status)(n / 2);
+		size_t room = n % 2;
+		struct ledger_job job = {.epoch = 0};
+		bring_to(n, status, &job);
+		char trail[1024];
+		snprintf(trail, sizeof(trail), "%s received%s", trail_of(n), starts(status) && room == 1 ? " leased" : "");
+		struct event event = recording_event(n, RECORDING_COMPLETED);
+		struct ledger_request request = {.op = LEDGER_FORWARD, .events = &event, .count = 1, .lease_max = room};
+		cr_assert_eq(wait_for(ledger, &request), 0, "%s", request.error.detail);
+		const char *name = ledger_status_name(status);
+		cr_expect_eq(request.duplicates, 0, "%s", name);
+		cr_expect_eq(request.leased_count, starts(status) ? room : 0, "%s", name);
+		if (request.leased_count == 1) {
+			cr_expect_eq(request.leased[0].epoch, job.epoch + 1, "%s", name);
+			cr_expect_eq(request.leased[0].attempts, 0, "%s", name);
+			cr_expect_eq(request.leased[0].received_at_ms, event.received_at_ms);
+		}
+		ledger_request_release(&request);
+		cr_expect(completed_known(n), "%s", name);
+		struct ledger_recording row = get(n);
+		cr_expect_eq(row.status, !starts(status) ? status : room == 1 ? LEDGER_RUNNING : LEDGER_PENDING, "%s", name);
+		cr_expect_eq(row.job.attempts, 0, "%s", name);
+		cr_expect_eq(row.job.duration_s, row.job.stored ? 31 : 30, "%s: what the object says counts", name);
+		cr_expect_str_eq(row.lease_owner, row.status == LEDGER_RUNNING ? "a" : "", "%s", name);
+		cr_expect_str_eq(trail_of(n), trail, "%s", name);
+		forward_one(n, RECORDING_COMPLETED, NULL);
+		cr_expect_eq(last_duplicates, 1, "%s", name);
+		cr_expect_str_eq(trail_of(n), trail, "%s", name);
+		if (status == LEDGER_RUNNING)
+			cr_expect_eq(store_by(ledger, &job, false), 0, "the lease is still good");
+		else if (starts(status) && room == 0)
+			cr_expect_eq(claim_by(ledger, 9, NULL, NULL), 1, "%s", name);
+	}
+}
+
+Test(ledger, absent_and_failed_end_only_what_waits)
+{
+	for (unsigned n = 0; n < 2 * LEDGER_STATUS_COUNT; n++) {
+		enum ledger_status status = (enum ledger_status)(n / 2);
+		struct ledger_job job;
+		bring_to(n, status, &job);
+		forward_one(n, n % 2 == 0 ? RECORDING_ABSENT : RECORDING_FAILED, NULL);
+		cr_expect_eq(last_duplicates, status != LEDGER_PENDING);
+		enum ledger_status end = n % 2 == 0 ? LEDGER_ABSENT : LEDGER_FAILED;
+		cr_expect_eq(status_of(n), status == LEDGER_PENDING ? end : status, "%s", ledger_status_name(status));
+		forward_one(n, RECORDING_IN_PROGRESS, NULL);
+		cr_expect_eq(last_duplicates, 1, "%s", ledger_status_name(status));
+	}
+}
+
+Test(ledger, absent_does_not_end_what_is_stored_and_waits_for_its_purge)
+{
+	struct ledger_job job;
+	bring_to(1, LEDGER_RUNNING, &job);
+	cr_assert_eq(store_by(ledger, &job, true), 0);
+	cr_assert_eq(finish(&job, LEDGER_OUTCOME_WAIT, 0, "unavailable"), 0);
+	forward_one(1, RECORDING_ABSENT, NULL);
+	cr_expect_eq(status_of(1), LEDGER_PENDING);
+	cr_expect_eq(claim_by(ledger, 1, &job, NULL), 1);
+	cr_expect(job.stored);
+}
+
+Test(ledger, what_is_started_takes_the_leases_and_what_is_only_kept_takes_none)
+{
+	struct ledger_job job;
+	bring_to(1, LEDGER_RUNNING, &job);
+	bring_to(2, LEDGER_SKIPPED, &job);
+	bring_to(3, LEDGER_DEAD, &job);
+	struct event events[] = {recording_event(1, RECORDING_COMPLETED), recording_event(2, RECORDING_COMPLETED),
+				 recording_event(3, RECORDING_COMPLETED), recording_event(4, RECORDING_COMPLETED)};
+	cr_expect_eq(forward(events, 4, 1, &job), 1);
+	cr_expect_str_eq(job.recording_sid.text, make_sid("RE", 3).text);
+	cr_expect_eq(last_duplicates, 0);
+	cr_expect_eq(status_of(4), LEDGER_PENDING);
+}
+
+Test(ledger, an_attempt_that_completed_overtook_does_not_end_the_recording)
+{
+	static const enum ledger_outcome outcomes[] = {LEDGER_OUTCOME_ABSENT, LEDGER_OUTCOME_FAILED, LEDGER_OUTCOME_RETRY,
+						       LEDGER_OUTCOME_WAIT,   LEDGER_OUTCOME_DEAD,   LEDGER_OUTCOME_RELEASE};
+	struct ledger_job job;
+	for (unsigned n = 0; n < sizeof(outcomes) / sizeof(outcomes[0]); n++) {
+		add_call(n, "completed", 1);
+		bring_to(n, LEDGER_RUNNING, &job);
+		const char *before = call_column("notes", n);
+		char notes[512];
+		snprintf(notes, sizeof(notes), "%s", before);
+		cr_expect_eq(forward_one(n, RECORDING_COMPLETED, NULL), 0);
+		cr_assert_eq(finish(&job, outcomes[n], 1000000, "media_not_ready"), 0);
+		cr_expect_eq(status_of(n), LEDGER_PENDING, "outcome %d", outcomes[n]);
+		cr_expect_str_eq(call_column("notes", n), notes, "outcome %d", outcomes[n]);
+		cr_assert_eq(claim_by(ledger, 1, &job, NULL), 1, "outcome %d: not at once", outcomes[n]);
+		cr_expect_eq(job.attempts, 0, "outcome %d", outcomes[n]);
+		cr_expect_str_eq(trail_of(n), "received requeued leased received retry leased", "outcome %d", outcomes[n]);
+		/* The next one is as good as any. */
+		cr_expect_eq(finish(&job, LEDGER_OUTCOME_DEAD, 0, "x"), 0);
+		cr_expect_eq(status_of(n), LEDGER_DEAD);
+	}
+	bring_to(20, LEDGER_RUNNING, &job);
+	forward_one(20, RECORDING_COMPLETED, NULL);
+	cr_expect_eq(finish(&job, LEDGER_OUTCOME_SKIPPED, 0, "call unknown"), 0);
+	cr_expect_eq(status_of(20), LEDGER_SKIPPED, "that has nothing to do with Twilio");
+	bring_to(21, LEDGER_RUNNING, &job);
+	forward_one(21, RECORDING_COMPLETED, NULL);
+	cr_expect_eq(store_by(ledger, &job, true), 0);
+	cr_expect_eq(finish(&job, LEDGER_OUTCOME_DEAD, 0, "purge: http_forbidden"), 0);
+	cr_expect_eq(status_of(21), LEDGER_STORED);
+	/* Who takes over a lease that ran out knows of it. */
+	bring_to(22, LEDGER_RUNNING, &job);
+	forward_one(22, RECORDING_COMPLETED, NULL);
+	factory_pass_time(LEDGER_LEASE_MS + 1000);
+	cr_assert_eq(claim_by(ledger, 1, &job, NULL), 1);
+	cr_expect_eq(finish(&job, LEDGER_OUTCOME_DEAD, 0, "x"), 0);
+	cr_expect_eq(status_of(22), LEDGER_DEAD);
+}
+
 /* ---- what people do ---- */
 
 Test(ledger, retry_puts_back_what_is_dead_failed_waiting_or_dropped_and_nothing_else)
@@ -1097,6 +1254,17 @@ Test(ledger, retry_puts_back_what_is_dead_failed_waiting_or_dropped_and_nothing_
 	int status;
 	people(LEDGER_RETRY, 2, &status);
 	cr_expect_eq(status, ERR_NOT_FOUND);
+}
+
+Test(ledger, what_waits_for_twilios_completed_is_not_retried)
+{
+	struct ledger_job job;
+	forward_one(1, RECORDING_IN_PROGRESS, NULL);
+	cr_expect_eq(people(LEDGER_RETRY, 1, NULL), 0);
+	cr_expect_eq(claim_by(ledger, 1, &job, NULL), 0);
+	cr_expect_str_eq(trail_of(1), "received");
+	cr_expect_eq(forward_one(1, RECORDING_COMPLETED, NULL), 0);
+	cr_expect_eq(people(LEDGER_RETRY, 1, NULL), 1, "from then on it is work");
 }
 
 static void make_dead(unsigned count)

@@ -254,13 +254,14 @@ Test(ledger_postgres, an_event_changes_what_the_rules_say_whatever_the_recording
 					 event.recording_sid.text);
 				snprintf(status, sizeof(status), "%s", factory_sql(sql));
 				enum ledger_status expected = (enum ledger_status)was;
-				switch (ledger_rule_event((enum ledger_status)was, known, words[w])) {
+				switch (ledger_rule_event((enum ledger_status)was, known, false, words[w])) {
 				case LEDGER_CHANGE_START:
 					expected = LEDGER_PENDING;
 					break;
 				case LEDGER_CHANGE_END:
 					expected = ledger_rule_first(words[w]);
 					break;
+				case LEDGER_CHANGE_KEEP:
 				case LEDGER_CHANGE_NONE:
 					break;
 				}

@@ -114,6 +114,34 @@ Test(ledger_reconcile, whether_somebody_is_at_work_is_seen_from_everywhere)
 	cr_assert(!working(), "its lease ran out");
 }
 
+static void leased_one(unsigned n, enum ledger_op op, struct ledger_job *job)
+{
+	struct ledger_request request = {.op = op, .recording_sid = make_sid("RE", n), .lease_max = 1};
+	cr_assert_eq(wait_for(ledger, &request), 0, "%s", request.error.detail);
+	if (request.leased_count == 1)
+		*job = request.leased[0];
+	ledger_request_release(&request);
+}
+
+Test(ledger_reconcile, what_runs_or_died_before_completed_came_lacks_it)
+{
+	struct ledger_job job = {.epoch = 0};
+	forward(recording_event(1, RECORDING_ABSENT), false, 0);
+	leased_one(1, LEDGER_RETRY, &job);
+	leased_one(1, LEDGER_CLAIM, &job);
+	cr_assert_eq(job.epoch, 1);
+	cr_assert_eq(standing(1), LEDGER_STANDING_WAITING, "running");
+	struct ledger_request end = {.op = LEDGER_FINISH,
+				     .recording_sid = job.recording_sid,
+				     .epoch = job.epoch,
+				     .finish = {.outcome = LEDGER_OUTCOME_DEAD, .error = "media_not_ready"}};
+	cr_assert_eq(wait_for(ledger, &end), 0);
+	ledger_request_release(&end);
+	cr_assert_eq(standing(1), LEDGER_STANDING_ENDED, "dead");
+	cr_assert_eq(forward(recording_event(1, RECORDING_COMPLETED), true, 1), 1);
+	cr_assert_eq(standing(1), LEDGER_STANDING_KNOWN);
+}
+
 Test(ledger_reconcile, dropped_and_deleted_ones_are_known)
 {
 	forward(recording_event(1, RECORDING_IN_PROGRESS), false, 0);
@@ -121,7 +149,9 @@ Test(ledger_reconcile, dropped_and_deleted_ones_are_known)
 	cr_assert_eq(wait_for(ledger, &drop), 0);
 	ledger_request_release(&drop);
 	cr_assert_eq(standing(1), LEDGER_STANDING_KNOWN);
-	cr_assert_eq(forward(recording_event(1, RECORDING_COMPLETED), true, 0), 0, "and a completed changes nothing");
+	cr_assert_eq(forward(recording_event(1, RECORDING_COMPLETED), true, 1), 1, "a completed is kept");
+	cr_assert_eq(forward(recording_event(1, RECORDING_COMPLETED), true, 1), 0);
+	cr_assert_eq(standing(1), LEDGER_STANDING_KNOWN);
 }
 
 Test(ledger_reconcile, what_is_not_a_sid_is_refused)

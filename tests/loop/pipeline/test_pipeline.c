@@ -539,6 +539,43 @@ Test(pipeline, a_lost_reply_to_finish_charges_once)
 	cr_assert_eq(row(0)->job.attempts, 4);
 }
 
+/* For good, everything but what the ledger says itself when it refused before. */
+static int refuse_reasons(struct fake_ledger *fake, const struct ledger_request *request, bool *after)
+{
+	(void)fake;
+	(void)after;
+	bool refused = request->op == LEDGER_FINISH && request->finish.error != NULL &&
+		       strstr(request->finish.error, "refused") == NULL;
+	return refused ? ERR_INVALID : 0;
+}
+
+Test(pipeline, an_end_whose_reason_the_ledger_refuses_is_told_without_it)
+{
+	fx.ledger.fault = refuse_reasons;
+	fx.media.text = "<html>";
+	run_to_the_end();
+	cr_assert_eq(row(0)->status, LEDGER_DEAD);
+	cr_assert_eq(row(0)->job.attempts, 4, "each one charged");
+	cr_assert_not_null(strstr(row(0)->last_error, "job.reason_refused"), "%s", row(0)->last_error);
+	cr_assert_eq(fx.ledger.submitted[LEDGER_FINISH], 8);
+}
+
+static int refuse_finish(struct fake_ledger *fake, const struct ledger_request *request, bool *after)
+{
+	(void)fake;
+	(void)after;
+	return request->op == LEDGER_FINISH ? ERR_INVALID : 0;
+}
+
+Test(pipeline, an_end_that_the_ledger_refuses_whatever_it_says_is_told_twice_and_no_more)
+{
+	fx.ledger.fault = refuse_finish;
+	fx.media.text = "<html>";
+	fixture_start();
+	RUN_UNTIL(fx.ledger.submitted[LEDGER_FINISH] == 2 && fx.pipeline->running_count == 0);
+	cr_assert_eq(row(0)->status, LEDGER_RUNNING, "until its lease runs out");
+}
+
 /* ---- purge ---- */
 
 static void deletion_is_safe(struct fake_twilio *fake, const struct sid *recording_sid)

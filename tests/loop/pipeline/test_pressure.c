@@ -276,6 +276,19 @@ Test(pressure, an_outage_of_the_ledger_burns_nothing_and_repeats_no_transfer)
 	cr_assert_eq(fx.twilio.started[TWILIO_MEDIA], 40);
 }
 
+Test(pressure, what_is_due_but_locked_by_somebody_is_asked_for_less_and_less)
+{
+	fx.ledger.locked = true;
+	fixture_start();
+	RUN_UNTIL(fx.ledger.submitted[LEDGER_CLAIM] == 1);
+	uint64_t began = uv_hrtime();
+	RUN_UNTIL(fx.ledger.submitted[LEDGER_CLAIM] == 5);
+	cr_assert_geq(uv_hrtime() - began, 1400000000, "100, 200, 400, 800 ms");
+	fx.ledger.locked = false;
+	RUN_UNTIL(all_stored());
+	cr_assert_eq(fx.pipeline->held_up_ms, 0);
+}
+
 static struct fake_answer one_is_poison(struct fake_twilio *fake, const struct twilio_request *request)
 {
 	return strcmp(request->recording_sid.text, fx.ledger.rows[7].job.recording_sid.text) == 0 ? fake_failure(500)

@@ -58,7 +58,7 @@ static void claim(struct fake_ledger *fake, struct ledger_request *request)
 		struct fake_row *row = &fake->rows[i];
 		if (row->status != LEDGER_PENDING)
 			continue;
-		if (row->due_ms <= now && request->leased_count < request->lease_max) {
+		if (!fake->locked && row->due_ms <= now && request->leased_count < request->lease_max) {
 			lease(row, request);
 		} else {
 			int64_t delay = row->due_ms <= now ? 0 : row->due_ms - now;

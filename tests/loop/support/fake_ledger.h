@@ -42,7 +42,8 @@ struct fake_ledger {
 	void *data;
 	/* Called when a request changed something, for checks between rooms. */
 	void (*changed)(struct fake_ledger *fake, struct fake_row *row, const struct ledger_request *request);
-	bool hold; /* answers nothing until it is false again and fake_ledger_go was called */
+	bool locked; /* somebody has every row locked: CLAIM skips them, and says that they are due */
+	bool hold;   /* answers nothing until it is false again and fake_ledger_go was called */
 };
 
 /* With `count` pending recordings of sid fake_recording_sid(0…). */

@@ -14,25 +14,29 @@ Test(ledger_rules, every_event_in_every_state_does_what_the_table_says)
 		enum ledger_change absent_or_failed;
 	} rows[] = {
 		{LEDGER_PENDING, LEDGER_CHANGE_START, LEDGER_CHANGE_END},
-		{LEDGER_RUNNING, LEDGER_CHANGE_NONE, LEDGER_CHANGE_NONE},
-		{LEDGER_STORED, LEDGER_CHANGE_NONE, LEDGER_CHANGE_NONE},
-		{LEDGER_SKIPPED, LEDGER_CHANGE_NONE, LEDGER_CHANGE_NONE},
+		{LEDGER_RUNNING, LEDGER_CHANGE_KEEP, LEDGER_CHANGE_NONE},
+		{LEDGER_STORED, LEDGER_CHANGE_KEEP, LEDGER_CHANGE_NONE},
+		{LEDGER_SKIPPED, LEDGER_CHANGE_KEEP, LEDGER_CHANGE_NONE},
 		{LEDGER_ABSENT, LEDGER_CHANGE_START, LEDGER_CHANGE_NONE},
 		{LEDGER_FAILED, LEDGER_CHANGE_START, LEDGER_CHANGE_NONE},
-		{LEDGER_DEAD, LEDGER_CHANGE_NONE, LEDGER_CHANGE_NONE},
-		{LEDGER_DELETED, LEDGER_CHANGE_NONE, LEDGER_CHANGE_NONE},
+		{LEDGER_DEAD, LEDGER_CHANGE_START, LEDGER_CHANGE_NONE},
+		{LEDGER_DELETED, LEDGER_CHANGE_KEEP, LEDGER_CHANGE_NONE},
 	};
 	cr_assert_eq(sizeof(rows) / sizeof(rows[0]), LEDGER_STATUS_COUNT);
 	for (size_t i = 0; i < LEDGER_STATUS_COUNT; i++) {
 		const char *name = ledger_status_name(rows[i].status);
-		cr_expect_eq(ledger_rule_event(rows[i].status, false, RECORDING_COMPLETED), rows[i].completed, "%s", name);
-		cr_expect_eq(ledger_rule_event(rows[i].status, false, RECORDING_ABSENT), rows[i].absent_or_failed, "%s", name);
-		cr_expect_eq(ledger_rule_event(rows[i].status, false, RECORDING_FAILED), rows[i].absent_or_failed, "%s", name);
-		cr_expect_eq(ledger_rule_event(rows[i].status, false, RECORDING_IN_PROGRESS), LEDGER_CHANGE_NONE, "%s", name);
-		cr_expect_eq(ledger_rule_event(rows[i].status, false, RECORDING_UNKNOWN), LEDGER_CHANGE_NONE, "%s", name);
-		for (int event = RECORDING_UNKNOWN; event <= RECORDING_FAILED; event++)
-			cr_expect_eq(ledger_rule_event(rows[i].status, true, (enum recording_status)event), LEDGER_CHANGE_NONE,
-				     "%s", name);
+		for (int event = RECORDING_UNKNOWN; event <= RECORDING_FAILED; event++) {
+			bool end = event == RECORDING_ABSENT || event == RECORDING_FAILED;
+			enum ledger_change expected = event == RECORDING_COMPLETED ? rows[i].completed
+						      : end                        ? rows[i].absent_or_failed
+										   : LEDGER_CHANGE_NONE;
+			cr_expect_eq(ledger_rule_event(rows[i].status, false, false, (enum recording_status)event), expected,
+				     "%s, event %d", name, event);
+			cr_expect_eq(ledger_rule_event(rows[i].status, false, true, (enum recording_status)event),
+				     end ? LEDGER_CHANGE_NONE : expected, "%s with an object, event %d", name, event);
+			cr_expect_eq(ledger_rule_event(rows[i].status, true, false, (enum recording_status)event),
+				     LEDGER_CHANGE_NONE, "%s, event %d", name, event);
+		}
 	}
 }
 
