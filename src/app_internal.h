@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What app.c (start and stop), app_secrets.c (accounts, keys, reload) and app_health.c (how it goes) share; nobody else includes it. */
+/* What app.c (start and stop), app_limits.c (open files), app_secrets.c (accounts, keys, reload) and app_health.c (how it goes) share; nobody else includes it. */
 #ifndef REELD_APP_INTERNAL_H
 #define REELD_APP_INTERNAL_H
 
@@ -16,6 +16,7 @@ struct app {
 	uv_loop_t *loop;
 	const struct config *config;
 	struct config reloaded; /* of the last SIGHUP: secrets are looked up in it */
+	struct app_limits limits;
 	struct metrics *metrics;
 	struct twilio_accounts *accounts;
 	struct private_keys *keys; /* NULL: encrypted recordings are not decrypted */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * reeld serve: the daemon. Owns the loop and the signals; everything else is the app's.
- * SIGTERM, SIGINT: drain and exit 0; a second one exits at once. SIGHUP: read secrets and certificates again.
+ * SIGTERM, SIGINT: drain and exit 0; a second one, a second later or more, exits at once. SIGHUP: read secrets and certificates again.
  */
 #include "app.h"
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/notify.h"
 #include "cmd/cmd.h"
@@ -14,12 +15,14 @@
 #include <unistd.h>
 
 static const int serve_signals[] = {SIGTERM, SIGINT, SIGHUP};
+#define SAME_SIGNAL_NS UINT64_C(1000000000)
 #define SERVE_SIGNALS (sizeof(serve_signals) / sizeof(serve_signals[0]))
 
 struct serve {
 	struct app *app;
 	uv_signal_t signals[SERVE_SIGNALS];
 	bool stopping;
+	uint64_t stopping_ns; /* since when */
 };
 
 static void serve_stopped(void *data)
@@ -38,6 +41,9 @@ static void serve_on_signal(uv_signal_t *handle, int signum)
 		return;
 	}
 	if (serve->stopping) {
+		/* Sent to the process and to its group (timeout, shells) it is one signal that comes twice. */
+		if (clock_mono_ns() - serve->stopping_ns < SAME_SIGNAL_NS)
+			return;
 		/* The journal holds what was acknowledged, leases expire: leaving now loses nothing. */
 		static const char text[] = "reeld: second signal, leaving at once\n";
 		ssize_t ignored = write(STDERR_FILENO, text, sizeof(text) - 1);
@@ -45,6 +51,7 @@ static void serve_on_signal(uv_signal_t *handle, int signum)
 		_exit(CMD_FAILED);
 	}
 	serve->stopping = true;
+	serve->stopping_ns = clock_mono_ns();
 	log_event(LOG_INFO, "reeld.stopping", LOG_STR("signal", signum == SIGTERM ? "SIGTERM" : "SIGINT"));
 	notify_send("STOPPING=1");
 	app_stop(serve->app, serve_stopped, serve);

@@ -11,9 +11,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #define SWEEP_MS 250
 #define LINGER_MS 2000
@@ -350,6 +353,37 @@ static int port_of(const struct sockaddr_storage *address)
 	return ntohs(((const struct sockaddr_in *)address)->sin_port);
 }
 
+static int listen_failed(const char *address, int status, struct error *error)
+{
+	const char *advice = "";
+	int code = err_from_errno(-status);
+	if (status == UV_EADDRINUSE) {
+		advice = "; is another reeld running, or another program on this port?";
+		code = ERR_LOCKED;
+	} else if (status == UV_EADDRNOTAVAIL) {
+		advice = "; this machine does not have that address";
+	}
+	return error_set(error, code, "cannot listen on \"%.100s\": %s%s", address, uv_strerror(status), advice);
+}
+
+int server_can_listen(const char *address, struct error *error)
+{
+	struct sockaddr_storage wanted = {0};
+	static const int on = 1;
+	int failed = parse_address(address, &wanted, error);
+	if (failed != 0)
+		return failed;
+	socklen_t size = wanted.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+	int fd = socket(wanted.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	/* As libuv does it, so that the verdict is the same. */
+	bool bound = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
+		     bind(fd, (const struct sockaddr *)&wanted, size) == 0;
+	int errnum = bound ? 0 : errno;
+	if (fd >= 0)
+		close(fd);
+	return bound ? 0 : listen_failed(address, uv_translate_sys_error(errnum), error);
+}
+
 int server_listen(struct server *server, const char *address, struct error *error)
 {
 	struct sockaddr_storage bound = {0};
@@ -376,12 +410,8 @@ int server_listen(struct server *server, const char *address, struct error *erro
 	int size = sizeof(bound);
 	if (status == 0)
 		status = uv_tcp_getsockname(&listener->tcp, (struct sockaddr *)&bound, &size);
-	if (status != 0) {
-		const char *advice = status == UV_EADDRINUSE ? "; is another reeld running, or another program on this port?"
-							     : "";
-		return error_set(error, status == UV_EACCES ? ERR_DENIED : ERR_IO, "cannot listen on \"%.100s\": %s%s", address,
-				 uv_strerror(status), advice);
-	}
+	if (status != 0)
+		return listen_failed(address, status, error);
 	if (server->port == 0)
 		server->port = port_of(&bound);
 	return 0;

@@ -120,10 +120,12 @@ static struct journal *journal_new(uv_loop_t *loop, const struct journal_options
 	return journal;
 }
 
-static int lock_directory(struct journal *journal, struct error *error)
+static int lock_directory(struct journal *journal, bool create, struct error *error)
 {
 	char text[32];
-	int r = file_open(journal->directory_fd, LOCK_NAME, O_RDWR | O_CREAT, &journal->lock_fd);
+	int r = file_open(journal->directory_fd, LOCK_NAME, O_RDWR | (create ? O_CREAT : 0), &journal->lock_fd);
+	if (r == -ENOENT && !create)
+		return 0; /* nobody ever had it */
 	if (r != 0)
 		return error_set(error, err_from_errno(-r), "cannot open the journal's lock %s/" LOCK_NAME ": %s",
 				 journal->directory, strerror(-r));
@@ -146,15 +148,15 @@ static int lock_directory(struct journal *journal, struct error *error)
 	return 0;
 }
 
-static int open_directory(struct journal *journal, struct error *error)
+static int open_directory(struct journal *journal, bool create, struct error *error)
 {
-	int r = file_make_directories(journal->directory, 0700);
+	int r = create ? file_make_directories(journal->directory, 0700) : 0;
 	if (r == 0)
 		r = file_open(AT_FDCWD, journal->directory, O_RDONLY | O_DIRECTORY, &journal->directory_fd);
 	if (r != 0)
 		return error_set(error, err_from_errno(-r), "cannot open the journal's directory %s: %s", journal->directory,
 				 strerror(-r));
-	return lock_directory(journal, error);
+	return lock_directory(journal, create, error);
 }
 
 /* So that the first append need not wait for the janitor. */
@@ -214,7 +216,7 @@ int journal_open(struct journal **ret, uv_loop_t *loop, const struct journal_opt
 	struct journal *journal = journal_new(loop, options);
 	if (journal == NULL)
 		return error_set(error, ERR_NOMEM, "out of memory");
-	int r = open_directory(journal, error);
+	int r = open_directory(journal, true, error);
 	if (r == 0)
 		r = journal_recover(journal, error);
 	if (r == 0)
@@ -231,6 +233,41 @@ int journal_open(struct journal **ret, uv_loop_t *loop, const struct journal_opt
 	janitor_tend(journal);
 	*ret = journal;
 	return 0;
+}
+
+/* Why no segment could be made in the directory; 0: one could. */
+static int cannot_make_segment(const struct journal *journal)
+{
+	uint64_t smallest = journal->segment_bytes < SEGMENT_SIZE_MIN ? journal->segment_bytes : SEGMENT_SIZE_MIN;
+	uint64_t free_bytes;
+	if (faccessat(journal->directory_fd, ".", W_OK | X_OK, AT_EACCESS) != 0)
+		return err_from_errno(errno);
+	if (journal->active == NULL && journal->spare_count == 0 && file_free_space(journal->directory_fd, &free_bytes) == 0 &&
+	    free_bytes < smallest)
+		return ERR_NO_SPACE;
+	return 0;
+}
+
+int journal_inspect(const struct journal_options *options, struct journal_stats *stats, struct error *error)
+{
+	*error = (struct error){0};
+	struct journal *journal = journal_new(NULL, options);
+	if (journal == NULL)
+		return error_set(error, ERR_NOMEM, "out of memory");
+	int r = open_directory(journal, false, error);
+	if (r == 0)
+		r = journal_recover(journal, error);
+	if (r == 0) {
+		journal_stats(journal, stats);
+		if (stats->accepting) {
+			stats->last_error = cannot_make_segment(journal);
+			stats->accepting = stats->last_error == 0;
+		}
+	} else if (error->code == 0) {
+		error_set(error, r, "cannot look at the journal in %s: %s", journal->directory, err_text(r));
+	}
+	journal_free(journal);
+	return r;
 }
 
 static int refuse(struct journal *journal, int reason)
