@@ -199,9 +199,7 @@ static void refuse(struct pg *pg, const struct error *error)
 		log_event(LOG_WARN, "postgres.down", LOG_STR("error", error->detail));
 	pg->error = *error;
 	pg->refusal = *error;
-	/* Whether it is only that is asked for. */
-	if (error->code != ERR_MIGRATION)
-		pg->refusal.code = ERR_LEDGER;
+	pg->refusal.code = ERR_LEDGER;
 	pg->down = true;
 	settle_queues(pg, ERR_LEDGER, &pg->refusal);
 }

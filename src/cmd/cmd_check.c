@@ -75,7 +75,7 @@ static void check_report_ledger(struct check_run *run, const char *where, int st
 {
 	char detail[4608];
 	const char *kind = engines_use_postgres(run->config) ? "postgres" : "sqlite";
-	bool pending = error->code == ERR_MIGRATION && run->config->migrate;
+	bool pending = status == ERR_MIGRATION && run->config->migrate;
 	if (pending)
 		snprintf(detail, sizeof(detail), "%s %s: serve applies the migrations that it lacks", kind, where);
 	else if (status != 0)
@@ -98,7 +98,9 @@ static void check_open_ledger(struct check_run *run, const char *where)
 	run->ping = (struct ledger_request){.op = LEDGER_PING, .done = check_ledger_done, .data = run};
 	ledger_submit(ledger, &run->ping);
 	check_wait(run);
-	check_report_ledger(run, where, run->status, &run->ping.error);
+	/* To requests it is an outage like others. */
+	bool lacks = engines_use_postgres(run->config) && ledger_postgres_lacks_migrations(ledger);
+	check_report_ledger(run, where, lacks ? ERR_MIGRATION : run->status, &run->ping.error);
 	ledger_request_release(&run->ping);
 	ledger_close(ledger, check_closed, NULL);
 	uv_run(&run->loop, UV_RUN_DEFAULT);
