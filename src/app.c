@@ -12,6 +12,7 @@
 #include "base/buffer.h"
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/descriptors.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "engines.h"
@@ -294,7 +295,7 @@ static int app_open_listeners(struct app *app, struct error *error)
 		.ack_archived = config->ack == CONFIG_ACK_ARCHIVED,
 		.ack_ledger = config->ack == CONFIG_ACK_LEDGER,
 		.ack_timeout_ms = config->ack_timeout_ms,
-		.max_connections = config->max_connections,
+		.max_connections = app->limits.connections,
 		.max_body = config->max_body,
 		.header_timeout_ms = (uint32_t)config->header_timeout_ms,
 		.idle_timeout_ms = (uint32_t)config->idle_timeout_ms,
@@ -327,8 +328,21 @@ static int app_open_listeners(struct app *app, struct error *error)
 	return err == 0 ? 0 : name_variable(error, "ADMIN_LISTEN");
 }
 
+static void warn_of_limit(const struct app_limits *limits)
+{
+	if (limits->limit >= limits->wanted)
+		return;
+	log_event(LOG_WARN, "limits.open_files", LOG_U64("limit", limits->limit), LOG_U64("wanted", limits->wanted),
+		  LOG_U64("connections", limits->connections),
+		  LOG_STR("advice", "fewer public connections than MAX_CONNECTIONS: raise the limit of open files (ulimit -n, "
+				    "LimitNOFILE=, --ulimit nofile=), or lower MAX_CONNECTIONS"));
+}
+
 static int app_start(struct app *app, struct error *error)
 {
+	if (app_limit_connections(app->config, descriptors_raise(), &app->limits, error) != 0)
+		return error->code;
+	warn_of_limit(&app->limits);
 	app->metrics = metrics_new();
 	if (app->metrics == NULL)
 		return error_set(error, ERR_NOMEM, "metrics: out of memory");

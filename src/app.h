@@ -43,6 +43,15 @@ typedef void app_outcome_cb(void *data, const struct sid *recording_sid, enum le
 			    const char *url);
 void app_on_outcome(struct app *app, app_outcome_cb *callback, void *data);
 
+/* How the limit of open files was divided. */
+struct app_limits {
+	uint64_t limit;       /* open files */
+	uint64_t wanted;      /* what the settings need */
+	uint64_t connections; /* of the public listener: MAX_CONNECTIONS, or what the limit leaves */
+};
+/* 0, or ERR_CONFIG with a message: too few even for the transfers and everything else that must have them. */
+int app_limit_connections(const struct config *config, uint64_t limit, struct app_limits *ret, struct error *error);
+
 /* The accounts that the configuration names. 0 or ERR_CONFIG with a message. Blocking when there is an accounts file. */
 int app_build_accounts(const struct config *config, struct twilio_accounts **ret, struct error *error);
 

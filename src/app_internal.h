@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What app.c (start and stop), app_secrets.c (accounts, keys, reload), app_settled.c (ACK=archived) and app_health.c (how it goes) share; nobody else includes it. */
+/* What app.c (start and stop), app_limits.c (open files), app_secrets.c (accounts, keys, reload), app_settled.c (ACK=archived) and app_health.c (how it goes) share; nobody else includes it. */
 #ifndef REELD_APP_INTERNAL_H
 #define REELD_APP_INTERNAL_H
 
@@ -18,6 +18,7 @@ struct app {
 	const struct config *config;
 	const struct app_worker *worker; /* NULL: the only process */
 	struct config reloaded;          /* of the last SIGHUP: secrets are looked up in it */
+	struct app_limits limits;
 	struct metrics *metrics;
 	struct twilio_accounts *accounts;
 	struct private_keys *keys; /* NULL: encrypted recordings are not decrypted */

@@ -28,6 +28,12 @@ int app_build_accounts(const struct config *config, struct twilio_accounts **ret
 	if (err == 0 && config->twilio_auth_token == NULL && config->twilio_api_key != NULL)
 		err = twilio_accounts_set_key(accounts, config->twilio_account_sid, config->twilio_api_key,
 					      config->twilio_api_secret, error);
+	if (err == 0 && config->validate_signature && config->twilio_accounts_file != NULL &&
+	    twilio_accounts_count(accounts) == 0)
+		err = error_set(error, ERR_CONFIG,
+				"TWILIO_ACCOUNTS_FILE: %s names no account, so no webhook could be verified; example of a line: "
+				"AC0123456789abcdef0123456789abcdef the_token",
+				config->twilio_accounts_file);
 	if (err != 0) {
 		twilio_accounts_free(&accounts);
 		return err;
@@ -83,6 +89,15 @@ static void app_reload_keys(struct app *app, const struct config *fresh)
 	app->keys = keys;
 }
 
+/* A setting that was changed and does not count would otherwise be believed to. */
+static void warn_of_restart(const struct app *app, const struct config *fresh)
+{
+	char names[2048];
+	if (config_need_restart(app->config, fresh, names, sizeof(names)) > 0)
+		log_event(LOG_WARN, "reload.needs_restart", LOG_STR("variables", names),
+			  LOG_STR("advice", "these were changed and count only after a restart"));
+}
+
 void app_reload(struct app *app)
 {
 	struct config fresh;
@@ -94,6 +109,7 @@ void app_reload(struct app *app)
 		notify_send("READY=1");
 		return;
 	}
+	warn_of_restart(app, &fresh);
 	struct twilio_accounts *accounts = NULL;
 	if (app_build_accounts(&fresh, &accounts, &error) == 0) {
 		webhook_set_accounts(app->webhook, accounts);

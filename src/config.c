@@ -458,6 +458,62 @@ int config_require_serve(const struct config *config, struct error *error)
 	return 0;
 }
 
+/* What SIGHUP brings into force: app_reload. */
+static bool is_reloaded(const char *variable)
+{
+	static const char *const reloaded[] = {
+		"ADMIN_TOKEN",           "TLS_CERT",          "TLS_KEY",           "TWILIO_ACCOUNT_SID",     "TWILIO_AUTH_TOKEN",
+		"TWILIO_ACCOUNTS_FILE",  "TWILIO_API_KEY",    "TWILIO_API_SECRET", "TWILIO_ENCRYPTION_KEYS", "AWS_ACCESS_KEY_ID",
+		"AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+	};
+	for (size_t i = 0; i < COUNT_OF(reloaded); i++) {
+		if (strcmp(reloaded[i], variable) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool same_text(const char *one, const char *two)
+{
+	return one == NULL || two == NULL ? one == two : strcmp(one, two) == 0;
+}
+
+static bool same_value(const struct setting *setting, const struct config *one, const struct config *two)
+{
+	const void *a = (const char *)one + setting->offset;
+	const void *b = (const char *)two + setting->offset;
+	if (is_text(setting->kind))
+		return same_text(*(char *const *)a, *(char *const *)b);
+	if (setting->kind == KIND_SWITCH)
+		return *(const bool *)a == *(const bool *)b;
+	if (setting->kind == KIND_CHOICE)
+		return *(const int *)a == *(const int *)b;
+	return memcmp(a, b, sizeof(uint64_t)) == 0;
+}
+
+/* TLS is switched on and off at the start only. */
+static bool switches_tls(const struct setting *setting, const struct config *one, const struct config *two)
+{
+	return strcmp(setting->variable, "TLS_CERT") == 0 && (one->tls_cert == NULL) != (two->tls_cert == NULL);
+}
+
+size_t config_need_restart(const struct config *config, const struct config *fresh, char *names, size_t size)
+{
+	size_t count = 0;
+	size_t len = 0;
+	names[0] = '\0';
+	for (size_t i = 0; i < COUNT_OF(settings); i++) {
+		const struct setting *setting = &settings[i];
+		if (same_value(setting, config, fresh) ||
+		    (is_reloaded(setting->variable) && !switches_tls(setting, config, fresh)))
+			continue;
+		count++;
+		if (len < size)
+			len += (size_t)snprintf(names + len, size - len, "%s%s", len == 0 ? "" : ", ", setting->variable);
+	}
+	return count;
+}
+
 void config_free(struct config *config)
 {
 	for (size_t i = 0; i < COUNT_OF(settings); i++) {

@@ -89,6 +89,11 @@ int config_load(struct config *config, const char *env_file, struct error *error
 /* What only the daemon needs: an auth token (fail closed), engines that this build has. 0 or ERR_CONFIG with the one line. */
 int config_require_serve(const struct config *config, struct error *error);
 /*
+ * The variables that differ between two configurations and only count at the start, as a list "A, B" in `names`, cut short when it does not
+ * fit. How many.
+ */
+size_t config_need_restart(const struct config *config, const struct config *fresh, char *names, size_t size);
+/*
  * The text of a variable, in the table or not: of the environment, else of the env-file; NULL when unset or empty. Of AWS's variables that are in
  * the table the value that counts here, so that AWS_SECRET_ACCESS_KEY_FILE works too. Good until config_free.
  */

@@ -116,7 +116,9 @@ static int run_command(const struct command *command, const struct arguments *ar
 	}
 	/* The daemon's log is its output; of the other commands something else is to be seen, unless asked otherwise. */
 	bool quiet = command->run != cmd_serve && config_variable(&config, "LOG_LEVEL") == NULL && config.log_level < LOG_ERROR;
-	log_configure(quiet ? LOG_ERROR : (enum log_level)config.log_level, (enum log_format)config.log_format);
+	/* What check finds it says itself, a line each. */
+	enum log_level least = command->run == cmd_check ? LOG_OFF : LOG_ERROR;
+	log_configure(quiet ? least : (enum log_level)config.log_level, (enum log_format)config.log_format);
 	int status = command->run(&config, argc, argv);
 	config_free(&config);
 	return status;
@@ -190,6 +192,10 @@ int main(int argc, char **argv)
 	/* A peer that closes its end must be an error of that write, not the end of the process. */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* likewise a file that outgrows its limit */
+	/* Sent by tools that rotate logs or set timers, none of which is ours: must not end the process without a line. */
+	signal(SIGUSR1, SIG_IGN);
+	signal(SIGUSR2, SIG_IGN);
+	signal(SIGALRM, SIG_IGN);
 	hold_standard_streams();
 	return finish_output(run(argc, argv));
 }

@@ -11,7 +11,7 @@
 
 static int refuse(struct error *error, const char *what)
 {
-	return error_set(error, ERR_CONFIG, "REDIS_URL: %s", what);
+	return error_set(error, ERR_CONFIG, "REDIS_URL: %s; example: REDIS_URL=redis://:PASSWORD@redis.example.com:6379/0", what);
 }
 
 /* Takes what stands before the first `stop` away from *rest; without one all of it, and false. */

@@ -140,6 +140,11 @@ static void admin_on_request(struct connection *connection, struct request *requ
 			admin_reply_error(connection, 405, route_allow_header(route->methods), "Method not allowed");
 		return;
 	}
+	/* Who may not ask is not told either what there is. */
+	static const struct route unknown = {.pattern = "/api/", .guard = ROUTE_PRIVATE};
+	if (slice_starts_with(request->path, slice_from_cstr(unknown.pattern)) &&
+	    !pass_guard(admin, connection, request, &unknown, &sid))
+		return;
 	admin_reply_error(connection, 404, NULL, "Not found");
 }
 

@@ -5,9 +5,12 @@
 #include "adapters/http_client.h"
 #include "app.h"
 #include "base/check.h"
+#include "base/descriptors.h"
 #include "base/turn.h"
 #include "cmd/cmd.h"
+#include "cmd/cmd_ledger.h"
 #include "engines.h"
+#include "intake/connection.h"
 #include "intake/tls.h"
 #include "journal/journal.h"
 #include "ledger/ledger.h"
@@ -17,7 +20,10 @@
 #include "twilio/private_keys.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -30,7 +36,10 @@ struct check_run {
 	uv_loop_t loop;
 	bool failed;
 	bool answered;
+	bool running; /* another process has the journal */
 	int status;
+	struct error listen;
+	struct error admin_listen;
 	struct ledger_request ping;
 	struct store_request probe;
 	struct twilio_request account;
@@ -62,26 +71,37 @@ static void check_ledger_done(struct ledger_request *request, int status)
 	run->answered = true;
 }
 
-/* Opens and asks; `where` is for people. */
+/* `where` is for people. What only lacks migrations is made complete by serve, unless it was told not to. */
+static void check_report_ledger(struct check_run *run, const char *where, int status, const struct error *error)
+{
+	char detail[4608];
+	const char *kind = engines_use_postgres(run->config) ? "postgres" : "sqlite";
+	bool pending = status == ERR_MIGRATION && run->config->migrate;
+	if (pending)
+		snprintf(detail, sizeof(detail), "%s %s: serve applies the migrations that it lacks", kind, where);
+	else if (status != 0)
+		snprintf(detail, sizeof(detail), "%s %s: %s", kind, where, error->code != 0 ? error->detail : err_text(status));
+	else
+		snprintf(detail, sizeof(detail), "%s %s", kind, where);
+	check_report(run, "ledger", pending ? 0 : status, detail);
+}
+
+/* Opens and asks. */
 static void check_open_ledger(struct check_run *run, const char *where)
 {
 	struct ledger *ledger = NULL;
 	struct error error = {0};
-	char detail[4608];
 	if (engines_open_ledger(&ledger, &run->loop, run->config, "check", ENGINES_COMMAND, &error) != 0) {
-		check_report(run, "ledger", error.code, error.detail);
+		check_report_ledger(run, where, error.code, &error);
 		return;
 	}
 	run->answered = false;
 	run->ping = (struct ledger_request){.op = LEDGER_PING, .done = check_ledger_done, .data = run};
 	ledger_submit(ledger, &run->ping);
 	check_wait(run);
-	if (run->status == 0)
-		snprintf(detail, sizeof(detail), "%s %s", ledger_kind(ledger), where);
-	else
-		snprintf(detail, sizeof(detail), "%s %s: %s", ledger_kind(ledger), where,
-			 run->ping.error.code != 0 ? run->ping.error.detail : err_text(run->status));
-	check_report(run, "ledger", run->status, detail);
+	/* To requests it is an outage like others. */
+	bool lacks = engines_use_postgres(run->config) && ledger_postgres_lacks_migrations(ledger);
+	check_report_ledger(run, where, lacks ? ERR_MIGRATION : run->status, &run->ping.error);
 	ledger_request_release(&run->ping);
 	ledger_close(ledger, check_closed, NULL);
 	uv_run(&run->loop, UV_RUN_DEFAULT);
@@ -101,10 +121,12 @@ static void check_ledger(struct check_run *run)
 		check_report(run, "ledger", status, "DATA_DIR is too long");
 		return;
 	}
-	/* Looking must not create it, and without it there is nothing wrong yet. */
-	if (run->config->migrate && access(path, F_OK) != 0 && errno == ENOENT) {
-		snprintf(detail, sizeof(detail), "%s does not exist yet: serve creates it", path);
-		check_report(run, "ledger", 0, detail);
+	/* Looking must not create it. */
+	if (access(path, F_OK) != 0 && errno == ENOENT) {
+		bool migrate = run->config->migrate;
+		snprintf(detail, sizeof(detail), "%s does not exist yet: %s", path,
+			 migrate ? "serve creates it" : "MIGRATE=off, so run `reeld migrate`");
+		check_report(run, "ledger", migrate ? 0 : ERR_MIGRATION, detail);
 		return;
 	}
 	check_open_ledger(run, path);
@@ -250,33 +272,62 @@ static void check_twilio(struct check_run *run)
 	twilio_accounts_free(&accounts);
 }
 
+/* Makes a file there and removes it. 0 or an errno. */
+static int check_write(const char *directory)
+{
+	static const char text[] = "reeld can write here\n";
+	char path[4096];
+	if (snprintf(path, sizeof(path), "%s/.check-XXXXXX", directory) >= (int)sizeof(path))
+		return ENAMETOOLONG;
+	int fd = mkostemp(path, O_CLOEXEC);
+	if (fd < 0)
+		return errno;
+	int errnum = unlink(path) == 0 && write(fd, text, sizeof(text)) == (ssize_t)sizeof(text) && fsync(fd) == 0 ? 0 : errno;
+	close(fd);
+	return errnum;
+}
+
+static void check_no_journal(struct check_run *run, const char *path)
+{
+	char detail[4352];
+	int errnum = check_write(run->config->data_dir);
+	if (errnum == 0)
+		snprintf(detail, sizeof(detail), "%s does not exist yet: serve creates it", path);
+	else
+		snprintf(detail, sizeof(detail), "DATA_DIR: cannot write to %s: %s", run->config->data_dir, strerror(errnum));
+	check_report(run, "journal", err_from_errno(errnum), detail);
+}
+
 static void check_journal_with(struct check_run *run, struct metrics *metrics)
 {
-	struct journal *journal = NULL;
 	struct error error = {0};
-	char path[4096];
-	snprintf(path, sizeof(path), "%s/journal", run->config->data_dir);
-	struct journal_options options = {.directory = path,
-					  .max_bytes = run->config->journal_max,
-					  .segment_bytes = run->config->journal_segment,
-					  .metrics = metrics};
-	int status = journal_open(&journal, &run->loop, &options, &error);
-	if (status == ERR_LOCKED) {
-		check_report(run, "journal", 0, "in use by a running reeld");
-		return;
-	}
-	if (status != 0) {
-		check_report(run, "journal", status, error.detail);
-		return;
-	}
 	struct journal_stats stats;
+	char path[4096];
 	char detail[4352];
-	journal_stats(journal, &stats);
-	snprintf(detail, sizeof(detail), "%s: %s, %llu events waiting", path,
-		 stats.accepting ? "writable" : err_text(stats.last_error), (unsigned long long)stats.events);
-	check_report(run, "journal", stats.accepting ? 0 : stats.last_error, detail);
-	journal_close(journal, check_closed, NULL);
-	uv_run(&run->loop, UV_RUN_DEFAULT);
+	snprintf(path, sizeof(path), "%s/journal", run->config->data_dir);
+	const struct journal_options options = {.directory = path,
+						.max_bytes = run->config->journal_max,
+						.segment_bytes = run->config->journal_segment,
+						.metrics = metrics};
+	int status = journal_inspect(&options, &stats, &error);
+	unsigned long long events = status == 0 ? (unsigned long long)stats.events : 0;
+	run->running = status == ERR_LOCKED;
+	if (run->running) {
+		check_report(run, "journal", 0, "in use by a running reeld");
+	} else if (status == ERR_NOT_FOUND) {
+		check_no_journal(run, path);
+	} else if (status != 0) {
+		check_report(run, "journal", status, error.detail);
+	} else if (stats.last_error == ERR_JOURNAL_FULL) {
+		/* Not a failure of the start: that is what empties it. */
+		printf("%-4s  %-8s  %s: at JOURNAL_MAX, %llu events waiting: webhooks are answered 503 until the ledger has "
+		       "them\n",
+		       "warn", "journal", path, events);
+	} else {
+		snprintf(detail, sizeof(detail), "%s: %s, %llu events waiting", path,
+			 stats.accepting ? "writable" : err_text(stats.last_error), events);
+		check_report(run, "journal", stats.last_error, detail);
+	}
 }
 
 /* The journal counts what it does, also here where nobody asks. */
@@ -288,6 +339,42 @@ static void check_journal(struct check_run *run)
 	else
 		check_journal_with(run, metrics);
 	metrics_free(&metrics);
+}
+
+/* ---- what the machine gives ---- */
+
+static void check_limits(struct check_run *run)
+{
+	struct app_limits limits;
+	struct error error = {0};
+	if (app_limit_connections(run->config, descriptors_raise(), &limits, &error) != 0)
+		check_report(run, "limits", error.code, error.detail);
+	else if (limits.limit < limits.wanted)
+		printf("%-4s  %-8s  %" PRIu64 " open files, the settings want %" PRIu64 ": %" PRIu64
+		       " public connections instead of MAX_CONNECTIONS\n",
+		       "warn", "limits", limits.limit, limits.wanted, limits.connections);
+}
+
+/* Who may bind a low port may no longer when it has become the owner of DATA_DIR: before that. */
+static void check_bind(struct check_run *run)
+{
+	server_can_listen(run->config->listen, &run->listen);
+	if (run->config->admin_listen != NULL)
+		server_can_listen(run->config->admin_listen, &run->admin_listen);
+}
+
+static void check_listen(struct check_run *run, const char *what, const char *variable, const char *address,
+			 const struct error *error)
+{
+	char detail[512];
+	bool ours = error->code == ERR_LOCKED && run->running;
+	if (address == NULL)
+		return;
+	if (error->code == 0 || ours)
+		snprintf(detail, sizeof(detail), "%s %s%s", variable, address, ours ? " is in use by a running reeld" : "");
+	else
+		snprintf(detail, sizeof(detail), "%s: %s", variable, error->detail);
+	check_report(run, what, ours ? 0 : error->code, detail);
 }
 
 static void check_key_warning(void *data, const char *name, const char *warning)
@@ -323,21 +410,30 @@ int cmd_check(const struct config *config, int argc, char **argv)
 		check_report(&run, "config", error.code, error.detail);
 	else
 		check_report(&run, "config", 0, "valid");
-	if (mkdir(config->data_dir, 0700) != 0 && errno != EEXIST) {
+	check_bind(&run);
+	if (cmd_become_owner("check", config->data_dir) != CMD_OK)
+		return CMD_FAILED;
+	bool made = mkdir(config->data_dir, 0700) == 0;
+	if (!made && errno != EEXIST) {
 		char detail[4352];
 		snprintf(detail, sizeof(detail), "DATA_DIR: cannot create %s: %s", config->data_dir, strerror(errno));
 		check_report(&run, "journal", ERR_DENIED, detail);
 		return CMD_FAILED;
 	}
 	REQUIRE(uv_loop_init(&run.loop) == 0);
+	check_limits(&run);
 	check_certificate(&run);
 	check_keys(&run);
 	check_journal(&run);
+	check_listen(&run, "listen", "LISTEN", config->listen, &run.listen);
+	check_listen(&run, "admin", "ADMIN_LISTEN", config->admin_listen, &run.admin_listen);
 	check_ledger(&run);
 	check_filter(&run);
 	check_store(&run);
 	check_twilio(&run);
 	uv_run(&run.loop, UV_RUN_DEFAULT);
 	REQUIRE(uv_loop_close(&run.loop) == 0);
+	if (made)
+		rmdir(config->data_dir); /* unless somebody has begun to use it */
 	return run.failed ? CMD_FAILED : CMD_OK;
 }

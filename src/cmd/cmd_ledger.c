@@ -32,6 +32,8 @@ int cmd_ledger_open(struct cmd_ledger *session, const struct config *config, con
 	char owner[LEDGER_OWNER_SIZE];
 	struct error error = {0};
 	session->command = command;
+	if (cmd_become_owner(command, config->data_dir) != CMD_OK)
+		return CMD_FAILED;
 	if (ledger_sqlite_path(config->data_dir, path, sizeof(path)) != 0)
 		return cmd_failed(command, "DATA_DIR is too long");
 	if (!engines_use_postgres(config) && access(path, F_OK) != 0)

@@ -27,6 +27,13 @@ void cmd_ledger_close(struct cmd_ledger *session);
  * is up.
  */
 void cmd_ledger_forget(struct cmd_ledger *session, const struct config *config, const struct sid *sid);
+
+/*
+ * A command run as root becomes the owner of DATA_DIR, where that is another user: the daemon, which runs as that user, could not use files of root's.
+ * CMD_OK, also when there is nothing to do; CMD_FAILED after a line on stderr. Before anything is opened; for the rest of the process.
+ */
+int cmd_become_owner(const char *command, const char *data_dir);
+
 /* "reeld COMMAND: message" on stderr; returns CMD_FAILED. */
 int cmd_failed(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -26,6 +26,8 @@ int cmd_migrate(const struct config *config, int argc, char **argv)
 	size_t applied = 0;
 	if (argc > 1)
 		return cmd_usage_error("migrate", "reeld migrate", "unexpected argument '%s'", argv[1]);
+	if (cmd_become_owner("migrate", config->data_dir) != CMD_OK)
+		return CMD_FAILED;
 	if (engines_use_postgres(config)) {
 		if (ledger_postgres_migrate(config->database_url, &applied, &error) != 0)
 			return cmd_failed("migrate", "%s", error.detail);

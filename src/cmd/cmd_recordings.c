@@ -103,8 +103,9 @@ static int recordings_delete(struct cmd_ledger *session, struct errand *errand)
 	if (status != CMD_OK)
 		return status;
 	if (archived->already)
-		return cmd_failed("recordings", "%s is deleted, not stored", archived->recording_sid.text);
-	printf("%s deleted\n", archived->recording.job.key);
+		printf("%s was deleted before\n", archived->recording_sid.text);
+	else
+		printf("%s deleted\n", archived->recording.job.key);
 	return CMD_OK;
 }
 

@@ -5,9 +5,11 @@
  */
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/descriptors.h"
 #include "cmd/arguments.h"
 #include "cmd/cmd.h"
 #include "config_value.h"
+#include "intake/connection.h"
 #include "sandbox/sandbox.h"
 
 #include <inttypes.h>
@@ -174,6 +176,9 @@ static int take_arguments(struct sandbox_command *command, int argc, char **argv
 	};
 	if (arguments_parse(argc, argv, table, sizeof(table) / sizeof(table[0]), problem, sizeof(problem)) != 0)
 		return cmd_usage_error("sandbox", USAGE, "%s", problem);
+	struct error error;
+	if (server_can_listen(command->options.listen, &error) == ERR_CONFIG)
+		return cmd_usage_error("sandbox", USAGE, "--listen: %s", error.detail);
 	int status = take_texts(command, &texts);
 	if (status != CMD_OK)
 		return status;
@@ -335,6 +340,7 @@ int cmd_sandbox(const struct config *config, int argc, char **argv)
 	if (status != CMD_OK)
 		return status;
 	command.delivery.data = &command;
+	descriptors_raise();
 	if (uv_loop_init(&loop) != 0) {
 		fputs("reeld sandbox: cannot create the event loop (file descriptor limit?)\n", stderr);
 		return CMD_FAILED;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * reeld serve: the daemon. Owns the loop and the signals; everything else is the app's.
- * SIGTERM, SIGINT: drain and exit 0; a second one exits at once. SIGHUP: read secrets and certificates again.
+ * SIGTERM, SIGINT: drain and exit 0; a second one, a second later or more, exits at once. SIGHUP: read secrets and certificates again.
  *
  * With WORKERS above 1 this is the supervisor, which starts `reeld serve --worker K/N --owner NAME` for each.
  */
 #include "app.h"
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/notify.h"
 #include "cmd/arguments.h"
@@ -18,6 +19,7 @@
 #include <unistd.h>
 
 static const int serve_signals[] = {SIGTERM, SIGINT, SIGHUP};
+#define SAME_SIGNAL_NS UINT64_C(1000000000)
 #define SERVE_SIGNALS (sizeof(serve_signals) / sizeof(serve_signals[0]))
 
 struct serve {
@@ -25,6 +27,7 @@ struct serve {
 	const struct app_worker *worker; /* NULL: the only process */
 	uv_signal_t signals[SERVE_SIGNALS];
 	bool stopping;
+	uint64_t stopping_ns; /* since when */
 };
 
 static void serve_stopped(void *data)
@@ -48,6 +51,9 @@ static void serve_on_signal(uv_signal_t *handle, int signum)
 	if (serve->stopping && serve->worker != NULL)
 		return;
 	if (serve->stopping) {
+		/* Sent to the process and to its group (timeout, shells) it is one signal that comes twice. */
+		if (clock_mono_ns() - serve->stopping_ns < SAME_SIGNAL_NS)
+			return;
 		/* The journal holds what was acknowledged, leases expire: leaving now loses nothing. */
 		static const char text[] = "reeld: second signal, leaving at once\n";
 		ssize_t ignored = write(STDERR_FILENO, text, sizeof(text) - 1);
@@ -55,6 +61,7 @@ static void serve_on_signal(uv_signal_t *handle, int signum)
 		_exit(CMD_FAILED);
 	}
 	serve->stopping = true;
+	serve->stopping_ns = clock_mono_ns();
 	log_event(LOG_INFO, "reeld.stopping", LOG_STR("signal", signum == SIGTERM ? "SIGTERM" : "SIGINT"));
 	notify_send("STOPPING=1");
 	app_stop(serve->app, serve_stopped, serve);

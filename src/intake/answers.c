@@ -65,6 +65,8 @@ int answers_init(struct answers *answers, enum endpoint endpoint, struct metrics
 	if (endpoint == ENDPOINT_RECORDING)
 		answers->before_count = count_of(metrics, endpoint, 200, OUTCOME_DUPLICATE);
 	answers->malformed_count = count_of(metrics, endpoint, 400, OUTCOME_BAD_REQUEST);
+	answers->metrics = metrics;
+	answers->endpoint = endpoint;
 	answers->duration = metrics_histogram(metrics, METRIC_WEBHOOK_DURATION);
 	return 0;
 }
@@ -74,6 +76,12 @@ void answers_fixed(struct answers *answers, struct connection *connection, uint6
 	reply_fixed_send(connection, &answers->fixed[answer]);
 	answers->fixed_count[answer]->value++;
 	observe(answers, received_ns);
+}
+
+void answers_refused(struct answers *answers, int status)
+{
+	enum outcome outcome = status == 503 ? OUTCOME_UNAVAILABLE : OUTCOME_BAD_REQUEST;
+	count_of(answers->metrics, answers->endpoint, status, outcome)->value++;
 }
 
 void answers_malformed(struct answers *answers, struct connection *connection, uint64_t received_ns, const char *message)

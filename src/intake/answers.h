@@ -57,6 +57,8 @@ struct answers {
 	struct metric *now_count;
 	struct metric *before_count;
 	struct metric *malformed_count;
+	struct metrics *metrics;
+	enum endpoint endpoint;
 	struct histogram *duration;
 };
 
@@ -64,6 +66,8 @@ struct answers {
 int answers_init(struct answers *answers, enum endpoint endpoint, struct metrics *metrics);
 
 void answers_fixed(struct answers *answers, struct connection *connection, uint64_t received_ns, enum answer answer);
+/* The server refused the request by itself, before there was one to answer: counts that. */
+void answers_refused(struct answers *answers, int status);
 /* 400 with what is wrong. */
 void answers_malformed(struct answers *answers, struct connection *connection, uint64_t received_ns, const char *message);
 /* 200 with a document for Twilio. */

@@ -206,6 +206,24 @@ void connection_set_timeout(struct connection *connection, enum timeout_kind kin
 	list_append(&server->timeouts[kind], &connection->timeout_link);
 }
 
+/* An answer of the server's own, and the last. */
+static void refuse(struct connection *connection, struct slice path, int status, const char *sentence, enum close_reason reason)
+{
+	const struct server_options *options = &connection->server->options;
+	if (options->on_refused != NULL)
+		options->on_refused(connection, path, status, sentence, options->data);
+	reply_refuse(connection, status, sentence, reason);
+}
+
+/* Of the request that is being received. */
+static struct slice path_so_far(const struct connection *connection)
+{
+	const struct message *message = connection->message;
+	if (message == NULL || message->parser == NULL)
+		return slice_make("", 0);
+	return request_parser_path(message->parser, message->bytes);
+}
+
 void connection_timeout(struct connection *connection, enum timeout_kind kind)
 {
 	switch (kind) {
@@ -213,7 +231,7 @@ void connection_timeout(struct connection *connection, enum timeout_kind kind)
 		if (connection->handshaking)
 			connection_cut(connection, CLOSE_SLOW_REQUEST);
 		else
-			reply_refuse(connection, 408, "Request was not complete in time", CLOSE_SLOW_REQUEST);
+			refuse(connection, path_so_far(connection), 408, "Request was not complete in time", CLOSE_SLOW_REQUEST);
 		break;
 	case TIMEOUT_WRITE:
 		connection_cut(connection, CLOSE_SLOW_READER);
@@ -245,7 +263,7 @@ static void handle_request(struct connection *connection, const struct request_p
 	server->busy++;
 	list_remove(&connection->timeout_link);
 	if (!take_data(connection)) {
-		reply_refuse(connection, 503, "Out of memory", CLOSE_MEMORY);
+		refuse(connection, request->path, 503, "Out of memory", CLOSE_MEMORY);
 		return;
 	}
 	server->current = connection;
@@ -268,11 +286,11 @@ static enum close_reason reason_of(int status)
 	}
 }
 
-static void refuse_bad(struct connection *connection, const struct request_parser *parser)
+static void refuse_bad(struct connection *connection, const struct request_parser *parser, const char *base)
 {
 	const char *sentence;
 	int status = request_parser_problem(parser, &sentence);
-	reply_refuse(connection, status, sentence, reason_of(status));
+	refuse(connection, request_parser_path(parser, base), status, sentence, reason_of(status));
 }
 
 /* No room for bytes of this peer. */
@@ -283,9 +301,9 @@ static void refuse_kept(struct connection *connection, int error)
 		connection->close_after = true;
 		connection->reason = CLOSE_MEMORY;
 	} else if (error == ERR_TOO_LARGE) {
-		reply_refuse(connection, 413, "Request too large", CLOSE_TOO_LARGE);
+		refuse(connection, path_so_far(connection), 413, "Request too large", CLOSE_TOO_LARGE);
 	} else {
-		reply_refuse(connection, 503, "Out of memory", CLOSE_MEMORY);
+		refuse(connection, path_so_far(connection), 503, "Out of memory", CLOSE_MEMORY);
 	}
 }
 
@@ -369,7 +387,7 @@ static void process(struct connection *connection, struct request_parser *parser
 			break;
 		}
 		if (progress == REQUEST_BAD) {
-			refuse_bad(connection, parser);
+			refuse_bad(connection, parser, base);
 			request_parser_init(parser, limits);
 			parsed = 0;
 			len = 0;

@@ -32,6 +32,11 @@ struct tls_context; /* intake/tls.h */
 
 struct server_options {
 	void (*on_request)(struct connection *connection, struct request *request, void *data);
+	/*
+	 * Before the server answers by itself what never becomes a request for on_request; NULL: nobody wants to know. `path` is what was read of it,
+	 * without the query, empty when it did not come that far; neither it nor the connection is kept.
+	 */
+	void (*on_refused)(struct connection *connection, struct slice path, int status, const char *sentence, void *data);
 	void *data;
 	size_t max_connections;     /* further ones are accepted and closed at once with 503 */
 	size_t max_body;            /* 413 beyond */
@@ -60,6 +65,8 @@ int server_listen(struct server *server, const char *address, struct error *erro
  */
 int server_bind(const char *address, int *fd, struct error *error);
 int server_listen_bound(struct server *server, const char *address, int fd, struct error *error);
+/* Whether server_listen could have that address now. 0 or its error; ERR_LOCKED: somebody listens there. Nobody is let in. */
+int server_can_listen(const char *address, struct error *error);
 /* The port of the first listener. */
 int server_port(const struct server *server);
 /* Stop accepting and reading new requests; idle connections are closed, busy ones after their reply ("Connection: close"). */

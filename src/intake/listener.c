@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -355,9 +356,15 @@ static int port_of(const struct sockaddr_storage *address)
 /* `status` is libuv's or a negative errno, which are the same. */
 static int listen_failed(struct error *error, const char *address, int status)
 {
-	const char *advice = status == UV_EADDRINUSE ? "; is another reeld running, or another program on this port?" : "";
-	return error_set(error, status == UV_EACCES ? ERR_DENIED : ERR_IO, "cannot listen on \"%.100s\": %s%s", address,
-			 uv_strerror(status), advice);
+	const char *advice = "";
+	int code = err_from_errno(-status);
+	if (status == UV_EADDRINUSE) {
+		advice = "; is another reeld running, or another program on this port?";
+		code = ERR_LOCKED;
+	} else if (status == UV_EADDRNOTAVAIL) {
+		advice = "; this machine does not have that address";
+	}
+	return error_set(error, code, "cannot listen on \"%.100s\": %s%s", address, uv_strerror(status), advice);
 }
 
 int server_bind(const char *address, int *fd, struct error *error)
@@ -379,6 +386,15 @@ int server_bind(const char *address, int *fd, struct error *error)
 	}
 	*fd = s;
 	return 0;
+}
+
+int server_can_listen(const char *address, struct error *error)
+{
+	int fd;
+	int failed = server_bind(address, &fd, error);
+	if (failed == 0)
+		close(fd);
+	return failed;
 }
 
 /* `fd`: bound already, or -1. */

@@ -366,6 +366,13 @@ int request_parser_problem(const struct request_parser *parser, const char **sen
 	return parser->status;
 }
 
+struct slice request_parser_path(const struct request_parser *parser, const char *base)
+{
+	struct request request = {.target = origin_form(slice_make(base + parser->target.offset, parser->target.len))};
+	split_target(&request);
+	return request.path;
+}
+
 bool request_parser_take_continue(struct request_parser *parser)
 {
 	bool take = parser->wants_continue && parser->head_complete && !parser->body_begun;

@@ -41,6 +41,9 @@ void request_fill(const struct request_parser *parser, const char *base, struct 
 /* After REQUEST_BAD: the status to answer (400, 413, 417, 431, 501, 505), and a sentence for the client. */
 int request_parser_problem(const struct request_parser *parser, const char **sentence);
 
+/* The path of the target as far as it was read, without the query; may be empty. `base` is that of the last request_parse. */
+struct slice request_parser_path(const struct request_parser *parser, const char *base);
+
 /* True once, when the client waits for "100 Continue" and has not begun to send the body by itself. */
 bool request_parser_take_continue(struct request_parser *parser);
 

@@ -17,18 +17,38 @@
 
 #define JSON_TYPE "application/json"
 #define REFUSALS_LOGGED_PER_SECOND 10
+#define LOGGED_PATH_MAX 64
 
 _Static_assert(sizeof(struct call_event) <= sizeof(struct call), "what calls need costs recordings nothing");
 
 /* ---- answers ---- */
 
-/*
- * Anybody can have requests refused, at any rate: log a few a second and count the rest. A NULL field is left out.
- */
-void webhook_log_refused(struct webhook *webhook, enum log_level level, uint64_t now_ns, const char *reason, const char *detail,
-			 const char *sid, const char *account_sid)
+static const struct slice endpoint_paths[ENDPOINT_COUNT] = {
+	[ENDPOINT_RECORDING] = {"/api/twilio/recording", 21},
+	[ENDPOINT_INCOMING] = {"/api/twilio/incoming", 20},
+	[ENDPOINT_STATUS] = {"/api/twilio/status", 18},
+};
+
+/* ENDPOINT_COUNT when it is none of them. */
+static enum endpoint endpoint_of(struct slice path)
 {
-	uint64_t second = now_ns / UINT64_C(1000000000);
+	int endpoint = 0;
+	while (endpoint < ENDPOINT_COUNT && !slice_equal(path, endpoint_paths[endpoint]))
+		endpoint++;
+	return (enum endpoint)endpoint;
+}
+
+/* NULL when it is not known any more. */
+static const char *peer_text(const struct connection *connection, char text[INET6_ADDRSTRLEN])
+{
+	const struct sockaddr_storage *peer = connection_peer(connection);
+	return uv_ip_name((const struct sockaddr *)peer, text, INET6_ADDRSTRLEN) == 0 ? text : NULL;
+}
+
+void webhook_log_refused(struct webhook *webhook, const struct refusal *refusal)
+{
+	char peer[INET6_ADDRSTRLEN];
+	uint64_t second = refusal->now_ns / UINT64_C(1000000000);
 	if (second != webhook->refusals_second) {
 		if (webhook->refusals_suppressed > 0)
 			log_event(LOG_WARN, "webhook.refusals_suppressed", LOG_U64("lines", webhook->refusals_suppressed));
@@ -41,17 +61,52 @@ void webhook_log_refused(struct webhook *webhook, enum log_level level, uint64_t
 		return;
 	}
 	webhook->refusals_logged++;
-	bool call = sid != NULL && sid[0] == 'C';
-	log_event(level, "webhook.refused", LOG_STR("reason", reason), LOG_STR("detail", detail),
-		  LOG_STR("recording_sid", call ? NULL : sid), LOG_STR("call_sid", call ? sid : NULL),
-		  LOG_STR("account_sid", account_sid));
+	bool call = refusal->sid != NULL && refusal->sid[0] == 'C';
+	struct slice path = slice_make(refusal->path.ptr,
+				       refusal->path.len < LOGGED_PATH_MAX ? refusal->path.len : LOGGED_PATH_MAX);
+	log_event(refusal->level, "webhook.refused", LOG_STR("reason", refusal->reason), LOG_STR("detail", refusal->detail),
+		  LOG_STR("peer", peer_text(refusal->connection, peer)), LOG_SLICE("path", path),
+		  LOG_STR("recording_sid", call ? NULL : refusal->sid), LOG_STR("call_sid", call ? refusal->sid : NULL),
+		  LOG_STR("account_sid", refusal->account_sid));
+}
+
+void webhook_log_lost(const struct pending *pending, enum log_level level, const char *reason, const char *detail,
+		      const char *sid)
+{
+	webhook_log_refused(pending->webhook, &(struct refusal){.level = level,
+								.reason = reason,
+								.detail = detail,
+								.connection = pending->connection,
+								.path = endpoint_paths[pending->endpoint],
+								.now_ns = clock_mono_ns(),
+								.sid = sid});
 }
 
 static void answer_malformed(struct webhook *webhook, enum endpoint endpoint, const struct checked *checked, const char *message)
 {
 	uint64_t received_ns = checked->request->received_ns;
-	webhook_log_refused(webhook, LOG_INFO, received_ns, "bad_request", message, NULL, NULL);
+	webhook_log_refused(webhook, &(struct refusal){.level = LOG_INFO,
+						       .reason = "bad_request",
+						       .detail = message,
+						       .connection = checked->connection,
+						       .path = checked->request->path,
+						       .now_ns = received_ns});
 	answers_malformed(&webhook->answers[endpoint], checked->connection, received_ns, message);
+}
+
+/* What the server answered by itself. */
+static void webhook_on_refused(struct connection *connection, struct slice path, int status, const char *sentence, void *data)
+{
+	struct webhook *webhook = data;
+	enum endpoint endpoint = endpoint_of(path);
+	webhook_log_refused(webhook, &(struct refusal){.level = LOG_INFO,
+						       .reason = "bad_request",
+						       .detail = sentence,
+						       .connection = connection,
+						       .path = path,
+						       .now_ns = clock_mono_ns()});
+	if (endpoint != ENDPOINT_COUNT)
+		answers_refused(&webhook->answers[endpoint], status);
 }
 
 /* ---- waiting for the pipeline (ACK=archived) ---- */
@@ -174,9 +229,9 @@ static void commit_ended(struct commit_waiter *waiter, bool committed)
 		answer_durable(call);
 		return;
 	}
-	webhook_log_refused(webhook, LOG_ERROR, clock_mono_ns(), "ledger_not_committed",
-			    "the ledger refused the event, or did not commit it in time: 503 (ACK=ledger, ACK_TIMEOUT)",
-			    call->recording_sid.text, NULL);
+	webhook_log_lost(pending, LOG_ERROR, "ledger_not_committed",
+			 "the ledger refused the event, or did not commit it in time: 503 (ACK=ledger, ACK_TIMEOUT)",
+			 call->recording_sid.text);
 	answers_fixed(&webhook->answers[ENDPOINT_RECORDING], call->pending.connection, call->pending.received_ns,
 		      ANSWER_UNAVAILABLE);
 }
@@ -197,8 +252,8 @@ static void webhook_durable(struct journal_append *append, int status)
 	struct webhook *webhook = call->pending.webhook;
 	idempotency_forget(&call->question);
 	if (status != 0) {
-		webhook_log_refused(webhook, LOG_ERROR, clock_mono_ns(), err_name(status),
-				    "the event could not be made durable: 503", call->recording_sid.text, NULL);
+		webhook_log_lost(&call->pending, LOG_ERROR, err_name(status), "the event could not be made durable: 503",
+				 call->recording_sid.text);
 		answers_fixed(&webhook->answers[ENDPOINT_RECORDING], call->pending.connection, call->pending.received_ns,
 			      ANSWER_UNAVAILABLE);
 		return;
@@ -224,8 +279,7 @@ static void webhook_journal(struct webhook *webhook, struct call *call, struct s
 	if (err == 0)
 		return;
 	idempotency_forget(&call->question);
-	webhook_log_refused(webhook, LOG_WARN, call->pending.received_ns, err_name(err), "the journal takes no event: 503",
-			    call->recording_sid.text, NULL);
+	webhook_log_lost(&call->pending, LOG_WARN, err_name(err), "the journal takes no event: 503", call->recording_sid.text);
 	answers_fixed(&webhook->answers[ENDPOINT_RECORDING], call->pending.connection, call->pending.received_ns,
 		      ANSWER_UNAVAILABLE);
 }
@@ -296,8 +350,13 @@ static bool webhook_signature_holds(struct webhook *webhook, struct checked *che
 		detail = "no X-Twilio-Signature";
 	else if (sid_is_set(&account) && !twilio_accounts_known(webhook->options.accounts, &account))
 		detail = "the account is neither TWILIO_ACCOUNT_SID nor in TWILIO_ACCOUNTS_FILE";
-	webhook_log_refused(webhook, LOG_WARN, request->received_ns, "invalid_signature", detail, NULL,
-			    sid_is_set(&account) ? account.text : NULL);
+	webhook_log_refused(webhook, &(struct refusal){.level = LOG_WARN,
+						       .reason = "invalid_signature",
+						       .detail = detail,
+						       .connection = checked->connection,
+						       .path = request->path,
+						       .now_ns = request->received_ns,
+						       .account_sid = sid_is_set(&account) ? account.text : NULL});
 	return false;
 }
 
@@ -405,12 +464,11 @@ static void on_health(struct webhook *webhook, struct connection *connection, co
 static void webhook_on_request(struct connection *connection, struct request *request, void *data)
 {
 	struct webhook *webhook = data;
-	if (slice_equal(request->path, SLICE("/api/twilio/recording")))
+	enum endpoint endpoint = endpoint_of(request->path);
+	if (endpoint == ENDPOINT_RECORDING)
 		webhook_on_recording(webhook, connection, request);
-	else if (slice_equal(request->path, SLICE("/api/twilio/incoming")))
-		webhook_on_call(webhook, ENDPOINT_INCOMING, connection, request);
-	else if (slice_equal(request->path, SLICE("/api/twilio/status")))
-		webhook_on_call(webhook, ENDPOINT_STATUS, connection, request);
+	else if (endpoint != ENDPOINT_COUNT)
+		webhook_on_call(webhook, endpoint, connection, request);
 	else if (slice_equal(request->path, SLICE("/healthz")))
 		on_health(webhook, connection, request, false);
 	else if (slice_equal(request->path, SLICE("/readyz")))
@@ -453,6 +511,7 @@ int webhook_new(struct webhook **ret, uv_loop_t *loop, const struct webhook_opti
 	if (err == 0) {
 		struct server_options server_options = {
 			.on_request = webhook_on_request,
+			.on_refused = webhook_on_refused,
 			.data = webhook,
 			.max_connections = options->max_connections,
 			.max_body = options->max_body,

@@ -13,7 +13,7 @@ static void refuse(struct pending *pending, enum log_level level, const char *re
 {
 	struct webhook *webhook = pending->webhook;
 	const struct call_event *call = (const struct call_event *)pending;
-	webhook_log_refused(webhook, level, clock_mono_ns(), reason, detail, call->call_sid.text, NULL);
+	webhook_log_lost(pending, level, reason, detail, call->call_sid.text);
 	answers_fixed(&webhook->answers[pending->endpoint], pending->connection, pending->received_ns, ANSWER_UNAVAILABLE);
 }
 

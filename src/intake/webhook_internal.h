@@ -75,9 +75,22 @@ struct checked {
 	struct event event;
 };
 
-/* Anybody can have requests refused, at any rate: logs a few a second and counts the rest. NULL is left out. `sid`: of the recording or call. */
-void webhook_log_refused(struct webhook *webhook, enum log_level level, uint64_t now_ns, const char *reason, const char *detail,
-			 const char *sid, const char *account_sid);
+/* For the log. NULL and empty fields are left out. */
+struct refusal {
+	enum log_level level;
+	const char *reason;
+	const char *detail;
+	const struct connection *connection;
+	struct slice path; /* without the query */
+	uint64_t now_ns;
+	const char *sid; /* of the recording or call */
+	const char *account_sid;
+};
+/* Anybody can have requests refused, at any rate: logs a few a second and counts the rest. */
+void webhook_log_refused(struct webhook *webhook, const struct refusal *refusal);
+/* What is told of a webhook that passed all checks and cannot be kept. */
+void webhook_log_lost(const struct pending *pending, enum log_level level, const char *reason, const char *detail,
+		      const char *sid);
 /* The server's own part of the URL that Twilio called; see public_url_base. */
 struct slice webhook_base(struct webhook *webhook, const struct checked *checked, char out[PUBLIC_URL_BASE_SIZE]);
 

@@ -135,9 +135,9 @@ struct journal {
 	void *closed_data;
 };
 
-/* lock.c: blocking. The descriptors stay -1, or are to be closed, on an error. */
-int journal_open_directory(const char *directory, int *directory_fd, struct error *error);
-int journal_lock_directory(int directory_fd, const char *directory, int *lock_fd, struct error *error);
+/* lock.c: blocking. The descriptors stay -1, or are to be closed, on an error. Without `create` nothing is made: no directory is an error, no lock is nobody's. */
+int journal_open_directory(const char *directory, bool create, int *directory_fd, struct error *error);
+int journal_lock_directory(int directory_fd, const char *directory, bool create, int *lock_fd, struct error *error);
 
 /* recovery.c: fills segments, spares and counters from the directory. Blocking. */
 int journal_recover(struct journal *journal, struct error *error);

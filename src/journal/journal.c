@@ -177,9 +177,9 @@ int journal_open(struct journal **ret, uv_loop_t *loop, const struct journal_opt
 	struct journal *journal = journal_new(loop, options);
 	if (journal == NULL)
 		return error_set(error, ERR_NOMEM, "out of memory");
-	int r = journal_open_directory(journal->directory, &journal->directory_fd, error);
+	int r = journal_open_directory(journal->directory, true, &journal->directory_fd, error);
 	if (r == 0 && journal->lock_fd < 0)
-		r = journal_lock_directory(journal->directory_fd, journal->directory, &journal->lock_fd, error);
+		r = journal_lock_directory(journal->directory_fd, journal->directory, true, &journal->lock_fd, error);
 	if (r == 0)
 		r = journal_recover(journal, error);
 	if (r == 0 && !journal->drain)
@@ -196,6 +196,43 @@ int journal_open(struct journal **ret, uv_loop_t *loop, const struct journal_opt
 	janitor_tend(journal);
 	*ret = journal;
 	return 0;
+}
+
+/* Why no segment could be made in the directory; 0: one could. */
+static int cannot_make_segment(const struct journal *journal)
+{
+	uint64_t smallest = journal->segment_bytes < SEGMENT_SIZE_MIN ? journal->segment_bytes : SEGMENT_SIZE_MIN;
+	uint64_t free_bytes;
+	if (faccessat(journal->directory_fd, ".", W_OK | X_OK, AT_EACCESS) != 0)
+		return err_from_errno(errno);
+	if (journal->active == NULL && journal->spare_count == 0 && file_free_space(journal->directory_fd, &free_bytes) == 0 &&
+	    free_bytes < smallest)
+		return ERR_NO_SPACE;
+	return 0;
+}
+
+int journal_inspect(const struct journal_options *options, struct journal_stats *stats, struct error *error)
+{
+	*error = (struct error){0};
+	struct journal *journal = journal_new(NULL, options);
+	if (journal == NULL)
+		return error_set(error, ERR_NOMEM, "out of memory");
+	int r = journal_open_directory(journal->directory, false, &journal->directory_fd, error);
+	if (r == 0)
+		r = journal_lock_directory(journal->directory_fd, journal->directory, false, &journal->lock_fd, error);
+	if (r == 0)
+		r = journal_recover(journal, error);
+	if (r == 0) {
+		journal_stats(journal, stats);
+		if (stats->accepting) {
+			stats->last_error = cannot_make_segment(journal);
+			stats->accepting = stats->last_error == 0;
+		}
+	} else if (error->code == 0) {
+		error_set(error, r, "cannot look at the journal in %s: %s", journal->directory, err_text(r));
+	}
+	journal_free(journal);
+	return r;
 }
 
 static int refuse(struct journal *journal, int reason)

@@ -48,6 +48,13 @@ int journal_lock(const char *directory, int *fd, struct error *error);
  */
 int journal_open(struct journal **ret, uv_loop_t *loop, const struct journal_options *options, struct error *error);
 
+struct journal_stats;
+/*
+ * Looks at a journal that is there, without opening it for events: nothing is created. stats->accepting: the directory and the disk would take
+ * events; when not, last_error says why. 0; ERR_NOT_FOUND: there is none; else as journal_open. Blocking.
+ */
+int journal_inspect(const struct journal_options *options, struct journal_stats *stats, struct error *error);
+
 struct journal_append;
 typedef void journal_append_cb(struct journal_append *append, int status);
 struct journal_append {

@@ -44,10 +44,12 @@ static int take_lock(int lock_fd)
 	return r;
 }
 
-int journal_lock_directory(int directory_fd, const char *directory, int *lock_fd, struct error *error)
+int journal_lock_directory(int directory_fd, const char *directory, bool create, int *lock_fd, struct error *error)
 {
 	char text[HOLDER_SIZE];
-	int r = file_open(directory_fd, LOCK_NAME, O_RDWR | O_CREAT, lock_fd);
+	int r = file_open(directory_fd, LOCK_NAME, O_RDWR | (create ? O_CREAT : 0), lock_fd);
+	if (r == -ENOENT && !create)
+		return 0; /* nobody ever had it */
 	if (r != 0)
 		return error_set(error, err_from_errno(-r), "cannot open the journal's lock %s/" LOCK_NAME ": %s", directory,
 				 strerror(-r));
@@ -66,9 +68,9 @@ int journal_lock_directory(int directory_fd, const char *directory, int *lock_fd
 	return 0;
 }
 
-int journal_open_directory(const char *directory, int *directory_fd, struct error *error)
+int journal_open_directory(const char *directory, bool create, int *directory_fd, struct error *error)
 {
-	int r = file_make_directories(directory, 0700);
+	int r = create ? file_make_directories(directory, 0700) : 0;
 	if (r == 0)
 		r = file_open(AT_FDCWD, directory, O_RDONLY | O_DIRECTORY, directory_fd);
 	if (r != 0)
@@ -81,9 +83,9 @@ int journal_lock(const char *directory, int *fd, struct error *error)
 {
 	int directory_fd = -1;
 	*fd = -1;
-	int r = journal_open_directory(directory, &directory_fd, error);
+	int r = journal_open_directory(directory, true, &directory_fd, error);
 	if (r == 0)
-		r = journal_lock_directory(directory_fd, directory, fd, error);
+		r = journal_lock_directory(directory_fd, directory, true, fd, error);
 	if (r != 0)
 		file_close(fd);
 	file_close(&directory_fd);

@@ -353,6 +353,8 @@ struct ledger_postgres_options {
  */
 int ledger_postgres_open(struct ledger **ret, uv_loop_t *loop, const struct ledger_postgres_options *options,
 			 struct error *error);
+/* Why a ledger that ledger_postgres_open made is down: the database is there and lacks migrations. */
+bool ledger_postgres_lacks_migrations(const struct ledger *ledger);
 /* `reeld migrate`: *applied (may be NULL) is how many migrations were missing. Waits for others that migrate. Blocking. */
 int ledger_postgres_migrate(const char *url, size_t *applied, struct error *error);
 

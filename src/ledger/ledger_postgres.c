@@ -30,6 +30,7 @@ struct ledger_postgres {
 	struct pg *pg;
 	struct ledger_greeting greeting;
 	bool up; /* by the last operation */
+	bool lacks_migrations;
 	char owner[LEDGER_OWNER_SIZE];
 	void (*closed)(void *data);
 	void *closed_data;
@@ -120,6 +121,7 @@ static int greet(void *context, unsigned step, const struct pg_result *previous,
 {
 	struct ledger_postgres *self = context;
 	int status = ledger_greeting_step(&self->greeting, step, previous, sql, error);
+	self->lacks_migrations = status == ERR_MIGRATION;
 	if (status == 0 && *sql == NULL)
 		self->up = true;
 	return status;
@@ -209,6 +211,11 @@ int ledger_postgres_open(struct ledger **ret, uv_loop_t *loop, const struct ledg
 	int status = open_pool(&self, loop, options, 0, error);
 	*ret = status == 0 ? &self->base : NULL;
 	return status;
+}
+
+bool ledger_postgres_lacks_migrations(const struct ledger *ledger)
+{
+	return ((const struct ledger_postgres *)ledger)->lacks_migrations;
 }
 
 static void ignore(void *data)

@@ -34,7 +34,7 @@ int migrations_missing(const struct migration_set *set, size_t have, struct erro
 {
 	if (have >= set->count)
 		return 0;
-	return error_set(error, ERR_CONFIG, "the database lacks migration %s: run `reeld migrate`", set->list[have].name);
+	return error_set(error, ERR_MIGRATION, "the database lacks migration %s: run `reeld migrate`", set->list[have].name);
 }
 
 static int from_db(struct sqlite_db *db, struct error *error)

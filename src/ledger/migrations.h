@@ -38,7 +38,7 @@ int migrations_check(const struct migration_set *set, int64_t number, const char
 
 /* The same for the rows in order: *have is how many came before and is raised; ERR_CORRUPT for a gap. Pure. */
 int migrations_check_next(const struct migration_set *set, size_t *have, int64_t number, const char *sha256, struct error *error);
-/* 0 when `have` are all; else ERR_CONFIG with words that say what to do. Pure. */
+/* 0 when `have` are all; else ERR_MIGRATION with words that say what to do. Pure. */
 int migrations_missing(const struct migration_set *set, size_t have, struct error *error);
 
 /*
@@ -46,7 +46,7 @@ int migrations_missing(const struct migration_set *set, size_t have, struct erro
  * Blocking.
  */
 int migrations_apply_sqlite(struct sqlite_db *db, const struct migration_set *set, size_t *applied, struct error *error);
-/* Changes nothing: ERR_CONFIG when a migration is missing. Blocking. */
+/* Changes nothing: ERR_MIGRATION when a migration is missing. Blocking. */
 int migrations_verify_sqlite(struct sqlite_db *db, const struct migration_set *set, struct error *error);
 
 #endif

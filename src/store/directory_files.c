@@ -34,6 +34,7 @@
 struct directory_files {
 	char *root;
 	int root_fd;
+	bool made_temporary; /* the directory for temporary files */
 	/*
 	 * Directories whose names are known to be durable; the oldest is forgotten. Only those above a key's last one: that
 	 * one is rarely met again.
@@ -114,7 +115,8 @@ int directory_files_open(struct directory_files **ret, const char *directory, st
 		status = error_set(error, err_from_errno(errno), "cannot open directory %s: %s", files->root, strerror(errno));
 		goto err_root;
 	}
-	if (mkdirat(files->root_fd, TEMPORARY_DIRECTORY, 0750) != 0 && errno != EEXIST) {
+	files->made_temporary = mkdirat(files->root_fd, TEMPORARY_DIRECTORY, 0750) == 0;
+	if (!files->made_temporary && errno != EEXIST) {
 		status = io_failed(error, files, "create directory", TEMPORARY_DIRECTORY, errno);
 		goto err_fd;
 	}
@@ -139,6 +141,9 @@ void directory_files_close(struct directory_files **files)
 {
 	if (*files == NULL)
 		return;
+	/* A look leaves no trace. Not when there are files in it, and whoever else needs it makes it anew. */
+	if ((*files)->made_temporary)
+		unlinkat((*files)->root_fd, TEMPORARY_DIRECTORY, AT_REMOVEDIR);
 	close((*files)->root_fd);
 	pthread_mutex_destroy(&(*files)->durable_mutex);
 	free((*files)->root);
@@ -549,7 +554,7 @@ int directory_files_clean(struct directory_files *files, unsigned *removed, stru
 		int errnum = errno;
 		if (fd >= 0)
 			close(fd);
-		return io_failed(error, files, "list", TEMPORARY_DIRECTORY, errnum);
+		return errnum == ENOENT ? 0 : io_failed(error, files, "list", TEMPORARY_DIRECTORY, errnum);
 	}
 	const struct dirent *entry;
 	while ((entry = readdir(directory)) != NULL)

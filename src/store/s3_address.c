@@ -22,7 +22,9 @@ static int check_bucket(const char *bucket, struct error *error)
 	bool plain = strspn(bucket, LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZ" DIGITS ".-_") == len;
 	if (len < 1 || len >= S3_BUCKET_SIZE || !plain || strcmp(bucket, ".") == 0 || strcmp(bucket, "..") == 0)
 		return error_set(error, ERR_CONFIG,
-				 "S3_BUCKET: \"%.64s\" is not a bucket's name: letters, digits, '.', '-' and '_'", bucket);
+				 "S3_BUCKET: \"%.64s\" is not a bucket's name of letters, digits, '.', '-' and '_'; example: "
+				 "S3_BUCKET=my-recordings",
+				 bucket);
 	return 0;
 }
 
@@ -139,14 +141,16 @@ static int make_custom(struct s3_address *ret, const struct s3_address_options *
 {
 	struct endpoint endpoint;
 	if (!endpoint_split(slice_from_cstr(options->endpoint), &endpoint))
-		return error_set(error, ERR_CONFIG,
-				 "S3_ENDPOINT: \"%.100s\" is not an http or https URL like https://s3.example.com:9000",
-				 options->endpoint);
+		return error_set(
+			error, ERR_CONFIG,
+			"S3_ENDPOINT: \"%.100s\" is not an http or https URL; example: S3_ENDPOINT=https://s3.example.com:9000",
+			options->endpoint);
 	bool virtual_hosted = options->addressing == S3_ADDRESSING_VIRTUAL;
 	if (virtual_hosted && (is_ip(endpoint.name) || !is_label(options->bucket)))
-		return error_set(error, ERR_CONFIG,
-				 "S3_ADDRESSING: bucket \"%.64s\" cannot be put before the host of %.100s: use path addressing",
-				 options->bucket, options->endpoint);
+		return error_set(
+			error, ERR_CONFIG,
+			"S3_ADDRESSING: bucket \"%.64s\" cannot be put before the host of %.100s; example: S3_ADDRESSING=path",
+			options->bucket, options->endpoint);
 	bool own_port = slice_equal(endpoint.port, endpoint.https ? SLICE("443") : SLICE("80"));
 	bool port = endpoint.port.len > 0 && !own_port;
 	ret->https = endpoint.https;
@@ -184,7 +188,9 @@ int s3_address_make(struct s3_address *ret, const struct s3_address_options *opt
 	if (status != 0)
 		return status;
 	if (!s3_address_region_is_valid(options->region))
-		return error_set(error, ERR_CONFIG, "\"%.64s\" is not a region's name like eu-central-1", options->region);
+		return error_set(error, ERR_CONFIG,
+				 "AWS_REGION: \"%.64s\" is not a region's name; example: AWS_REGION=eu-central-1",
+				 options->region);
 	if (options->endpoint != NULL && options->endpoint[0] != '\0')
 		return make_custom(ret, options, error);
 	make_aws(ret, options);

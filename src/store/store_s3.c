@@ -268,7 +268,9 @@ static int set_sse(struct s3_store *store, const char *sse, struct error *error)
 	bool is_kms = strncmp(sse, kms, kms_len) == 0 &&
 		      (sse[kms_len] == '\0' || (sse[kms_len] == ':' && sse[kms_len + 1] != '\0'));
 	if (!is_header_text(sse) || (!is_kms && strcmp(sse, "AES256") != 0))
-		return error_set(error, ERR_CONFIG, "S3_SSE: \"%.100s\" is none of none, AES256, aws:kms, aws:kms:KEY", sse);
+		return error_set(error, ERR_CONFIG,
+				 "S3_SSE: \"%.100s\" is none of none, AES256, aws:kms, aws:kms:KEY; example: S3_SSE=aws:kms",
+				 sse);
 	if (is_kms && sse[kms_len] == ':')
 		key = sse + kms_len + 1;
 	if (!copy_line(&store->sse_line, "x-amz-server-side-encryption", is_kms ? kms : sse) ||
@@ -282,12 +284,14 @@ static int set_strings(struct s3_store *store, const struct store_s3_options *op
 	const char *prefix = options->prefix != NULL ? options->prefix : "";
 	const char *region = is_set(options->region) ? options->region : "us-east-1";
 	if (!is_set(options->bucket))
-		return error_set(error, ERR_CONFIG, "S3_BUCKET: no bucket is named");
+		return error_set(error, ERR_CONFIG, "S3_BUCKET: no bucket is named; example: S3_BUCKET=my-recordings");
 	if (is_set(options->storage_class) && !is_header_text(options->storage_class))
-		return error_set(error, ERR_CONFIG, "S3_STORAGE_CLASS: \"%.64s\" is no name like STANDARD_IA",
+		return error_set(error, ERR_CONFIG,
+				 "S3_STORAGE_CLASS: \"%.64s\" is not a name; example: S3_STORAGE_CLASS=STANDARD_IA",
 				 options->storage_class);
 	if (!s3_address_region_is_valid(region))
-		return error_set(error, ERR_CONFIG, "\"%.64s\" is not a region's name like eu-central-1", region);
+		return error_set(error, ERR_CONFIG,
+				 "AWS_REGION: \"%.64s\" is not a region's name; example: AWS_REGION=eu-central-1", region);
 	snprintf(store->region, sizeof(store->region), "%s", region);
 	store->prefix = strdup(prefix);
 	store->scratch = malloc(REELD_SIGV4_SCRATCH_SIZE);

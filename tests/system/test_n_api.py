@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The private listener's API: who may ask, what is answered, audio as it lies on disk, lists while others write."""
+import contextlib
 import hashlib
 import json
 import os
@@ -415,7 +416,11 @@ def test_a_slow_listener_holds_no_memory_and_no_descriptor(sandbox, daemon):
         return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(encoding="ascii")).group(1))
 
     def open_audio():
-        return sum(os.readlink(f"/proc/{pid}/fd/{fd}").endswith(".wav") for fd in os.listdir(f"/proc/{pid}/fd"))
+        count = 0
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+                count += os.readlink(f"/proc/{pid}/fd/{fd}").endswith(".wav")
+        return count
 
     before = resident()
     peers = []

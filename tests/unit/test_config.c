@@ -529,3 +529,46 @@ Test(config, every_default_is_within_its_own_limits)
 		unsetenv(doc.variable);
 	}
 }
+
+/* ---- reload ---- */
+
+static const char *changed_to(const char *lines)
+{
+	static char names[2048];
+	struct config fresh;
+	put("env", lines);
+	cr_assert_eq(config_load(&fresh, "env", &error), 0, "%s", error.detail);
+	config_need_restart(&config, &fresh, names, sizeof(names));
+	config_free(&fresh);
+	return names;
+}
+
+Test(config, a_reload_names_every_kind_of_setting_that_only_a_restart_changes)
+{
+	static const char before[] = "LISTEN=127.0.0.1:1\nMAX_BODY=32KiB\n";
+	put("env", before);
+	load("env");
+	cr_expect_str_eq(changed_to(before), "");
+	cr_expect_str_eq(changed_to("MAX_BODY=32KiB\n"), "LISTEN");
+	cr_expect_str_eq(changed_to("LISTEN=127.0.0.1:1\nDATA_DIR=x\nGREETING=hello\nACK=ledger\nMIGRATE=off\nIDLE_TIMEOUT=1s\n"),
+			 "DATA_DIR, GREETING, ACK, MAX_BODY, IDLE_TIMEOUT, MIGRATE");
+	cr_expect_str_eq(
+		changed_to("LISTEN=127.0.0.1:1\nMAX_BODY=32KiB\nTWILIO_AUTH_TOKEN=new\nADMIN_TOKEN=t\nAWS_ACCESS_KEY_ID=k\n"), "",
+		"they are read again");
+	cr_expect_str_eq(changed_to("LISTEN=127.0.0.1:1\nMAX_BODY=32KiB\nTLS_CERT=c\nTLS_KEY=k\n"), "TLS_CERT",
+			 "TLS is not switched on by a reload");
+}
+
+Test(config, what_is_documented_as_read_again_needs_no_restart)
+{
+	struct config_doc doc;
+	for (size_t i = 0; config_describe(i, &doc); i++) {
+		char lines[256];
+		if (strstr(doc.doc, "Read again on SIGHUP") == NULL || strncmp(doc.variable, "TLS_", 4) == 0)
+			continue;
+		put("env", "");
+		load("env");
+		snprintf(lines, sizeof(lines), "%s=x\n", doc.variable);
+		cr_expect_str_eq(changed_to(lines), "", "%s", doc.variable);
+	}
+}

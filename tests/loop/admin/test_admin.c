@@ -233,8 +233,11 @@ Test(admin, other_methods_and_paths)
 	cr_assert(raw_has(&client, "\r\nAllow: GET, HEAD\r\n"));
 	raw_expect(&client, GET("/metrics/"), "{\"error\":\"Not found\"}");
 	cr_assert(raw_has(&client, "HTTP/1.1 404 "));
-	raw_send_text(&client, GET("/api/twilio/recording"));
+	raw_send_text(&client, "GET /api/twilio/recording HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
 	TURN_UNTIL(raw_count(&client, "HTTP/1.1 404 ") == 2);
+	/* What is not there is guarded like the rest of the API. */
+	raw_send_text(&client, GET("/api/nope"));
+	TURN_UNTIL(raw_count(&client, "HTTP/1.1 403 ") == 1);
 	cr_assert_eq(counts_asked, 0);
 }
 

@@ -53,11 +53,11 @@ Test(migrations, what_is_missing_is_applied_in_order_and_once)
 {
 	struct sqlite_db *db = open_db();
 	size_t applied = 99;
-	cr_expect_eq(migrations_verify_sqlite(db, &set_one, &error), ERR_CONFIG, "an empty database lacks it");
+	cr_expect_eq(migrations_verify_sqlite(db, &set_one, &error), ERR_MIGRATION, "an empty database lacks it");
 	cr_expect_not_null(strstr(error.detail, "reeld migrate"));
 	cr_expect_eq(migrations_apply_sqlite(db, &set_one, &applied, &error), 0, "%s", error.detail);
 	cr_expect_eq(applied, 1);
-	cr_expect_eq(migrations_verify_sqlite(db, &set_two, &error), ERR_CONFIG);
+	cr_expect_eq(migrations_verify_sqlite(db, &set_two, &error), ERR_MIGRATION);
 	cr_expect_eq(migrations_apply_sqlite(db, &set_two, &applied, &error), 0, "%s", error.detail);
 	cr_expect_eq(applied, 1);
 	cr_expect_eq(migrations_apply_sqlite(db, &set_two, &applied, &error), 0, "%s", error.detail);
@@ -162,7 +162,7 @@ Test(migrations, a_ledger_without_them_does_not_open)
 	uv_loop_t loop;
 	struct ledger *ledger;
 	cr_assert_eq(uv_loop_init(&loop), 0);
-	cr_expect_eq(ledger_sqlite_open(&ledger, &loop, path, "a", false, false, &error), ERR_CONFIG);
+	cr_expect_eq(ledger_sqlite_open(&ledger, &loop, path, "a", false, false, &error), ERR_MIGRATION);
 	cr_expect_null(ledger);
 	cr_expect_eq(uv_loop_close(&loop), 0);
 }
