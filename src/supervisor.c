@@ -11,6 +11,7 @@
 #include "supervisor.h"
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/notify.h"
 #include "engines.h"
@@ -72,6 +73,7 @@ struct supervisor {
 	bool started; /* all have been ready once */
 	bool told;    /* the service manager knows that all are ready */
 	bool stopping;
+	uint64_t stopping_ns; /* since when */
 	bool closing;
 	bool failed;
 };
@@ -302,6 +304,7 @@ static void on_patience_over(uv_timer_t *timer)
 static void stop(struct supervisor *supervisor)
 {
 	supervisor->stopping = true;
+	supervisor->stopping_ns = clock_mono_ns();
 	notify_send("STOPPING=1");
 	/* A socket that nobody accepts from must not take connections. */
 	close(supervisor->listen_fd);
@@ -339,6 +342,8 @@ static void on_signal(uv_signal_t *handle, int signum)
 		return;
 	}
 	if (supervisor->stopping) {
+		if (clock_mono_ns() - supervisor->stopping_ns < SUPERVISOR_SAME_SIGNAL_NS)
+			return;
 		static const char text[] = "reeld: second signal, leaving at once\n";
 		ssize_t ignored = write(STDERR_FILENO, text, sizeof(text) - 1);
 		(void)ignored;

@@ -12,6 +12,11 @@
 #include "base/err.h"
 #include "config.h"
 
+#include <stdint.h>
+
+/* A second signal to stop that comes this soon is the first one, sent to the process and to its group (timeout, shells). */
+#define SUPERVISOR_SAME_SIGNAL_NS UINT64_C(1000000000)
+
 /*
  * Runs until a signal ends it. 0: all workers ended in order. Else an error, with a message unless a worker has told what was wrong. Blocking: owns a loop.
  */

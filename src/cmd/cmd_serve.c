@@ -19,7 +19,6 @@
 #include <unistd.h>
 
 static const int serve_signals[] = {SIGTERM, SIGINT, SIGHUP};
-#define SAME_SIGNAL_NS UINT64_C(1000000000)
 #define SERVE_SIGNALS (sizeof(serve_signals) / sizeof(serve_signals[0]))
 
 struct serve {
@@ -51,8 +50,7 @@ static void serve_on_signal(uv_signal_t *handle, int signum)
 	if (serve->stopping && serve->worker != NULL)
 		return;
 	if (serve->stopping) {
-		/* Sent to the process and to its group (timeout, shells) it is one signal that comes twice. */
-		if (clock_mono_ns() - serve->stopping_ns < SAME_SIGNAL_NS)
+		if (clock_mono_ns() - serve->stopping_ns < SUPERVISOR_SAME_SIGNAL_NS)
 			return;
 		/* The journal holds what was acknowledged, leases expire: leaving now loses nothing. */
 		static const char text[] = "reeld: second signal, leaving at once\n";

@@ -283,6 +283,24 @@ def test_a_data_dir_that_was_moved_keeps_its_recordings(stored):
     assert stored.daemon.stop() == 0
 
 
+def test_what_waits_for_twilios_completed_is_not_retried_and_starts_when_it_comes(sandbox, daemon):
+    peer = sandbox(count=1)
+    reeld = daemon(peer).start()
+    api = Api(reeld)
+    oracle = Oracle(reeld, peer)
+    sid, = oracle.recordings
+    early = callback_params(oracle.recordings[sid], RecordingStatus="in-progress")
+    assert reeld.post(early).status == 200
+    wait_until(lambda: api.request("GET", f"/api/recordings/{sid}").status == 200, "the row to be there")
+    reply = api.request("POST", f"/api/recordings/{sid}/retry")
+    assert reply.status == 409 and "completed" in reply.json["error"], reply
+    refused = reeld.command("jobs", "retry", sid)
+    assert refused.returncode == 1 and "waits for Twilio to say completed" in refused.stderr, refused
+    assert oracle.post(sid).status == 200
+    oracle.settle()
+    oracle.check()
+
+
 def test_retry_puts_a_dead_one_back_to_work(sandbox, daemon):
     peer = sandbox(count=1, fault="xml-body", fault_attempts=0)
     reeld = daemon(peer, MAX_ATTEMPTS=1, RETRY_MAX="100ms").start()

@@ -6,6 +6,7 @@ import random
 import signal
 import socket
 import sqlite3
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -209,6 +210,9 @@ def test_a_second_sigterm_ends_all_at_once_and_loses_nothing(sandbox, daemon):
     reeld, oracle = stalled(sandbox, daemon, "60s", SHUTDOWN_GRACE="60s")
     reeld.process.signal(signal.SIGTERM)
     wait_until(lambda: log_events(reeld, "supervisor.stopping"), "the first signal to be noticed")
+    reeld.process.signal(signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):  # the same one, to the group
+        reeld.process.wait(1.2)
     reeld.process.signal(signal.SIGTERM)
     assert reeld.process.wait(10) == 1
     assert not any(alive(pid) for pid in pids(reeld).values())
