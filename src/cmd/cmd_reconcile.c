@@ -166,9 +166,13 @@ static void print_summary(struct session *session)
 	const struct reconcile_run *run = &session->run;
 	char from[11];
 	const uint64_t *verdicts = run->verdicts;
+	/* Zeros of a walk that came nowhere would read as "nothing is missing". */
+	if (session->status != 0 && run->seen == 0)
+		return;
 	date_of(run->from_ms, from);
-	printf("since %s: %" PRIu64 " recordings at Twilio, %" PRIu64 " known, %" PRIu64 " missing, %" PRIu64 " incomplete", from,
-	       run->seen, verdicts[RECONCILE_KNOWN], verdicts[RECONCILE_MISSING], verdicts[RECONCILE_INCOMPLETE]);
+	printf("%ssince %s: %" PRIu64 " recordings at Twilio, %" PRIu64 " known, %" PRIu64 " missing, %" PRIu64 " incomplete",
+	       session->status != 0 ? "as far as it came, " : "", from, run->seen, verdicts[RECONCILE_KNOWN],
+	       verdicts[RECONCILE_MISSING], verdicts[RECONCILE_INCOMPLETE]);
 	if (verdicts[RECONCILE_RECENT] > 0)
 		printf(", %" PRIu64 " too recent", verdicts[RECONCILE_RECENT]);
 	if (verdicts[RECONCILE_EXTERNAL] > 0)

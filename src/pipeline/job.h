@@ -125,7 +125,7 @@ struct job {
 	bool held_back;                          /* with its account */
 	const struct private_keys *keys;         /* those that did not have it */
 	char awaited_key[LEDGER_WAITS_FOR_SIZE]; /* of an encrypted one: claim_format_key of its public key */
-	bool finish_refused;  /* FINISH with it, by the ledger and for good */
+	bool finish_refused;                     /* FINISH with it, by the ledger and for good */
 
 	/* operations; one in flight */
 	struct transfer *transfer;

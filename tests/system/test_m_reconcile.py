@@ -130,6 +130,7 @@ def test_wrong_credentials_end_it_with_one_line(sandbox, daemon):
     assert reeld.command("migrate").returncode == 0
     refused = reeld.command("reconcile", env={"TWILIO_AUTH_TOKEN": "wrong"})
     assert refused.returncode == 1 and "HTTP 401" in refused.stderr and "wrong" not in refused.stderr + refused.stdout
+    assert "recordings at Twilio" not in refused.stdout, "it looked at none"
     nobody = reeld.command("reconcile", env={"TWILIO_ACCOUNT_SID": ""})
     assert nobody.returncode == 1 and "TWILIO_ACCOUNT_SID" in nobody.stderr
 
