@@ -22,20 +22,15 @@ struct command {
 
 static const struct command commands[] = {
 	{"serve", cmd_serve, "run the daemon (the default)", "reeld serve", NULL},
-	{"demo", cmd_demo, "archive a few recordings from a sandbox; no account needed",
-	 "reeld demo [--count N] [--data-dir DIR] [--size SIZE] [--calls]", NULL},
+	{"demo", cmd_demo, "archive a few recordings from a sandbox; no account needed", "", cmd_demo_help},
 	{"sandbox", cmd_sandbox, "run a local stand-in for Twilio", "", cmd_sandbox_help},
 	{"check", cmd_check, "validate the configuration and reach every dependency", "reeld check", NULL},
 	{"migrate", cmd_migrate, "apply database migrations", "reeld migrate", NULL},
-	{"jobs", cmd_jobs, "what is pending, running or dead; put it back or drop it",
-	 "reeld jobs list | show SID | retry SID | retry --all-dead | drop SID", NULL},
-	{"reconcile", cmd_reconcile, "archive what Twilio's list has and the ledger lacks",
-	 "reeld reconcile [--since 7d|2026-05-01] [--dry-run] [--restart]", cmd_reconcile_help},
-	{"recordings", cmd_recordings, "what is stored; a link to it; delete it; decrypt it",
-	 "reeld recordings list [--prefix P] | url SID | delete SID | decrypt FILE [DETAILS.json]", NULL},
+	{"jobs", cmd_jobs, "what is pending, running or dead; put it back or drop it", "", cmd_jobs_help},
+	{"reconcile", cmd_reconcile, "archive what Twilio's list has and the ledger lacks", "", cmd_reconcile_help},
+	{"recordings", cmd_recordings, "what is stored; a link to it; delete it; decrypt it", "", cmd_recordings_help},
 	{"healthcheck", cmd_healthcheck, "ask the local /healthz (for containers)", "reeld healthcheck", NULL},
-	{"sign", cmd_sign, "print or verify an X-Twilio-Signature",
-	 "reeld sign --url URL [--token TOKEN] [--verify SIGNATURE] [--body FILE [--form]] [NAME=VALUE ...]", NULL},
+	{"sign", cmd_sign, "print or verify an X-Twilio-Signature", "", cmd_sign_help},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 

@@ -24,8 +24,12 @@ int cmd_healthcheck(const struct config *config, int argc, char **argv);
 int cmd_sign(const struct config *config, int argc, char **argv);
 
 /* What --help prints where a line is not enough. */
+extern const char cmd_demo_help[];
 extern const char cmd_sandbox_help[];
+extern const char cmd_jobs_help[];
 extern const char cmd_reconcile_help[];
+extern const char cmd_recordings_help[];
+extern const char cmd_sign_help[];
 
 /* "reeld COMMAND: message" and the command's usage line on stderr; returns CMD_USAGE. */
 int cmd_usage_error(const char *command, const char *usage, const char *format, ...) __attribute__((format(printf, 3, 4)));

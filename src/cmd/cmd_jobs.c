@@ -10,7 +10,18 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char usage[] = "reeld jobs list | show SID | retry SID | retry --all-dead | drop SID";
+#define USAGE "reeld jobs list | show SID | retry SID | retry --all-dead | drop SID"
+static const char usage[] = USAGE;
+const char cmd_jobs_help[] = "usage: " USAGE "\n"
+			     "\n"
+			     "What is pending, running or dead in the ledger. Works beside a running daemon, which takes up what "
+			     "is put back within seconds.\n"
+			     "\n"
+			     "  list                  what is not at its end: state, attempts, next attempt, last error\n"
+			     "  show SID              everything known of one recording, and its history\n"
+			     "  retry SID             put one back, with all its attempts\n"
+			     "  retry --all-dead      put all dead ones back\n"
+			     "  drop SID              give one up for good\n";
 
 #define RETRY_STEP 500
 

@@ -14,7 +14,18 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char usage[] = "reeld recordings list [--prefix P] | url SID | delete SID | decrypt FILE [DETAILS.json]";
+#define USAGE "reeld recordings list [--prefix P] | url SID | delete SID | decrypt FILE [DETAILS.json]"
+static const char usage[] = USAGE;
+const char cmd_recordings_help[] =
+	"usage: " USAGE "\n"
+	"\n"
+	"What is stored.\n"
+	"\n"
+	"  list [--prefix P]     stored recordings, newest first, with key and size; only keys that begin with P\n"
+	"  url SID               a link that whoever has it may use for an hour (S3), or the file\n"
+	"  delete SID            delete it from the store, then note that in the ledger; done twice it is done\n"
+	"  decrypt FILE [DETAILS.json]\n"
+	"                        decrypt a recording that was archived as ciphertext: docs/encryption.md\n";
 
 #define LINK_VALID_S 3600
 

@@ -20,7 +20,19 @@
 #define MAX_URL ((size_t)64 << 10)
 #define BODY_HASH_PARAM "bodySHA256="
 
-static const char usage[] = "reeld sign --url URL [--token TOKEN] [--verify SIGNATURE] [--body FILE [--form]] [NAME=VALUE ...]";
+#define USAGE "reeld sign --url URL [--token TOKEN] [--verify SIGNATURE] [--body FILE [--form]] [NAME=VALUE ...]"
+static const char usage[] = USAGE;
+const char cmd_sign_help[] =
+	"usage: " USAGE "\n"
+	"\n"
+	"The signature that Twilio would send with a request to URL, or whether a given one is right (exit status 0 or 1).\n"
+	"\n"
+	"  --url URL             as Twilio was given it\n"
+	"  --token TOKEN         the auth token (TWILIO_AUTH_TOKEN; the first one signs, any may verify)\n"
+	"  --verify SIGNATURE    of the X-Twilio-Signature header\n"
+	"  --body FILE           the body as it was sent, e.g. JSON; - is standard input\n"
+	"  --form                that body is a form\n"
+	"  NAME=VALUE ...        the form's fields instead of a body\n";
 
 struct sign {
 	const char *url_option;
