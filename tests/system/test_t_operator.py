@@ -18,6 +18,12 @@ def events(reeld, name):
     return [line for line in reeld.logs() if line.get("event") == name]
 
 
+def told(reeld, name, count=1):
+    """Lines of the log, which are written after the answer: `count` of them."""
+    wait_until(lambda: len(events(reeld, name)) >= count, lambda: f"{count} of {name}:\n" + reeld.process.output()[-3000:])
+    return events(reeld, name)
+
+
 def check(reeld, **env):
     """Exit status and {subject: (verdict, words)} of reeld check."""
     result = reeld.command("check", env=env)
@@ -29,7 +35,7 @@ def check(reeld, **env):
 
 def test_idle_connections_never_take_the_last_descriptors(sandbox, daemon):
     reeld = daemon(sandbox(count=1)).start(prefix=["prlimit", "--nofile=300:300"])
-    warned, = events(reeld, "limits.open_files")
+    warned, = told(reeld, "limits.open_files")
     assert (warned["limit"], warned["wanted"], warned["connections"]) == (300, 4096 + 2 * 64 + 100, 300 - 2 * 64 - 100)
     params = callback_params(RECORDING)
     held = socket.create_connection(("127.0.0.1", reeld.port), timeout=20)
@@ -186,12 +192,12 @@ def test_sighup_names_what_only_a_restart_changes(sandbox, daemon, tmp_path):
     reeld.process = Process([BINARY, "--env-file", str(env_file), "serve"], reeld.env, str(tmp_path / "reeld-1.log"))
     wait_until(reeld.ready, lambda: reeld.process.output())
     reeld.process.signal(signal.SIGHUP)
-    wait_until(lambda: events(reeld, "reload.accounts"), "the first reload")
+    told(reeld, "reload.accounts")
     assert not events(reeld, "reload.needs_restart")
     env_file.write_text(f"LISTEN=127.0.0.1:{free_port()}\nMAX_BODY=64KiB\nADMIN_TOKEN=new\n")
     reeld.process.signal(signal.SIGHUP)
-    wait_until(lambda: len(events(reeld, "reload.accounts")) == 2, "the second reload")
-    warned, = events(reeld, "reload.needs_restart")
+    told(reeld, "reload.accounts", 2)
+    warned, = told(reeld, "reload.needs_restart")
     assert warned["variables"] == "LISTEN, MAX_BODY"
     assert reeld.stop() == 0
 
@@ -213,7 +219,7 @@ def test_a_bad_setting_names_itself_the_problem_and_an_example(tmp_path, name, v
 def test_a_refusal_says_who_and_where_but_never_the_query(sandbox, daemon):
     reeld = daemon(sandbox(count=1)).start()
     assert reeld.get(PATH + "?RecordingSid=secret").status == 403
-    refused, = events(reeld, "webhook.refused")
+    refused, = told(reeld, "webhook.refused")
     assert (refused["reason"], refused["peer"], refused["path"]) == ("invalid_signature", "127.0.0.1", PATH)
     assert "secret" not in reeld.process.output()
     assert reeld.stop() == 0
@@ -230,7 +236,7 @@ def test_what_is_refused_before_a_handler_is_logged_and_counted(sandbox, daemon)
     metrics = reeld.metrics()
     assert metrics['reeld_webhooks_total{endpoint="recording",status="413",outcome="bad_request"}'] == 1
     assert metrics['reeld_webhooks_total{endpoint="recording",status="408",outcome="bad_request"}'] == 1
-    lines = events(reeld, "webhook.refused")
+    lines = told(reeld, "webhook.refused", 3)
     assert [(line["level"], line["path"], line["detail"]) for line in lines] == [
         ("info", PATH, "Request body too large"), ("info", "/" + "n" * 63, "Request body too large"), ("info", PATH, "Request was not complete in time")], lines
     assert all(line["peer"] == "127.0.0.1" for line in lines) and "secret" not in reeld.process.output()
