@@ -61,7 +61,7 @@ struct idempotency_ops {
 	const char *kind;
 	void (*expect)(const struct idempotency *, const struct sid *); /* NULL: nothing to prepare */
 	void (*ask)(struct idempotency *, struct idempotency_question *, const struct sid *, enum recording_status);
-	void (*forget)(struct idempotency_question *);
+	void (*forget)(struct idempotency_question *); /* of one that is pending; NULL: none ever is */
 	void (*set_seen)(struct idempotency *, const struct sid *, enum recording_status);
 	void (*set_archived)(struct idempotency *, const struct sid *, const char *url);
 	void (*clear)(struct idempotency *, const struct sid *);

@@ -125,11 +125,6 @@ static void local_ask(struct idempotency *filter, struct idempotency_question *q
 	}
 }
 
-static void local_forget(struct idempotency_question *question)
-{
-	(void)question;
-}
-
 static void local_set_seen(struct idempotency *filter, const struct sid *sid, enum recording_status status)
 {
 	/* Two words that we do not know are not the same word. */
@@ -197,7 +192,6 @@ static const struct idempotency_ops local_ops = {
 	.kind = "local",
 	.expect = local_expect,
 	.ask = local_ask,
-	.forget = local_forget,
 	.set_seen = local_set_seen,
 	.set_archived = local_set_archived,
 	.clear = local_clear,

@@ -157,6 +157,7 @@ static void make_file(size_t bytes)
 /* ---- the listener ---- */
 
 static struct admin *admin;
+static const char *token; /* NULL: none */
 static struct raw_client client;
 static unsigned requeued;
 static bool admin_is_closed;
@@ -178,6 +179,7 @@ static bool health(void *data, struct buffer *body)
 static void open_admin(struct store *on)
 {
 	struct admin_options options = {.listen = "127.0.0.1:0",
+					.token = token,
 					.metrics = fixture.metrics,
 					.ledger = &fake_ledger,
 					.store = on,
@@ -540,6 +542,73 @@ Test(api, audio_is_the_file_and_its_parts)
 	snprintf(head, sizeof(head), "\r\n\r\n%s", expected);
 	TURN_UNTIL(raw_has(&client, head));
 	TURN_UNTIL(open_recordings() == 0);
+}
+
+#define TAG_OF_64_A "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\""
+
+Test(api, a_listener_that_has_the_file_already_is_told_so)
+{
+	make_file(1000);
+	open_admin(store);
+	ask("GET", "/api/recordings/" SID "/audio", "If-None-Match: \"other\", " TAG_OF_64_A "\r\n");
+	answer_stored_file(1000);
+	expect_status(304, 1);
+	TURN_UNTIL(raw_has(&client, "\r\n\r\n"));
+	cr_expect(raw_has(&client, "\r\nETag: " TAG_OF_64_A "\r\n"));
+	TURN_UNTIL(open_recordings() == 0);
+	ask("GET", "/api/recordings/" SID "/audio", "If-None-Match: \"other\"\r\n");
+	answer_stored_file(1000);
+	expect_status(200, 1);
+	TURN_UNTIL(open_recordings() == 0);
+}
+
+Test(api, a_range_behind_the_end_is_refused_with_the_length_that_there_is)
+{
+	make_file(1000);
+	open_admin(store);
+	ask("GET", "/api/recordings/" SID "/audio", "Range: bytes=1000-\r\n");
+	answer_stored_file(1000);
+	expect_status(416, 1);
+	TURN_UNTIL(raw_has(&client, "outside of the recording"));
+	cr_expect(raw_has(&client, "\r\nContent-Range: bytes */1000\r\n"));
+	TURN_UNTIL(open_recordings() == 0);
+	/* One of another file is no range at all. */
+	ask("GET", "/api/recordings/" SID "/audio", "Range: bytes=1000-\r\nIf-Range: \"other\"\r\n");
+	answer_stored_file(1000);
+	expect_status(200, 1);
+	TURN_UNTIL(open_recordings() == 0);
+}
+
+/* The path and ticket of the last link that came. */
+static void copy_link(char *out, size_t size)
+{
+	static const char before[] = "{\"url\":\"";
+	TURN_UNTIL(raw_has(&client, "\"expiresAt\":\"20"));
+	const char *url = (const char *)memmem(client.in.data, client.in.len, before, strlen(before)) + strlen(before);
+	snprintf(out, size, "%.*s", (int)strcspn(url, "\""), url);
+}
+
+Test(api, audio_in_a_directory_has_a_link_that_opens_this_recording_without_the_token)
+{
+	static const char before[] = "/api/recordings/" SID "/audio?ticket=";
+	char url[512];
+	make_file(1000);
+	token = "sesame";
+	open_admin(store);
+	ask("GET", "/api/recordings/" SID "/audio?as=link", "Authorization: Bearer sesame\r\n");
+	answer_stored_file(1000);
+	copy_link(url, sizeof(url));
+	cr_assert_eq(strncmp(url, before, strlen(before)), 0, "%s", url);
+	cr_expect_eq(open_recordings(), 0);
+	ask("GET", url, NULL);
+	answer_stored_file(1000);
+	expect_status(200, 2);
+	TURN_UNTIL(open_recordings() == 0);
+	url[strlen(before) - strlen("/audio?ticket=") - 1] = '0'; /* the same ticket, another recording */
+	ask("GET", url, NULL);
+	expect_status(401, 1);
+	ask("GET", "/api/recordings/" SID "/audio", NULL);
+	expect_status(401, 2);
 }
 
 Test(api, a_listener_that_leaves_closes_the_file)

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Recordings that Twilio encrypted: whole jobs with the key, without it, and with everything that can be wrong. */
 #include "adapters/crypto.h"
-#include "adapters/gcm.h"
 #include "base/hex.h"
 #include "loop/pipeline/fixture.h"
-#include "support/sealed.h"
+#include "support/sealed_audio.h"
 #include "twilio/private_keys.h"
 
 #include <fcntl.h>
@@ -13,10 +12,7 @@
 
 #define SID "CR0123456789abcdef0123456789abcdef"
 #define OTHER_SID "CR00000000000000000000000000000002"
-#define IV "AAECAwQFBgcICQoL"
-#define DETAILS_OF(sid) \
-	"{\"type\":\"rsa-aes\",\"public_key_sid\":\"" sid "\",\"encrypted_cek\":\"" SEALED_CEK_BASE64 "\",\"iv\":\"" IV "\"}"
-#define DETAILS DETAILS_OF(SID)
+#define DETAILS SEALED_DETAILS(SID)
 #define KEY_OF(n) "rec/2022/04/20/CA0000000000000000000000000000000" #n "/RE0000000000000000000000000000000" #n
 #define MAX_BYTES 70000
 
@@ -27,17 +23,8 @@ static struct private_keys *keys;
 /* `plain` as Twilio would send it: encrypted, and the tag. Returns its length. */
 static size_t seal(size_t bytes)
 {
-	uint8_t cek[GCM_KEY_SIZE], iv[12];
-	struct gcm *gcm;
-	for (size_t i = 0; i < sizeof(cek); i++)
-		cek[i] = (uint8_t)(0xe0 + i);
-	for (size_t i = 0; i < sizeof(iv); i++)
-		iv[i] = (uint8_t)i;
 	memcpy(sealed, plain, bytes);
-	REQUIRE(gcm_new(&gcm) == 0 && gcm_seal_begin(gcm, cek, iv, sizeof(iv)) == 0 && gcm_seal_update(gcm, sealed, bytes) == 0 &&
-		gcm_seal_end(gcm, sealed + bytes) == 0);
-	gcm_free(&gcm);
-	return bytes + GCM_TAG_SIZE;
+	return sealed_encrypt(sealed, bytes);
 }
 
 /* A WAV of `bytes` bytes, sealed. */
@@ -345,7 +332,8 @@ Test(encrypted, a_sealed_key_of_another_size_is_an_end)
 	REQUIRE(rsa_key_seal(private_keys_find(keys, &sid), "0123456789abcdef", 16, cek, &len) == 0);
 	base64_encode(cek, len, base64);
 	snprintf(row(0)->job.encryption, sizeof(row(0)->job.encryption),
-		 "{\"type\":\"rsa-aes\",\"public_key_sid\":\"" SID "\",\"encrypted_cek\":\"%s\",\"iv\":\"" IV "\"}", base64);
+		 "{\"type\":\"rsa-aes\",\"public_key_sid\":\"" SID "\",\"encrypted_cek\":\"%s\",\"iv\":\"" SEALED_IV "\"}",
+		 base64);
 	run_to_the_end();
 	expect_dead("encryption_details");
 	cr_assert_eq(row(0)->job.attempts, 1, "the first one was the last");
@@ -364,7 +352,7 @@ Test(encrypted, without_keys_the_ciphertext_is_stored_with_what_it_takes_to_decr
 	cr_assert_eq(object->digest.bytes, 20016);
 	cr_assert_eq(memcmp(object->digest.sha256, sha256, 32), 0);
 	cr_assert_str_eq(object->content_type, "application/octet-stream");
-	cr_assert_str_eq(object->encryption, "rsa-aes " SID " " SEALED_CEK_BASE64 " " IV);
+	cr_assert_str_eq(object->encryption, "rsa-aes " SID " " SEALED_CEK_BASE64 " " SEALED_IV);
 	cr_assert_str_eq(row(0)->content_type, "application/octet-stream");
 	cr_assert_str_eq(object->channels, "2", "as the webhook said");
 }

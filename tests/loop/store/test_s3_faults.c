@@ -995,6 +995,27 @@ Test(s3_faults, abort_does_not_wait_for_parts_under_way)
 	cr_assert(is_request(2, "DELETE /b/" KEY "?uploadId="));
 }
 
+Test(s3_faults, abort_does_not_wait_for_another_try_of_a_part)
+{
+	const char *created_text = created(), *again = refusal("503 Slow Down", "SlowDown", "");
+	const struct peer_script scripts[] = {{.answer = created_text}, {.answer = again}, {.answer = NO_CONTENT}};
+	options.retry_ms = 60000;
+	composite_etag((char[64]){0});
+	start_parts(scripts, 3);
+	struct put put = {0};
+	cr_assert_eq(put_open(&put, KEY, -1), 0);
+	cr_assert_eq(put_write(&put, slice_make(parts_bytes, PART)), 0);
+	cr_assert_eq(put_write(&put, slice_make(parts_bytes, 1)), 0);
+	while (peer_sent(peer) < strlen(created_text) + strlen(again))
+		turn_run(&loop);
+	/* Until the refusal is read; earlier would be the abort of a part under way. */
+	for (unsigned i = 0; i < 20; i++)
+		turn_run(&loop);
+	cr_assert_eq(put_abort(&put), 0);
+	cr_assert_eq(peer_requests(peer), 3, "the part was not sent again");
+	cr_assert(is_request(2, "DELETE /b/" KEY "?uploadId="));
+}
+
 Test(s3_faults, part_buffers_are_shared_in_turn)
 {
 	options.parts_max = 1;

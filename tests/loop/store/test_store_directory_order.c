@@ -4,6 +4,7 @@
  * written down here, with the names of the files, on their way to the kernel.
  */
 #include "base/check.h"
+#include "base/turn.h"
 #include "loop/store/store_support.h"
 
 #include <criterion/criterion.h>
@@ -194,4 +195,23 @@ Test(store_directory_order, what_decrypted_a_ciphertext_goes_after_the_audio_tha
 	keep(&object, "audio");
 	size_t named = find(0, "name ", " " KEY);
 	cr_assert_lt(find(named, "sync " DIRECTORY, DIRECTORY), find(0, "delete " KEY ".json", ""));
+}
+
+static void on_other_closed(void *data)
+{
+	*(bool *)data = true;
+}
+
+Test(store_directory_order, directories_made_for_the_store_itself_are_durable_in_the_ones_above)
+{
+	char path[128];
+	bool closed = false;
+	struct store *other = NULL;
+	struct error error = {0};
+	snprintf(path, sizeof(path), "%s/a/b/", directory);
+	cr_assert_eq(store_directory_open(&other, &loop, path, &error), 0, "%s", error.detail);
+	find(find(0, "sync ", "sync "), "sync a", "sync a");
+	store_close(other, on_other_closed, &closed);
+	while (!closed)
+		turn_run(&loop);
 }

@@ -2,11 +2,10 @@
 #include "loop/support/tls_peer.h"
 
 #include "base/check.h"
+#include "loop/support/certificate.h"
 
 #include <netinet/in.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,25 +27,14 @@ struct tls_peer {
 
 static void make_certificate(struct tls_peer *peer, const char *name)
 {
-	EVP_PKEY *key = EVP_EC_gen("P-256");
-	X509 *certificate = X509_new();
-	X509_EXTENSION *san = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, name);
-	REQUIRE(key != NULL && certificate != NULL && san != NULL);
-	X509_set_version(certificate, 2);
-	ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
-	X509_gmtime_adj(X509_getm_notBefore(certificate), -60);
-	X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
-	X509_set_pubkey(certificate, key);
-	X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_ASC, (const unsigned char *)"test", -1, -1,
-				   0);
-	X509_set_issuer_name(certificate, X509_get_subject_name(certificate));
-	REQUIRE(X509_add_ext(certificate, san, -1) == 1 && X509_sign(certificate, key, EVP_sha256()) > 0);
+	X509 *certificate;
+	EVP_PKEY *key;
+	certificate_make(name, "test", &certificate, &key);
 	REQUIRE(SSL_CTX_use_certificate(peer->context, certificate) == 1 && SSL_CTX_use_PrivateKey(peer->context, key) == 1);
 	snprintf(peer->certificate, sizeof(peer->certificate), "/tmp/reeld-cert-XXXXXX");
 	int fd = mkstemp(peer->certificate);
 	FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
 	REQUIRE(file != NULL && PEM_write_X509(file, certificate) == 1 && fclose(file) == 0);
-	X509_EXTENSION_free(san);
 	X509_free(certificate);
 	EVP_PKEY_free(key);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/cmd.h"
 
+#include "support/captured.h"
+
 #include <criterion/criterion.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,44 +20,21 @@
 #define BODY_HASH "0a1ff7634d9ab3b95db5c9a2dfe9416e41502b283a80c7cf19632632f96e6620"
 #define BODY_SIGNATURE "a9nBmqA0ju/hNViExpshrM61xv4="
 
-static char out[4096];
-static char err[4096];
 static char body_path[64];
 
-static void slurp(int fd, char *text, size_t size)
-{
-	ssize_t len = pread(fd, text, size - 1, 0);
-
-	cr_assert_geq(len, 0);
-	text[len] = '\0';
-}
-
-/* Runs the command with what it prints in `out` and `err`. The list ends with NULL. */
+/* The list ends with NULL. */
 static int run(const char *env_token, ...)
 {
 	char *argv[32] = {(char *)"sign"};
 	int argc = 1;
 	va_list args;
-	FILE *files[2] = {tmpfile(), tmpfile()};
-	int saved[2] = {dup(1), dup(2)};
 	struct config config = {.twilio_auth_token = (char *)env_token};
 
 	va_start(args, env_token);
 	while ((argv[argc] = va_arg(args, char *)) != NULL)
 		argc++;
 	va_end(args);
-	fflush(NULL);
-	dup2(fileno(files[0]), 1);
-	dup2(fileno(files[1]), 2);
-	int status = cmd_sign(&config, argc, argv);
-	fflush(NULL);
-	dup2(saved[0], 1);
-	dup2(saved[1], 2);
-	slurp(fileno(files[0]), out, sizeof(out));
-	slurp(fileno(files[1]), err, sizeof(err));
-	fclose(files[0]);
-	fclose(files[1]);
-	return status;
+	return captured_run(cmd_sign, &config, argc, argv);
 }
 
 static const char *body_file(const char *text)
