@@ -447,6 +447,8 @@ int supervisor_greet(struct app_worker *worker, const char *place, const char *o
 	unsetenv("NOTIFY_SOCKET");
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
 		return ERR_INVALID;
+	/* For top and killall: after the file that was run it would be "exe". */
+	(void)prctl(PR_SET_NAME, "reeld");
 	/* It may have died before that: then its end of the socket is closed. */
 	ssize_t got = recv(WORKER_SOCKET_FD, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 	return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) ? 0 : ERR_INVALID;

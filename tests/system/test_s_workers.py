@@ -122,6 +122,7 @@ def test_every_worker_serves_requests_and_each_private_listener_shows_all_record
         shown = {item["sid"] for item in http_request(reeld.admin_port + number, "GET", "/api/recordings?limit=100").json["recordings"]}
         assert shown <= oracle.acknowledged and len(shown) == min(100, len(oracle.acknowledged))
     assert {line["worker"] for line in reeld.logs() if line["event"] == "reeld.started"} == {0, 1, 2}
+    assert {Path(f"/proc/{pid}/comm").read_text(encoding="utf-8") for pid in pids(reeld).values()} == {"reeld\n"}
     assert reeld.command("healthcheck").returncode == 0
     assert reeld.stop() == 0
     assert not reeld.leftovers()
