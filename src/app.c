@@ -107,6 +107,14 @@ static int name_variable(struct error *error, const char *variable)
 	return error_set(error, why.code, "%s: %s", variable, why.detail);
 }
 
+int app_make_data_dir(const struct config *config, struct error *error)
+{
+	int made = file_make_directory(config->data_dir, 0700);
+	if (made == 0 || made == -EEXIST)
+		return 0;
+	return error_set(error, err_from_errno(-made), "DATA_DIR: cannot create %s: %s", config->data_dir, strerror(-made));
+}
+
 void app_make_owner(char owner[LEDGER_OWNER_SIZE])
 {
 	char host[32] = "localhost";
@@ -132,10 +140,9 @@ static int app_open_data(struct app *app, struct error *error)
 	unsigned number = worker == NULL ? 0 : worker->number;
 	char path[4096];
 
-	int made = file_make_directory(config->data_dir, 0700);
-	if (made != 0 && made != -EEXIST)
-		return error_set(error, err_from_errno(-made), "DATA_DIR: cannot create %s: %s", config->data_dir,
-				 strerror(-made));
+	int err = app_make_data_dir(config, error);
+	if (err != 0)
+		return err;
 	if (workers_journal_path(config->data_dir, number, path, sizeof(path)) != 0)
 		return error_set(error, ERR_CONFIG, "DATA_DIR: path is too long");
 	struct journal_options journal_options = {
@@ -145,7 +152,7 @@ static int app_open_data(struct app *app, struct error *error)
 		.metrics = app->metrics,
 		.lock_fd = worker != NULL && number == 0 ? worker->lock_fd : 0,
 	};
-	int err = journal_open(&app->journal, app->loop, &journal_options, error);
+	err = journal_open(&app->journal, app->loop, &journal_options, error);
 	if (err != 0)
 		return name_variable(error, "DATA_DIR");
 

@@ -26,6 +26,8 @@ struct app_worker {
 	char owner[LEDGER_OWNER_SIZE]; /* its name in leases, the same in each of its lives */
 };
 
+/* Makes DATA_DIR where it is missing, durably. 0, or an error with a message. */
+int app_make_data_dir(const struct config *config, struct error *error);
 /* A name for leases that nobody else has: host, process and a random number. */
 void app_make_owner(char owner[LEDGER_OWNER_SIZE]);
 

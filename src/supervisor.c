@@ -16,7 +16,6 @@
 #include "base/notify.h"
 #include "engines.h"
 #include "intake/connection.h"
-#include "journal/file.h"
 #include "journal/journal.h"
 #include "workers.h"
 
@@ -36,6 +35,7 @@
 /* What a worker finds beside the standard streams. */
 enum { WORKER_LISTEN_FD = 3, WORKER_LOCK_FD, WORKER_SOCKET_FD, WORKER_FDS };
 
+#define SAME_SIGNAL_NS UINT64_C(1000000000)
 #define SETTLED_MS 30000       /* one that lived so long is not said to have ended several times in a row */
 #define STOP_PATIENCE_MS 10000 /* beyond SHUTDOWN_GRACE, for closing */
 
@@ -333,6 +333,16 @@ static void reload(struct supervisor *supervisor)
 	}
 }
 
+bool supervisor_is_second_signal(uint64_t stopping_ns)
+{
+	static const char text[] = "reeld: second signal, leaving at once\n";
+	if (clock_mono_ns() - stopping_ns < SAME_SIGNAL_NS)
+		return false;
+	ssize_t ignored = write(STDERR_FILENO, text, sizeof(text) - 1);
+	(void)ignored;
+	return true;
+}
+
 static void on_signal(uv_signal_t *handle, int signum)
 {
 	struct supervisor *supervisor = handle->data;
@@ -342,12 +352,8 @@ static void on_signal(uv_signal_t *handle, int signum)
 		return;
 	}
 	if (supervisor->stopping) {
-		if (clock_mono_ns() - supervisor->stopping_ns < SUPERVISOR_SAME_SIGNAL_NS)
-			return;
-		static const char text[] = "reeld: second signal, leaving at once\n";
-		ssize_t ignored = write(STDERR_FILENO, text, sizeof(text) - 1);
-		(void)ignored;
-		kill_rest(supervisor);
+		if (supervisor_is_second_signal(supervisor->stopping_ns))
+			kill_rest(supervisor);
 		return;
 	}
 	log_event(LOG_INFO, "supervisor.stopping", LOG_STR("signal", signum == SIGTERM ? "SIGTERM" : "SIGINT"));
@@ -361,13 +367,12 @@ static int open_shared(struct supervisor *supervisor, struct error *error)
 	const struct config *config = supervisor->config;
 	char path[PATH_MAX];
 	struct error why = {0};
-	int made = file_make_directory(config->data_dir, 0700);
-	if (made != 0 && made != -EEXIST)
-		return error_set(error, err_from_errno(-made), "DATA_DIR: cannot create %s: %s", config->data_dir,
-				 strerror(-made));
+	int err = app_make_data_dir(config, error);
+	if (err != 0)
+		return err;
 	if (workers_journal_path(config->data_dir, 0, path, sizeof(path)) != 0)
 		return error_set(error, ERR_CONFIG, "DATA_DIR: path is too long");
-	int err = journal_lock(path, &supervisor->lock_fd, &why);
+	err = journal_lock(path, &supervisor->lock_fd, &why);
 	if (err != 0)
 		return error_set(error, err, "DATA_DIR: %s", why.detail);
 	err = server_bind(config->listen, &supervisor->listen_fd, &why);

@@ -12,10 +12,14 @@
 #include "base/err.h"
 #include "config.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
-/* A second signal to stop that comes this soon is the first one, sent to the process and to its group (timeout, shells). */
-#define SUPERVISOR_SAME_SIGNAL_NS UINT64_C(1000000000)
+/*
+ * Of a process that has been stopping since then: whether one more signal to stop is a second one, which a line on stderr then says. False within a second:
+ * that is the first one again, sent to the process and to its group (timeout, shells).
+ */
+bool supervisor_is_second_signal(uint64_t stopping_ns);
 
 /*
  * Runs until a signal ends it. 0: all workers ended in order. Else an error, with a message unless a worker has told what was wrong. Blocking: owns a loop.

@@ -50,13 +50,10 @@ static void serve_on_signal(uv_signal_t *handle, int signum)
 	if (serve->stopping && serve->worker != NULL)
 		return;
 	if (serve->stopping) {
-		if (clock_mono_ns() - serve->stopping_ns < SUPERVISOR_SAME_SIGNAL_NS)
-			return;
 		/* The journal holds what was acknowledged, leases expire: leaving now loses nothing. */
-		static const char text[] = "reeld: second signal, leaving at once\n";
-		ssize_t ignored = write(STDERR_FILENO, text, sizeof(text) - 1);
-		(void)ignored;
-		_exit(CMD_FAILED);
+		if (supervisor_is_second_signal(serve->stopping_ns))
+			_exit(CMD_FAILED);
+		return;
 	}
 	serve->stopping = true;
 	serve->stopping_ns = clock_mono_ns();

@@ -24,9 +24,9 @@ _Static_assert(sizeof(struct call_event) <= sizeof(struct call), "what calls nee
 /* ---- answers ---- */
 
 static const struct slice endpoint_paths[ENDPOINT_COUNT] = {
-	[ENDPOINT_RECORDING] = {"/api/twilio/recording", 21},
-	[ENDPOINT_INCOMING] = {"/api/twilio/incoming", 20},
-	[ENDPOINT_STATUS] = {"/api/twilio/status", 18},
+	[ENDPOINT_RECORDING] = SLICE("/api/twilio/recording"),
+	[ENDPOINT_INCOMING] = SLICE("/api/twilio/incoming"),
+	[ENDPOINT_STATUS] = SLICE("/api/twilio/status"),
 };
 
 /* ENDPOINT_COUNT when it is none of them. */

@@ -26,6 +26,17 @@ static int lease(struct ledger_run *run, int64_t id)
 	return ledger_sqlite_audit(run, id, "leased", "%s, epoch %" PRId64, run->owner, job->epoch);
 }
 
+/* Room for as many leases as a request may get: *room of them, and of their rows' ids. */
+static int make_room(struct ledger_request *request, int64_t **ids, size_t *room)
+{
+	*room = request->lease_max < LEDGER_LEASE_LIMIT ? request->lease_max : LEDGER_LEASE_LIMIT;
+	request->leased = ledger_arena_alloc(request, *room, sizeof(*request->leased));
+	*ids = ledger_arena_alloc(request, *room, sizeof(**ids));
+	if (request->leased == NULL || *ids == NULL)
+		return error_set(&request->error, ERR_NOMEM, "out of memory for %zu jobs", *room);
+	return 0;
+}
+
 /* Leases what `stmt` selects, whose last parameter is the room there is. */
 static int lease_selected(struct ledger_run *run, struct sqlite_stmt *stmt, int64_t *ids, size_t room)
 {
@@ -66,13 +77,13 @@ static int earliest(struct ledger_run *run, enum ledger_stmt slot, int64_t *at)
 int ledger_sqlite_claim(struct ledger_run *run)
 {
 	struct ledger_request *request = run->request;
-	size_t room = request->lease_max < LEDGER_LEASE_LIMIT ? request->lease_max : LEDGER_LEASE_LIMIT;
+	size_t room;
+	int64_t *ids;
 	int status = 0;
-	if (room > 0) {
-		request->leased = ledger_arena_alloc(request, room, sizeof(*request->leased));
-		int64_t *ids = ledger_arena_alloc(request, room, sizeof(*ids));
-		if (request->leased == NULL || ids == NULL)
-			return error_set(&request->error, ERR_NOMEM, "out of memory for %zu jobs", room);
+	if (request->lease_max > 0) {
+		status = make_room(request, &ids, &room);
+		if (status != 0)
+			return status;
 		/* What a dead replica left behind is older than anything that waits. */
 		status = claim_from(run, STMT_EXPIRED, ids, room);
 		if (status == 0)
@@ -90,11 +101,11 @@ int ledger_sqlite_claim(struct ledger_run *run)
 int ledger_sqlite_claim_waiting(struct ledger_run *run)
 {
 	struct ledger_request *request = run->request;
-	size_t room = request->lease_max < LEDGER_LEASE_LIMIT ? request->lease_max : LEDGER_LEASE_LIMIT;
-	request->leased = ledger_arena_alloc(request, room, sizeof(*request->leased));
-	int64_t *ids = ledger_arena_alloc(request, room, sizeof(*ids));
-	if (request->leased == NULL || ids == NULL)
-		return error_set(&request->error, ERR_NOMEM, "out of memory for %zu jobs", room);
+	size_t room;
+	int64_t *ids;
+	int status = make_room(request, &ids, &room);
+	if (status != 0)
+		return status;
 	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, STMT_WAITING_FOR);
 	sqlite_bind_text(stmt, request->waiting_for);
 	return lease_selected(run, stmt, ids, room);
@@ -125,16 +136,15 @@ static bool is_held(const struct ledger_request *request, const char *recording_
 int ledger_sqlite_reclaim(struct ledger_run *run)
 {
 	struct ledger_request *request = run->request;
-	size_t room = request->lease_max < LEDGER_LEASE_LIMIT ? request->lease_max : LEDGER_LEASE_LIMIT;
-	request->leased = ledger_arena_alloc(request, room, sizeof(*request->leased));
-	int64_t *ids = ledger_arena_alloc(request, room, sizeof(*ids));
-	if (request->leased == NULL || ids == NULL)
-		return error_set(&request->error, ERR_NOMEM, "out of memory for %zu jobs", room);
+	size_t room;
+	int64_t *ids;
+	int status = make_room(request, &ids, &room);
+	if (status != 0)
+		return status;
 	size_t count = 0;
 	struct sqlite_stmt *stmt = sqlite_stmt_begin(run->db, STMT_LEASED_TO);
 	sqlite_bind_i64(stmt, run->now);
 	sqlite_bind_text(stmt, run->owner);
-	int status = 0;
 	while (count < room && (status = sqlite_stmt_step(stmt)) == 1) {
 		char sid[sizeof(((struct sid *)NULL)->text)];
 		sqlite_column_text(stmt, 1, sid, sizeof(sid));

@@ -139,20 +139,22 @@ static void awaited_came(struct pipeline *pipeline, const struct ledger_request 
 		pipeline_add_job(pipeline, &request->leased[i]);
 }
 
-/* Somebody else has what is due locked, a replica for a moment or an operator for hours: it may be there the next time. */
-static void note_held_up(struct pipeline *pipeline, const struct ledger_request *request)
+/* How long to leave alone what is due but locked by somebody else, a replica for a moment or an operator for hours; 0: it can be had. */
+static int64_t held_up_ms(struct pipeline *pipeline, const struct ledger_request *request)
 {
-	bool held_up = request->next_due_ms == 0 && request->leased_count == 0;
-	pipeline->held_up_ms = held_up ? (int64_t)backoff_bound(CLAIM_BACKOFF_MS, PIPELINE_POLL_MS, pipeline->held_up) : 0;
-	pipeline->held_up = held_up ? pipeline->held_up + 1 : 0;
+	if (request->next_due_ms != 0 || request->leased_count > 0) {
+		pipeline->held_up = 0;
+		return 0;
+	}
+	return (int64_t)backoff_bound(CLAIM_BACKOFF_MS, PIPELINE_POLL_MS, pipeline->held_up++);
 }
 
 static void claimed(struct pipeline *pipeline, const struct ledger_request *request)
 {
 	pipeline->poll_at_ms = pipeline_now_ms(pipeline) + PIPELINE_POLL_MS;
-	note_held_up(pipeline, request);
+	int64_t pause = held_up_ms(pipeline, request);
 	if (request->next_due_ms >= 0 && request->next_due_ms < PIPELINE_POLL_MS)
-		pipeline_look_again_in(pipeline, request->next_due_ms + pipeline->held_up_ms);
+		pipeline_look_again_in(pipeline, request->next_due_ms + pause);
 	if (request->leased_count == request->lease_max || pipeline->reclaim)
 		pipeline->due = true;
 	for (size_t i = 0; i < request->leased_count; i++)

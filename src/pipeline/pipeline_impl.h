@@ -29,8 +29,7 @@ struct pipeline {
 	uv_timer_t poll;
 	int64_t poll_at_ms;     /* when to look for due work even if nobody woke us */
 	int64_t claim_after_ms; /* after a failure: not before */
-	int64_t held_up_ms;     /* what is due cannot be had now: how long to leave it alone; 0: it can */
-	unsigned held_up;       /* claims in a row that found it so */
+	unsigned held_up;       /* claims in a row that were given nothing of what is due */
 	bool due;               /* there may be work to claim */
 	bool reclaim;           /* there may be leases of ours that we do not know of */
 	bool claim_worked;      /* the last one was answered */

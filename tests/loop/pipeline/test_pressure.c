@@ -286,7 +286,7 @@ Test(pressure, what_is_due_but_locked_by_somebody_is_asked_for_less_and_less)
 	cr_assert_geq(uv_hrtime() - began, 1400000000, "100, 200, 400, 800 ms");
 	fx.ledger.locked = false;
 	RUN_UNTIL(all_stored());
-	cr_assert_eq(fx.pipeline->held_up_ms, 0);
+	cr_assert_eq(fx.pipeline->held_up, 0);
 }
 
 static struct fake_answer one_is_poison(struct fake_twilio *fake, const struct twilio_request *request)
